@@ -1,0 +1,69 @@
+// Package gluster holds what coldbrick knows about GlusterFS: the names of its
+// extended attributes, how their values are encoded, and what they mean. It
+// only encodes, decodes and derives; it touches no file and decides nothing.
+//
+// Each fact was measured on GlusterFS 10.3; docs/gluster.md names the test that
+// proves it.
+package gluster
+
+// Extended attributes that GlusterFS keeps on the files of a brick.
+const (
+	XattrGFID       = "trusted.gfid"                 // 16 bytes, on every file and directory
+	XattrVolumeID   = "trusted.glusterfs.volume-id"  // 16 bytes, on the brick root of a glusterd volume
+	XattrMdata      = "trusted.glusterfs.mdata"      // times as clients see them, see Mdata
+	XattrLinkto     = "trusted.glusterfs.dht.linkto" // a DHT pointer to another brick, not a file
+	XattrGFID2Path  = "trusted.gfid2path."           // prefix; value is "<parent gfid>/<basename>"
+	XattrAFR        = "trusted.afr."                 // prefix; pending counters, see AFRPending
+	XattrShard      = "trusted.glusterfs.shard."     // prefix; a sharded file
+	XattrEC         = "trusted.ec."                  // prefix; a fragment of a disperse volume
+	XattrRemote     = "trusted.glusterfs.cs.remote"  // the object's key; its presence makes a stub
+	XattrDownload   = "trusted.glusterfs.cs.downloading"
+	XattrObjectSize = "trusted.glusterfs.cs.object_size" // decimal bytes; overrides the visible size while present
+	XattrBlockSize  = "trusted.glusterfs.cs.block_size"
+	XattrNumBlocks  = "trusted.glusterfs.cs.num_blocks"
+
+	// XattrStamp is never stored: setting it to the decimal mtime in seconds
+	// asks the brick to turn the file into a stub.
+	XattrStamp = "trusted.glusterfs.csou.complete"
+)
+
+// Virtual extended attributes that a FUSE mount answers.
+const (
+	VirtualGFID     = "glusterfs.gfid.string" // gfid as text
+	VirtualPath     = "glusterfs.gfidtopath"  // current path with a leading slash
+	VirtualPathinfo = "trusted.glusterfs.pathinfo"
+)
+
+// Extended attributes of coldbrick's own. GlusterFS keeps trusted.* attributes
+// through stamping, rebalance and self-heal.
+const (
+	XattrPointer  = "trusted.coldbrick.object"   // which object holds, or is about to hold, the data
+	XattrRecall   = "trusted.coldbrick.recall"   // notes of a recall under way
+	XattrRecalled = "trusted.coldbrick.recalled" // when the last recall ended: decimal seconds
+	XattrPin      = "trusted.coldbrick.pin"      // on a file or directory: never archive
+)
+
+// AnonymousInodeDir is the prefix of a directory that replicate keeps in the
+// brick root.
+const AnonymousInodeDir = ".glusterfs-anonymous-inode-"
+
+// IsInternal reports whether name, an entry of the brick root (of no other
+// directory), belongs to GlusterFS and not to users.
+func IsInternal(name string) bool {
+	switch name {
+	case ".glusterfs", ".shard", ".trashcan":
+		return true
+	}
+	return len(name) >= len(AnonymousInodeDir) && name[:len(AnonymousInodeDir)] == AnonymousInodeDir
+}
+
+// AFRPending reports whether the value of a trusted.afr.* attribute blames a
+// brick: any of its three counters (data, metadata, entry) is not zero.
+func AFRPending(value []byte) bool {
+	for _, b := range value {
+		if b != 0 {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,53 @@
+package object
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+)
+
+// MaxKey is the longest key of S3, in bytes.
+const MaxKey = 1024
+
+// ReservedPrefix begins every key that is not a path. A file below a directory
+// of this name in the volume's root gets a nonce key.
+const ReservedPrefix = ".coldbrick/"
+
+// PathKey is the readable key of the file at path, relative to the volume root.
+// ok is false when no store may be trusted with it as it is: too long, not
+// UTF-8, control characters, or elements that stores and proxies rewrite. Such
+// a file is kept under a NonceKey.
+func PathKey(prefix, path string) (key string, ok bool) {
+	key = prefix + path
+	if len(key) > MaxKey || !utf8.ValidString(key) || strings.HasPrefix(path, ReservedPrefix) {
+		return "", false
+	}
+	for _, r := range key {
+		// XML 1.0, in which stores list keys, has no other control
+		// characters; net/http and proxies disagree on the rest.
+		if r < 0x20 && r != '\n' && r != '\t' || r == 0x7f || r == 0xfffe || r == 0xffff {
+			return "", false
+		}
+	}
+	for element := range strings.SplitSeq(key, "/") {
+		if element == "" || element == "." || element == ".." {
+			return "", false
+		}
+	}
+	return key, true
+}
+
+// NonceKey is a key that no other file and no other attempt can have.
+func NonceKey(prefix string, gfid gluster.GFID) string {
+	return prefix + ReservedPrefix + gfid.String() + "/" + NewID()
+}
+
+// NewID is 128 random bits in hexadecimal: the name of a run or an attempt.
+func NewID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails: crypto/rand ends the program instead
+	return hex.EncodeToString(b[:])
+}

@@ -1,0 +1,59 @@
+package object
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+)
+
+const pointerVersion = 1
+
+// Pointer is the value of trusted.coldbrick.object: the file's own knowledge of
+// its object. It is written before the first byte is read, so that a stub whose
+// cs.remote was recorded empty or wrong still finds its object; the proof is
+// added after the stamp.
+type Pointer struct {
+	Version int          `json:"v"`
+	GFID    gluster.GFID `json:"gfid"` // a copy made by rsync -X carries another file's
+	Volume  string       `json:"volume"`
+	Key     string       `json:"key"`
+	Attempt string       `json:"attempt"`
+	Run     string       `json:"run"`
+	Host    string       `json:"host"`
+	Boot    string       `json:"boot"` // boot id of the host
+	PID     int          `json:"pid"`
+	Time    time.Time    `json:"time"`
+	Proof   *Stamped     `json:"proof,omitempty"` // absent until the stamp is verified
+}
+
+// Stamped is what was proven of the object when the file became a stub.
+type Stamped struct {
+	Size  int64     `json:"size"`
+	Mtime time.Time `json:"mtime"`
+	CRC32 uint32    `json:"crc32"`
+}
+
+// Encode gives the value of the attribute.
+func (p Pointer) Encode() []byte {
+	p.Version = pointerVersion
+	b, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // no field of Pointer can fail to encode
+	}
+	return b
+}
+
+// DecodePointer is the inverse of Encode. A pointer that names another gfid
+// came with a copy of another file: callers treat it as absent.
+func DecodePointer(b []byte) (Pointer, error) {
+	var p Pointer
+	if err := json.Unmarshal(b, &p); err != nil {
+		return Pointer{}, fmt.Errorf("%s: %w", gluster.XattrPointer, err)
+	}
+	if p.Version != pointerVersion {
+		return Pointer{}, fmt.Errorf("%s: version %d is unknown", gluster.XattrPointer, p.Version)
+	}
+	return p, nil
+}

@@ -1,0 +1,97 @@
+// Package report holds the words in which every command tells what it did, and
+// counts them.
+package report
+
+// Outcome says how a file left the run.
+type Outcome string
+
+// The outcomes of a file.
+const (
+	Candidate Outcome = "candidate" // crawl and --dry-run: would be archived
+	Archived  Outcome = "archived"
+	Recalled  Outcome = "recalled"
+	Skipped   Outcome = "skipped"
+	Failed    Outcome = "failed"
+)
+
+// Reason says why a file was left alone or failed. The same words stand in
+// output, logs, metrics and manual; they never change their meaning.
+type Reason string
+
+// Why a file is not archived, as the crawl sees it on the brick.
+const (
+	TooWarm          Reason = "too-warm"
+	TooSmall         Reason = "too-small"
+	TooLarge         Reason = "too-large"
+	Empty            Reason = "empty"
+	Excluded         Reason = "excluded"
+	Pinned           Reason = "pinned"
+	RecentlyRecalled Reason = "recently-recalled"
+	HardLinked       Reason = "hard-linked"
+	MtimeOutOfRange  Reason = "mtime-out-of-range"
+	AlreadyRemote    Reason = "already-remote"
+	Recalling        Reason = "recalling"
+	Broken           Reason = "broken"
+	StaleSize        Reason = "stale-size"
+	HealPending      Reason = "heal-pending"
+	Linkto           Reason = "linkto"
+	Migrating        Reason = "migrating"
+	Sharded          Reason = "sharded"
+	Dispersed        Reason = "dispersed"
+	NoGFID           Reason = "no-gfid"
+	Unreadable       Reason = "unreadable"
+)
+
+// Why an archive or a recall of a file did not happen.
+const (
+	Changed       Reason = "changed"
+	Vanished      Reason = "vanished"
+	InProgress    Reason = "in-progress"
+	Degraded      Reason = "degraded"
+	AlreadyLocal  Reason = "already-local"
+	ObjectMissing Reason = "object-missing"
+	ObjectForeign Reason = "object-foreign"
+	ObjectCold    Reason = "object-cold"
+	ObjectCorrupt Reason = "object-corrupt"
+	NoSpace       Reason = "no-space"
+	StoreRefused  Reason = "store-refused"
+	IOError       Reason = "io-error"
+	Interrupted   Reason = "interrupted"
+)
+
+// Meaning explains each reason in one line of the manual.
+var Meaning = map[Reason]string{
+	TooWarm:          "modified more recently than --older-than",
+	TooSmall:         "smaller than --min-size",
+	TooLarge:         "larger than --max-size",
+	Empty:            "has no bytes to archive",
+	Excluded:         "matches --exclude, or no --include",
+	Pinned:           "carries trusted.coldbrick.pin, or a directory above it does",
+	RecentlyRecalled: "was recalled less than --recall-grace ago",
+	HardLinked:       "has more than one name",
+	MtimeOutOfRange:  "mtime is before 2001-09-09 or after 2286-11-20: Gluster's check cannot protect it",
+	AlreadyRemote:    "is a stub: its data is in the store",
+	Recalling:        "a recall is under way, or was cut short: run recall or fsck --repair",
+	Broken:           "is a stub that has bytes on the brick: run fsck --repair",
+	StaleSize:        "is local but carries the size of a former stub: run fsck --repair",
+	HealPending:      "self-heal has not finished with it",
+	Linkto:           "is DHT's pointer to another brick, not a file",
+	Migrating:        "rebalance is moving it",
+	Sharded:          "belongs to a sharded volume",
+	Dispersed:        "is a fragment of a disperse volume",
+	NoGFID:           "has no gfid: it was not made through Gluster",
+	Unreadable:       "its attributes could not be read",
+	Changed:          "changed while it was being archived or recalled",
+	Vanished:         "was deleted or renamed meanwhile",
+	InProgress:       "another run is working on it",
+	Degraded:         "a brick that holds it is down or not healed",
+	AlreadyLocal:     "its data is on the volume",
+	ObjectMissing:    "its object is not in the store",
+	ObjectForeign:    "the object under its key was made from another file",
+	ObjectCold:       "its object is in a storage class that must be thawed first",
+	ObjectCorrupt:    "its object differs from the checksum or size noted at archive time",
+	NoSpace:          "the volume has no room for it",
+	StoreRefused:     "the store refused it",
+	IOError:          "reading or writing the volume failed",
+	Interrupted:      "the run was ended before its turn was over",
+}
