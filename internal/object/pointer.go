@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/owner"
 )
 
 const pointerVersion = 1
@@ -20,10 +21,7 @@ type Pointer struct {
 	Volume  string       `json:"volume"`
 	Key     string       `json:"key"`
 	Attempt string       `json:"attempt"`
-	Run     string       `json:"run"`
-	Host    string       `json:"host"`
-	Boot    string       `json:"boot"` // boot id of the host
-	PID     int          `json:"pid"`
+	Owner   owner.Owner  `json:"owner"`
 	Time    time.Time    `json:"time"`
 	Proof   *Stamped     `json:"proof,omitempty"` // absent until the stamp is verified
 }
