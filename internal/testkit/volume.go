@@ -1,0 +1,307 @@
+package testkit
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+)
+
+// Volume is a GlusterFS volume of real brick processes and FUSE mounts, with
+// volfiles written by hand instead of by glusterd. Any number may run side by
+// side. It is gone when its test ends.
+type Volume struct {
+	ID string // trusted.glusterfs.volume-id of the bricks, as text
+
+	t        testing.TB
+	name     string
+	dir      string
+	replica  int
+	ctimeOff bool
+	bricks   []*brick
+	mount    string
+	mounts   int
+}
+
+type brick struct {
+	dir    string
+	socket string
+	client string // name of its protocol/client in the client graph, as in trusted.afr.*
+	pid    int    // 0: not running
+}
+
+// Option shapes a Volume.
+type Option func(*Volume)
+
+// Bricks gives the volume n bricks; the default is the number of replicas.
+func Bricks(n int) Option {
+	return func(v *Volume) { v.bricks = make([]*brick, n) }
+}
+
+// Replica makes replica sets of n bricks, healed by a self-heal daemon that
+// StartSelfHeal starts.
+func Replica(n int) Option { return func(v *Volume) { v.replica = n } }
+
+// WithoutCtime is the volume option features.ctime off.
+func WithoutCtime() Option { return func(v *Volume) { v.ctimeOff = true } }
+
+// NewVolume starts the bricks of a volume, named "vol", and its first mount: with
+// cloudsync, without a recall plugin, without caches.
+func NewVolume(t testing.TB, options ...Option) *Volume {
+	t.Helper()
+	v := &Volume{t: t, name: "vol", replica: 1, ID: newUUID()}
+	for _, o := range options {
+		o(v)
+	}
+	if v.bricks == nil {
+		v.bricks = make([]*brick, v.replica)
+	}
+	if len(v.bricks)%v.replica != 0 {
+		t.Fatalf("%d bricks make no whole sets of %d", len(v.bricks), v.replica)
+	}
+	v.dir = Dir(t)
+	for _, d := range []string{"run", "log"} {
+		if err := os.Mkdir(filepath.Join(v.dir, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range v.bricks {
+		b := &brick{
+			dir:    fmt.Sprintf("%s/b%d", v.dir, i),
+			socket: fmt.Sprintf("%s/run/b%d.sock", v.dir, i),
+			client: fmt.Sprintf("%s-client-%d", v.name, i),
+		}
+		v.bricks[i] = b
+		if err := os.Mkdir(b.dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		id, err := hex.DecodeString(strings.ReplaceAll(v.ID, "-", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Lsetxattr(b.dir, gluster.XattrVolumeID, id, 0); err != nil {
+			t.Fatalf("set %s on %s: %v", gluster.XattrVolumeID, b.dir, err)
+		}
+		v.StartBrick(i)
+	}
+	v.mount = v.NewMount(t)
+	return v
+}
+
+// Dir is the directory that holds all of the volume. It goes with the volume.
+func (v *Volume) Dir() string { return v.dir }
+
+// Name is the name of the volume and of the top of its client graph.
+func (v *Volume) Name() string { return v.name }
+
+// BrickDir is the directory of the only, or the first, brick.
+func (v *Volume) BrickDir() string { return v.bricks[0].dir }
+
+// BrickDirs are the directories of all bricks, in volume order.
+func (v *Volume) BrickDirs() []string {
+	var dirs []string
+	for _, b := range v.bricks {
+		dirs = append(dirs, b.dir)
+	}
+	return dirs
+}
+
+// MountDir is the first mount.
+func (v *Volume) MountDir() string { return v.mount }
+
+// StartBrick starts a stopped brick, by its number from 0; the default is the
+// first. Mounts that exist connect to it by themselves; use WaitConnected.
+func (v *Volume) StartBrick(number ...int) {
+	v.t.Helper()
+	i := oneOf(number)
+	b := v.bricks[i]
+	if b.pid != 0 {
+		v.t.Fatalf("brick %d is running", i)
+	}
+	_ = os.Remove(b.socket) // of an earlier life
+	v.daemon("glusterfsd", fmt.Sprintf("b%d", i), v.brickGraph(b))
+	b.pid = v.pid(fmt.Sprintf("b%d", i))
+	Eventually(v.t, 10*time.Second, "brick listens on "+b.socket, func() bool {
+		_, err := os.Stat(b.socket)
+		return err == nil
+	})
+}
+
+// StopBrick kills a brick, by its number from 0; the default is the first. It
+// returns when the process is gone.
+func (v *Volume) StopBrick(number ...int) {
+	v.t.Helper()
+	b := v.bricks[oneOf(number)]
+	if err := unix.Kill(b.pid, unix.SIGKILL); err != nil {
+		v.t.Fatalf("kill brick %s: %v", b.dir, err)
+	}
+	Eventually(v.t, 10*time.Second, "brick process ends", func() bool { return unix.Kill(b.pid, 0) == unix.ESRCH })
+	b.pid = 0
+}
+
+func oneOf(number []int) int {
+	if len(number) == 0 {
+		return 0
+	}
+	return number[0]
+}
+
+type mountConfig struct {
+	noCloudsync    bool
+	quickRead      bool
+	selfHeal       bool
+	cloudsync      []string
+	attr, entry    time.Duration
+	glusterfsFlags []string
+}
+
+// MountOption shapes a mount.
+type MountOption func(*mountConfig)
+
+// WithoutCloudsync leaves cloudsync out of the graph: stubs are plain empty
+// files there.
+func WithoutCloudsync() MountOption { return func(m *mountConfig) { m.noCloudsync = true } }
+
+// WithQuickRead puts performance/quick-read over cloudsync: reading a stub then
+// returns memory of the process (GlusterFS 10.3).
+func WithQuickRead() MountOption { return func(m *mountConfig) { m.quickRead = true } }
+
+// WithPlugin makes cloudsync load the plugin of a storetype, as the volume option
+// features.cloudsync-storetype does. options are "name value" each, such as
+// "s3plugin-bucketid b".
+func WithPlugin(storetype string, options ...string) MountOption {
+	return func(m *mountConfig) {
+		m.cloudsync = append([]string{"cloudsync-storetype " + storetype}, options...)
+	}
+}
+
+// WithTimeouts lets the kernel cache attributes and names for as long. The
+// default of testkit is not at all, that of GlusterFS is a second.
+func WithTimeouts(attr, entry time.Duration) MountOption {
+	return func(m *mountConfig) { m.attr, m.entry = attr, entry }
+}
+
+// WithFlags passes more flags to the glusterfs process.
+func WithFlags(flags ...string) MountOption {
+	return func(m *mountConfig) { m.glusterfsFlags = append(m.glusterfsFlags, flags...) }
+}
+
+// NewMount mounts the volume once more and returns the new directory.
+func (v *Volume) NewMount(t testing.TB, options ...MountOption) string {
+	t.Helper()
+	m := &mountConfig{}
+	for _, o := range options {
+		o(m)
+	}
+	name := fmt.Sprintf("m%d", v.mounts)
+	v.mounts++
+	dir := filepath.Join(v.dir, name)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	seconds := func(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) }
+	flags := append([]string{
+		"--attribute-timeout=" + seconds(m.attr),
+		"--entry-timeout=" + seconds(m.entry),
+	}, m.glusterfsFlags...)
+	v.daemon("glusterfs", name, v.clientGraph(m), append(flags, dir)...)
+	v.WaitConnected(dir)
+	return dir
+}
+
+// Unmount ends a mount made by NewMount, or the first one, and waits for its
+// process.
+func (v *Volume) Unmount(dir string) {
+	v.t.Helper()
+	pid := v.pid(filepath.Base(dir))
+	if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
+		v.t.Fatalf("umount %s: %v: %s", dir, err, out)
+	}
+	Eventually(v.t, 10*time.Second, "glusterfs of "+dir+" ends", func() bool { return unix.Kill(pid, 0) == unix.ESRCH })
+}
+
+// WaitConnected waits until a mount talks to every brick that is running.
+func (v *Volume) WaitConnected(mountDir string) {
+	v.t.Helper()
+	for i, b := range v.bricks {
+		if b.pid == 0 {
+			continue
+		}
+		private := fmt.Sprintf("%s/.meta/graphs/active/%s/private", mountDir, b.client)
+		Eventually(v.t, 20*time.Second, fmt.Sprintf("%s connects to brick %d", mountDir, i), func() bool {
+			text, err := os.ReadFile(private)
+			return err == nil && strings.Contains(string(text), "connected = 1\n")
+		})
+	}
+	Eventually(v.t, 20*time.Second, mountDir+" answers", func() bool {
+		_, err := os.ReadDir(mountDir)
+		return err == nil
+	})
+}
+
+// StartSelfHeal starts the self-heal daemon of a replicated volume: it heals when
+// a brick comes back, and every five seconds.
+func (v *Volume) StartSelfHeal() {
+	v.t.Helper()
+	v.daemon("glusterfs", "shd", v.clientGraph(&mountConfig{selfHeal: true}),
+		"--process-name=glustershd", "--xlator-option=*replicate*.node-uuid="+newUUID())
+}
+
+// Logs are what the processes of the volume have written so far, by process.
+func (v *Volume) Log(name string) string {
+	text, err := os.ReadFile(filepath.Join(v.dir, "log", name+".log"))
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// daemon starts a glusterfs process, which goes into the background once it is
+// ready, or has failed.
+func (v *Volume) daemon(program, name, graph string, args ...string) {
+	v.t.Helper()
+	file := filepath.Join(v.dir, "run", name+".vol")
+	if err := os.WriteFile(file, []byte(graph), 0o600); err != nil {
+		v.t.Fatal(err)
+	}
+	log := filepath.Join(v.dir, "log", name+".log")
+	cmd := exec.Command(program, append([]string{"-f", file, "-p", v.pidFile(name), "-l", log}, args...)...)
+	if err := cmd.Run(); err != nil {
+		text, _ := os.ReadFile(log)
+		v.t.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, text)
+	}
+}
+
+func (v *Volume) pidFile(name string) string { return filepath.Join(v.dir, "run", name+".pid") }
+
+// pid reads the pid file of a daemon, which may be written a moment after the
+// daemon went into the background.
+func (v *Volume) pid(name string) int {
+	v.t.Helper()
+	var pid int
+	Eventually(v.t, 10*time.Second, "pid file of "+name, func() bool {
+		text, err := os.ReadFile(v.pidFile(name))
+		if err != nil {
+			return false
+		}
+		pid, err = strconv.Atoi(strings.TrimSpace(string(text)))
+		return err == nil
+	})
+	return pid
+}
+
+func newUUID() string {
+	var g gluster.GFID
+	_, _ = rand.Read(g[:]) // never fails
+	return g.String()
+}
