@@ -1,0 +1,178 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/pkg/xattr"
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
+)
+
+// Attrs are the extended attributes of one file that coldbrick goes by. They
+// read the same on a brick and, for root, on a mount.
+type Attrs struct {
+	gluster.Marks
+	Pointer     []byte // value of XattrPointer, nil if absent
+	Recall      []byte // value of XattrRecall, nil if absent
+	Recalled    time.Time
+	Linkto      bool
+	HealPending bool
+	Foreign     bool // belongs to a sharded or disperse volume
+}
+
+// ReadAttrs reads the attributes of an open file. It costs one system call to
+// list them, and one more for each that matters.
+func ReadAttrs(f *os.File) (Attrs, error) {
+	names, err := xattr.FList(f)
+	if err != nil {
+		return Attrs{}, err
+	}
+	var a Attrs
+	for _, name := range names {
+		switch {
+		case name == gluster.XattrRemote:
+			a.Remote = true
+			var key []byte
+			key, err = Get(f, name)
+			a.RemoteKey = string(key)
+		case name == gluster.XattrDownload:
+			a.Downloading = true
+		case name == gluster.XattrObjectSize:
+			a.ObjectSize = true
+		case name == gluster.XattrBlockSize:
+			a.BlockSize = true
+		case name == gluster.XattrNumBlocks:
+			a.NumBlocks = true
+		case name == gluster.XattrPointer:
+			a.Pointer, err = Get(f, name)
+		case name == gluster.XattrRecall:
+			a.Recall, err = Get(f, name)
+		case name == gluster.XattrRecalled:
+			a.Recalled, err = getTime(f, name)
+		case name == gluster.XattrLinkto:
+			a.Linkto = true
+		case strings.HasPrefix(name, gluster.XattrShard), strings.HasPrefix(name, gluster.XattrEC):
+			a.Foreign = true
+		case strings.HasPrefix(name, gluster.XattrAFR):
+			var pending []byte
+			pending, err = Get(f, name)
+			a.HealPending = a.HealPending || gluster.AFRPending(pending)
+		}
+		if err != nil && !errors.Is(err, unix.ENODATA) { // ENODATA: removed since it was listed
+			return Attrs{}, err
+		}
+	}
+	return a, nil
+}
+
+// PointerOf decodes the pointer of the file gfid. ok is false if there is none,
+// or one that came with a copy of another file; err means that there is one
+// that this version cannot read.
+func (a Attrs) PointerOf(gfid gluster.GFID) (p object.Pointer, ok bool, err error) {
+	if a.Pointer == nil {
+		return object.Pointer{}, false, nil
+	}
+	p, err = object.DecodePointer(a.Pointer)
+	return p, err == nil && p.GFID == gfid, err
+}
+
+// Get reads one extended attribute; unix.ENODATA if the file has none.
+func Get(f *os.File, name string) ([]byte, error) {
+	b, err := xattr.FGet(f, name)
+	if b == nil {
+		b = []byte{}
+	}
+	return b, err
+}
+
+// GFIDOf asks a mount for the gfid of an open file.
+func GFIDOf(f *os.File) (gluster.GFID, error) {
+	b, err := Get(f, gluster.VirtualGFID)
+	if err != nil {
+		return gluster.GFID{}, fmt.Errorf("read gfid: %w", err)
+	}
+	return gluster.ParseGFID(strings.TrimRight(string(b), "\x00"))
+}
+
+// Create sets an attribute that the file must not have yet (unix.EEXIST).
+func Create(f *os.File, name string, value []byte) error {
+	return xattr.FSetWithFlags(f, name, value, xattr.XATTR_CREATE)
+}
+
+// Replace sets an attribute that the file must have (unix.ENODATA). What
+// another process may have removed meanwhile is so never brought back.
+func Replace(f *os.File, name string, value []byte) error {
+	return xattr.FSetWithFlags(f, name, value, xattr.XATTR_REPLACE)
+}
+
+// Set sets an attribute in either case.
+func Set(f *os.File, name string, value []byte) error { return xattr.FSet(f, name, value) }
+
+// Remove removes an attribute; unix.ENODATA if the file has none.
+func Remove(f *os.File, name string) error { return xattr.FRemove(f, name) }
+
+// RemoveAny removes an attribute that may be absent.
+func RemoveAny(f *os.File, name string) error {
+	if err := Remove(f, name); err != nil && !errors.Is(err, unix.ENODATA) {
+		return err
+	}
+	return nil
+}
+
+func getTime(f *os.File, name string) (time.Time, error) {
+	b, err := Get(f, name)
+	if err != nil {
+		return time.Time{}, err
+	}
+	sec, err := strconv.ParseInt(string(b), 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%s: no time: %q", name, b)
+	}
+	return time.Unix(sec, 0), nil
+}
+
+// Identity is all of a file that must stay the same from the first byte that is
+// read to the stamp. An mtime that is put back still moves the ctime.
+type Identity struct {
+	Inode        uint64 // of a mount: derived from the gfid, see gluster.GFID.Inode
+	Size         int64
+	Mtime, Ctime unix.Timespec
+	Links        uint64
+}
+
+// Stat is what stat tells of an open file.
+type Stat struct {
+	Identity
+	Atime    unix.Timespec
+	Mode     uint32
+	UID, GID uint32
+}
+
+// StatOf asks for the attributes of an open file. On a mount with
+// attribute-timeout 0 the answer comes from the brick.
+func StatOf(f *os.File) (Stat, error) {
+	var st unix.Stat_t
+	for {
+		switch err := unix.Fstat(int(f.Fd()), &st); err {
+		case nil:
+			return Stat{
+				Identity: Identity{Inode: st.Ino, Size: st.Size, Mtime: st.Mtim, Ctime: st.Ctim, Links: uint64(st.Nlink)},
+				Atime:    st.Atim, Mode: st.Mode, UID: st.Uid, GID: st.Gid,
+			}, nil
+		case syscall.EINTR:
+		default:
+			return Stat{}, &os.PathError{Op: "stat", Path: f.Name(), Err: err}
+		}
+	}
+}
+
+// Time converts a time of a Stat.
+func Time(t unix.Timespec) time.Time { return time.Unix(t.Unix()) }

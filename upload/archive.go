@@ -1,0 +1,533 @@
+// Package upload copies cold files to a store, proves each copy, and only then
+// lets Gluster free the data.
+//
+// The way of one file is the table in (*transaction).steps: read it first.
+package upload
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/owner"
+	"github.com/coldbrick/coldbrick/internal/record"
+	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/volume"
+)
+
+// Store takes objects and proves that it has them.
+type Store interface {
+	// Create stores size bytes of body under key if nothing is there yet. It
+	// returns nil only after the store itself has confirmed the size and the
+	// CRC-32 of the bytes that were read. fs.ErrExist means that the key is
+	// taken, object.ErrKey that it is refused, object.ErrChanged that body
+	// does not have size bytes, object.ErrStore that no object can be stored.
+	Create(ctx context.Context, key string, body io.ReaderAt, size int64, metadata map[string]string) (object.Proof, error)
+	// Head tells about an object; fs.ErrNotExist if there is none.
+	Head(ctx context.Context, key string) (object.Info, error)
+	// Conditional reports whether a Create of so many bytes is known to leave
+	// a taken key alone. Where it is not, only nonce keys are used.
+	Conditional(size int64) bool
+}
+
+// Mount is a mount of the volume that stamps: with cloudsync in its graph,
+// without a store plugin, and caching neither entries nor attributes.
+type Mount interface {
+	Open(path string, flags int) (*os.File, error)
+	OpenRegular(path string) (*os.File, error)
+	Children() error // nil while every brick of the volume is connected
+}
+
+// Brick opens files of the brick that was crawled.
+type Brick interface {
+	OpenRegular(path string) (*os.File, error)
+}
+
+// ErrDegraded ends a run: a brick is down or not healed, and a file that is
+// stamped now becomes unreadable when the brick returns (the heal writes the
+// data back under the stub).
+var ErrDegraded = errors.New("the volume is degraded")
+
+// pointerLife is how long the pointer of a run on another host, of which
+// nothing else can be known, keeps other runs away from its file.
+const pointerLife = 24 * time.Hour
+
+// headFirst is the size from which on it is cheaper to ask whether a former run
+// has left the object than to upload in vain, in bytes.
+const headFirst = 64 << 20
+
+// Archiver archives files one by one; Run does so with many workers. All fields
+// but At and Patience are required.
+type Archiver struct {
+	Mount  Mount
+	Brick  Brick
+	Store  Store
+	Log    *record.Log
+	Owner  owner.Owner
+	Volume string // id of the volume
+	Prefix string // before every key
+	// ColdBefore is the end of the past: a file that was modified later is
+	// too warm. It must lie some seconds back, since Gluster compares whole
+	// seconds.
+	ColdBefore time.Time
+	// Patience is how long a file waits for a brick to come back.
+	Patience time.Duration
+	// At is called before each step. Tests kill the process there, or return
+	// an error in place of the step.
+	At func(Step, gluster.File) error
+}
+
+// Result says what became of one file.
+type Result struct {
+	File    gluster.File
+	Outcome report.Outcome
+	Reason  report.Reason // unless archived
+	Key     string
+	Adopted bool  // the object was there already, from a run that died
+	Err     error // the cause of a failure; of an archived file: what could not be noted
+}
+
+// Step is one step of a file's way.
+type Step string
+
+// The steps in their order. Nothing is given up before StepStamp; from there on
+// the file is a stub and can only be made a better one.
+const (
+	StepOpen     Step = "open"
+	StepPoint    Step = "point"
+	StepIdentify Step = "identify"
+	StepPut      Step = "put"
+	StepRecord   Step = "record"
+	StepRecheck  Step = "recheck"
+	StepStamp    Step = "stamp"
+	StepVerify   Step = "verify"
+	StepBlocks   Step = "blocks"
+	StepNote     Step = "note"
+)
+
+type step struct {
+	name Step
+	do   func(context.Context) error
+}
+
+func (t *transaction) steps() []step {
+	return []step{
+		{StepOpen, t.open},         // the file by name on the mount, by gfid on the brick: the same, and local
+		{StepPoint, t.point},       // the file learns its key before anything depends on it
+		{StepIdentify, t.identify}, // what must stay the same, taken before the first byte is read
+		{StepPut, t.put},           // the store confirms size and checksum of the bytes read
+		{StepRecord, t.record},     // the run record is on disk
+		{StepRecheck, t.recheck},   // bricks up, name and file unchanged, local, still ours
+		{StepStamp, t.stamp},       // Gluster frees the data
+		{StepVerify, t.verify},     // the stub is what it should be, on the brick and on the mount
+		{StepBlocks, t.blocks},     // du shows the size of the data
+		{StepNote, t.note},         // the stub learns its proof
+	}
+}
+
+// Steps lists all steps in order, for tests that stop at each.
+func Steps() []Step {
+	var names []Step
+	for _, s := range (&transaction{}).steps() {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// Archive takes one file to the store and makes it a stub. The file is left as
+// it was unless the outcome is report.Archived; in particular when ctx ends
+// before the stamp.
+func (a *Archiver) Archive(ctx context.Context, f gluster.File) Result {
+	key, readable := object.PathKey(a.Prefix, f.Path)
+	if !readable || !a.Store.Conditional(f.Size) {
+		key = object.NonceKey(a.Prefix, f.GFID)
+	}
+	t, err := a.attempt(ctx, f, key)
+	if errors.Is(err, errKeyTaken) {
+		// A new key means a new pointer, which moves the ctime: begin anew.
+		t, err = a.attempt(ctx, f, object.NonceKey(a.Prefix, f.GFID))
+	}
+	res := Result{File: f, Outcome: report.Archived, Key: t.key, Adopted: t.adopted, Err: err}
+	if err != nil && !t.verified {
+		res.Outcome, res.Reason = classify(err)
+	}
+	return res
+}
+
+func (a *Archiver) attempt(ctx context.Context, f gluster.File, key string) (*transaction, error) {
+	t := &transaction{Archiver: a, want: f, key: key}
+	defer t.close()
+	for _, s := range t.steps() {
+		if t.recalled {
+			break
+		}
+		var err error
+		if !t.sent { // a stub must be verified whoever is in a hurry
+			err = ctx.Err()
+		}
+		if err == nil && a.At != nil {
+			err = a.At(s.name, f)
+		}
+		if err == nil {
+			err = s.do(ctx)
+		}
+		if err != nil {
+			return t, errors.Join(fmt.Errorf("%s: %w", s.name, err), t.withdraw())
+		}
+	}
+	return t, nil
+}
+
+// transaction is one attempt to archive one file under one key.
+type transaction struct {
+	*Archiver
+	want gluster.File
+	key  string
+
+	file, brick *os.File // the same inode, on the mount and on the brick
+	pointer     object.Pointer
+	encoded     []byte // the pointer as it stands on the file; nil before it does
+	inherited   bool   // key and pointer were those of a run that died
+	before      volume.Stat
+	proof       object.Proof
+	adopted     bool
+	sent        bool // the stamp is on its way: the file may be a stub
+	verified    bool // the file is a sound stub
+	recalled    bool // somebody recalls the stub already
+}
+
+func (t *transaction) close() {
+	for _, f := range []*os.File{t.file, t.brick} {
+		if f != nil {
+			f.Close() // read-only: nothing is lost by an error
+		}
+	}
+}
+
+func (t *transaction) open(context.Context) (err error) {
+	if t.file, err = t.Mount.OpenRegular(t.want.Path); err != nil {
+		return err
+	}
+	gfid, err := volume.GFIDOf(t.file)
+	if err != nil {
+		return err
+	}
+	if gfid != t.want.GFID {
+		return leave(report.Vanished, "another file has its name now")
+	}
+	if t.brick, err = t.Brick.OpenRegular(gfid.HandlePath()); err != nil {
+		return fmt.Errorf("brick: %w", err)
+	}
+	_, err = t.local()
+	return err
+}
+
+// local reads the file's attributes on the brick, and returns an error unless
+// they allow to archive it. The brick is asked because it decides: what a mount
+// shows can be a cached or another replica's view.
+func (t *transaction) local() (volume.Attrs, error) {
+	attrs, err := settled(t.brick)
+	if err != nil {
+		return attrs, err
+	}
+	st, err := volume.StatOf(t.brick)
+	if err != nil {
+		return attrs, err
+	}
+	const migrating = unix.S_ISVTX | unix.S_ISGID // DHT marks the source of a migration
+	switch state := attrs.State(st.Size); {
+	case state == gluster.Remote:
+		return attrs, leave(report.AlreadyRemote, "")
+	case state == gluster.Repair:
+		return attrs, leave(report.Broken, "")
+	case state == gluster.Downloading, attrs.Recall != nil:
+		return attrs, leave(report.Recalling, "")
+	case !attrs.Clean():
+		return attrs, leave(report.StaleSize, "")
+	case attrs.Linkto:
+		return attrs, leave(report.Linkto, "")
+	case attrs.Foreign:
+		return attrs, leave(report.Sharded, "")
+	case attrs.HealPending:
+		return attrs, leave(report.HealPending, "")
+	case st.Mode&migrating == migrating:
+		return attrs, leave(report.Migrating, "")
+	}
+	return attrs, nil
+}
+
+// settled reads the attributes of a file on the brick. Replicate marks a file
+// as pending while a change of ours is under way and clears the mark a moment
+// after it has answered; only a mark that stays means a heal.
+func settled(brick *os.File) (volume.Attrs, error) {
+	const patience, pause = time.Second, 10 * time.Millisecond
+	for waited := time.Duration(0); ; waited += pause {
+		attrs, err := volume.ReadAttrs(brick)
+		if err != nil || !attrs.HealPending || waited >= patience {
+			return attrs, err
+		}
+		time.Sleep(pause)
+	}
+}
+
+func (t *transaction) point(context.Context) error {
+	attrs, err := volume.ReadAttrs(t.brick)
+	if err != nil {
+		return err
+	}
+	former, valid, err := attrs.PointerOf(t.want.GFID)
+	if err != nil {
+		return err
+	}
+	set := volume.Create
+	if attrs.Pointer != nil {
+		set = volume.Replace
+	}
+	if valid && former.Owner != t.Owner {
+		if !t.Owner.Dead(former.Owner) && time.Since(former.Time) < pointerLife {
+			return leave(report.InProgress, "run "+former.Owner.Run+" on "+former.Owner.Host)
+		}
+		// A run that died may have uploaded already: its key may hold the
+		// object that this run needs.
+		t.key, t.inherited = former.Key, true
+	}
+	t.pointer = object.Pointer{
+		GFID: t.want.GFID, Volume: t.Volume, Key: t.key, Attempt: object.NewID(),
+		Owner: t.Owner, Time: time.Now().UTC(),
+	}
+	encoded := t.pointer.Encode()
+	if err := set(t.file, gluster.XattrPointer, encoded); err != nil {
+		if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENODATA) {
+			return leave(report.InProgress, "")
+		}
+		return err
+	}
+	t.encoded = encoded
+	return nil
+}
+
+func (t *transaction) identify(context.Context) (err error) {
+	if t.before, err = volume.StatOf(t.file); err != nil {
+		return err
+	}
+	brick, err := volume.StatOf(t.brick)
+	if err != nil {
+		return err
+	}
+	mtime := volume.Time(t.before.Mtime)
+	switch {
+	case t.before.Links != 1:
+		return leave(report.HardLinked, "")
+	case t.before.Size == 0:
+		return leave(report.Empty, "")
+	case t.before.Size != t.want.Size, t.before.Size != brick.Size:
+		return leave(report.Changed, "size")
+	case !mtime.Before(t.ColdBefore):
+		return leave(report.TooWarm, "")
+	case !gluster.Stampable(mtime):
+		return leave(report.MtimeOutOfRange, "")
+	}
+	return nil
+}
+
+func (t *transaction) record(context.Context) error {
+	mtime, ctime := volume.Time(t.before.Mtime).UTC(), volume.Time(t.before.Ctime).UTC()
+	err := t.Log.Append(record.Entry{
+		Phase: record.Proven, Path: []byte(t.want.Path), GFID: &t.want.GFID, Key: t.key,
+		Attempt: t.pointer.Attempt, Size: t.proof.Size, Mtime: &mtime, Ctime: &ctime,
+		CRC32: t.proof.CRC32, Adopted: t.adopted,
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", errRecord, err)
+	}
+	return nil
+}
+
+func (t *transaction) recheck(ctx context.Context) error {
+	if err := t.awaitChildren(ctx); err != nil {
+		return err
+	}
+	attrs, err := t.local()
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(attrs.Pointer, t.encoded) {
+		return leave(report.InProgress, "another run took it over")
+	}
+	// The walk looks the name up afresh, on every brick: a brick that has
+	// forgotten the inode (restart, eviction) would else record an empty key.
+	named, err := t.Mount.Open(t.want.Path, unix.O_PATH)
+	if err != nil {
+		return err
+	}
+	defer named.Close()
+	now, err := volume.StatOf(named)
+	if err != nil {
+		return err
+	}
+	switch {
+	case now.Inode != t.before.Inode:
+		return leave(report.Vanished, "another file has its name now")
+	case now.Identity != t.before.Identity:
+		return leave(report.Changed, "")
+	}
+	return nil
+}
+
+func (t *transaction) awaitChildren(ctx context.Context) error {
+	const pause = 500 * time.Millisecond
+	for waited := time.Duration(0); ; waited += pause {
+		err := t.Mount.Children()
+		if err == nil {
+			return nil
+		}
+		if waited >= t.Patience {
+			return fmt.Errorf("%w: %w", ErrDegraded, err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// stamp asks for the release. An error does not mean that nothing happened: the
+// answer may be lost. So the brick is looked at before the error is believed.
+func (t *transaction) stamp(context.Context) error {
+	t.sent = true
+	// Exactly the decimal seconds: the brick compares strings, and passes
+	// every prefix.
+	stampErr := volume.Set(t.file, gluster.XattrStamp, []byte(strconv.FormatInt(t.before.Mtime.Sec, 10)))
+	if stampErr == nil {
+		return nil
+	}
+	attrs, err := volume.ReadAttrs(t.brick)
+	switch {
+	case err != nil:
+		return errors.Join(stampErr, fmt.Errorf("brick: %w", err))
+	case attrs.Remote:
+		return nil // whoever stamped it, verify tells whether it is ours
+	case errors.Is(stampErr, unix.EINVAL):
+		t.sent = false
+		if attrs.Downloading {
+			return leave(report.Recalling, "")
+		}
+		return leave(report.Changed, "mtime")
+	case errors.Is(stampErr, unix.ESTALE), errors.Is(stampErr, unix.ENOENT):
+		t.sent = false
+	}
+	return stampErr
+}
+
+// verify believes nothing that the stamp has answered. Gluster answers 0 when
+// the truncation failed, and records an empty or another key if the file was
+// renamed or the brick did not know its path.
+func (t *transaction) verify(context.Context) error {
+	children := t.Mount.Children()
+	attrs, err := settled(t.brick)
+	if err != nil {
+		return err
+	}
+	if !attrs.Remote {
+		if attrs.Recall != nil || attrs.Downloading || attrs.Pointer == nil {
+			t.verified, t.recalled = true, true
+			return nil
+		}
+		return errors.New("the brick did not take the stamp")
+	}
+	if !bytes.Equal(attrs.Pointer, t.encoded) {
+		return leave(report.AlreadyRemote, "stamped by another run")
+	}
+	if attrs.RemoteKey != t.key {
+		// Only ever replaced: a stub whose recall has begun meanwhile has no
+		// remote any more, and must not get it back.
+		err := volume.Replace(t.file, gluster.XattrRemote, []byte(t.key))
+		if errors.Is(err, unix.ENODATA) {
+			t.verified, t.recalled = true, true
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("rewrite %s: %w", gluster.XattrRemote, err)
+		}
+	}
+	st, err := volume.StatOf(t.brick)
+	if err != nil {
+		return err
+	}
+	for _, side := range []*os.File{t.brick, t.file} {
+		key, err := volume.Get(side, gluster.XattrRemote)
+		switch {
+		case errors.Is(err, unix.ENODATA):
+			t.verified, t.recalled = true, true
+			return nil
+		case err != nil:
+			return err
+		case string(key) != t.key:
+			return leave(report.Broken, fmt.Sprintf("%s is %q on %s", gluster.XattrRemote, key, side.Name()))
+		}
+	}
+	if st.Size != 0 {
+		if now, err := volume.ReadAttrs(t.brick); err == nil && (now.Downloading || !now.Remote) {
+			t.verified, t.recalled = true, true
+			return nil
+		}
+		return leave(report.Broken, "the brick kept its data")
+	}
+	if children != nil || attrs.HealPending {
+		err := t.Log.Append(record.Entry{Phase: record.Degraded, Path: []byte(t.want.Path), GFID: &t.want.GFID, Key: t.key})
+		if children == nil {
+			children = errors.New("the stub waits for self-heal")
+		}
+		return errors.Join(fmt.Errorf("%w: %w", ErrDegraded, children), err)
+	}
+	t.verified = true
+	return nil
+}
+
+func (t *transaction) blocks(context.Context) error {
+	const blockSize = 512
+	blocks := (t.before.Size + blockSize - 1) / blockSize
+	return t.better(gluster.XattrNumBlocks, []byte(gluster.NumBlocks(t.before.Size, blocks)))
+}
+
+func (t *transaction) note(context.Context) error {
+	t.pointer.Proof = &object.Stamped{Size: t.proof.Size, Mtime: volume.Time(t.before.Mtime).UTC(), CRC32: t.proof.CRC32}
+	return t.better(gluster.XattrPointer, t.pointer.Encode())
+}
+
+// better replaces an attribute of the stub, unless a recall has removed it.
+func (t *transaction) better(name string, value []byte) error {
+	err := volume.Replace(t.file, name, value)
+	if errors.Is(err, unix.ENODATA) {
+		t.recalled = true
+		return nil
+	}
+	return err
+}
+
+// withdraw removes the pointer from a file that stays local, so that a failed
+// run leaves nothing behind. Once the stamp was sent the pointer stays: it may
+// be all that a stub has.
+func (t *transaction) withdraw() error {
+	if t.encoded == nil || t.sent {
+		return nil
+	}
+	attrs, err := volume.ReadAttrs(t.brick)
+	if err != nil || !bytes.Equal(attrs.Pointer, t.encoded) {
+		return nil // out of reach or another run's: the next run takes it over
+	}
+	if err := volume.RemoveAny(t.file, gluster.XattrPointer); err != nil && !gone(err) {
+		return fmt.Errorf("withdraw pointer: %w", err)
+	}
+	return nil
+}

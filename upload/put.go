@@ -1,0 +1,100 @@
+package upload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+
+	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/volume"
+)
+
+// errKeyTaken means that the key belongs to another object, or that the store
+// does not take it: the file goes under a nonce key.
+var errKeyTaken = errors.New("key is taken or refused")
+
+// put makes sure that the store has the file's bytes under the key: it creates
+// the object, or adopts the one that a run which died has left.
+func (t *transaction) put(ctx context.Context) error {
+	if t.inherited || t.before.Size >= headFirst {
+		switch info, err := t.Store.Head(ctx, t.key); {
+		case err == nil:
+			return t.adopt(ctx, info)
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+		if !t.Store.Conditional(t.before.Size) && t.inherited {
+			// Absent now proves nothing for later: only a key of our own
+			// cannot be overwritten.
+			return errKeyTaken
+		}
+	}
+	var err error
+	t.proof, err = t.Store.Create(ctx, t.key, t.file, t.before.Size, t.metadata().Encode())
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		info, err := t.Store.Head(ctx, t.key)
+		if err != nil {
+			return err
+		}
+		return t.adopt(ctx, info)
+	case errors.Is(err, object.ErrKey):
+		return fmt.Errorf("%w: %w", errKeyTaken, err)
+	case err != nil:
+		return err
+	case t.proof.Size != t.before.Size:
+		return fmt.Errorf("%w: %d bytes stored, %d expected", object.ErrChanged, t.proof.Size, t.before.Size)
+	}
+	return nil
+}
+
+// adopt uses the object that is there if it was made from this very file and
+// holds the bytes that the file has now. Size and mtime are not enough: rsync
+// --inplace -t changes the bytes and keeps both. So the file is read again and
+// only the upload is saved.
+func (t *transaction) adopt(ctx context.Context, info object.Info) error {
+	made, err := object.DecodeMetadata(info.Metadata)
+	if err != nil || !info.HasCRC32 || info.Size != t.before.Size ||
+		made.GFID != t.want.GFID || made.Volume != t.Volume || made.Size != t.before.Size ||
+		!made.Mtime.Equal(volume.Time(t.before.Mtime)) {
+		return errKeyTaken
+	}
+	crc := t.proof.CRC32
+	if t.proof.Reads != t.before.Size {
+		sum := crc32.NewIEEE()
+		n, err := io.Copy(sum, readerFunc(func(b []byte) (int, error) {
+			if err := ctx.Err(); err != nil {
+				return 0, err
+			}
+			return t.file.Read(b)
+		}))
+		if err != nil {
+			return err
+		}
+		if n != t.before.Size {
+			return fmt.Errorf("%w: %d bytes read, %d expected", object.ErrChanged, n, t.before.Size)
+		}
+		crc = sum.Sum32()
+	}
+	if crc != info.CRC32 {
+		return errKeyTaken
+	}
+	t.proof = object.Proof{Size: t.before.Size, CRC32: crc, Reads: t.before.Size}
+	t.adopted = true
+	return nil
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
+func (t *transaction) metadata() object.Metadata {
+	return object.Metadata{
+		Volume: t.Volume, GFID: t.want.GFID, Path: t.want.Path, Size: t.before.Size,
+		Mtime: volume.Time(t.before.Mtime), Mode: t.before.Mode & 0o7777,
+		UID: t.before.UID, GID: t.before.GID, Attempt: t.pointer.Attempt,
+	}
+}
