@@ -78,7 +78,8 @@ func (v *Volume) clientGraph(m *mountConfig) string {
 			set := clients[i : i+v.replica]
 			options := []string{"afr-pending-xattr " + strings.Join(set, ",")}
 			if m.selfHeal {
-				options = append(options, "iam-self-heal-daemon yes", "self-heal-daemon enable", "heal-timeout 5")
+				options = append(options, "iam-self-heal-daemon yes", "self-heal-daemon enable", "heal-timeout 5",
+					"data-self-heal on", "metadata-self-heal on", "entry-self-heal on")
 			}
 			sets = append(sets, f.add(fmt.Sprintf("%s-replicate-%d", v.name, len(sets)), "cluster/replicate", options, set...))
 		}

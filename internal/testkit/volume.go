@@ -82,8 +82,10 @@ func NewVolume(t testing.TB, options ...Option) *Volume {
 			client: fmt.Sprintf("%s-client-%d", v.name, i),
 		}
 		v.bricks[i] = b
-		if err := os.Mkdir(b.dir, 0o755); err != nil {
-			t.Fatal(err)
+		for _, d := range []string{b.dir, b.dir + "/.glusterfs"} { // glusterd makes both
+			if err := os.Mkdir(d, 0o755); err != nil {
+				t.Fatal(err)
+			}
 		}
 		id, err := hex.DecodeString(strings.ReplaceAll(v.ID, "-", ""))
 		if err != nil {
