@@ -42,15 +42,13 @@ func TestHealWritesTheDataBackIntoAStub(t *testing.T) {
 	v.StopBrick(1)
 	v.Stamp("f")
 
-	blame := Xattrs(t, v.BrickPath("f"))[gluster.XattrAFR+"vol-client-1"]
-	if !gluster.AFRPending([]byte(blame)) {
-		t.Errorf("the first brick does not blame the second: %q", blame)
+	blamed := func() bool {
+		return gluster.AFRPending([]byte(Xattrs(t, v.BrickPath("f"))[gluster.XattrAFR+"vol-client-1"]))
 	}
+	Eventually(t, 10*time.Second, "the first brick blames the second", blamed) // after the transaction's delayed end
 
 	v.StartBrick(1)
-	Eventually(t, 30*time.Second, "self-heal ends", func() bool {
-		return !gluster.AFRPending([]byte(Xattrs(t, v.BrickPath("f"))[gluster.XattrAFR+"vol-client-1"]))
-	})
+	Eventually(t, 30*time.Second, "self-heal ends", func() bool { return !blamed() })
 	for _, dir := range v.BrickDirs() {
 		x := Xattrs(t, dir+"/f")
 		if sizeOn(t, dir, "f") != 300000 || x[gluster.XattrRemote] != "f" {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,8 +30,9 @@ type Volume struct {
 	replica  int
 	ctimeOff bool
 	bricks   []*brick
-	mount    string
-	mounts   int
+	mount    string   // the first
+	mounts   []string // all that are there
+	made     int      // mounts, ever: names are not used twice
 }
 
 type brick struct {
@@ -140,7 +142,7 @@ func (v *Volume) StartBrick(number ...int) {
 }
 
 // StopBrick kills a brick, by its number from 0; the default is the first. It
-// returns when the process is gone.
+// returns when the process is gone and the mounts know it.
 func (v *Volume) StopBrick(number ...int) {
 	v.t.Helper()
 	b := v.bricks[oneOf(number)]
@@ -149,6 +151,15 @@ func (v *Volume) StopBrick(number ...int) {
 	}
 	Eventually(v.t, 10*time.Second, "brick process ends", func() bool { return unix.Kill(b.pid, 0) == unix.ESRCH })
 	b.pid = 0
+	for _, dir := range v.mounts {
+		Eventually(v.t, 10*time.Second, dir+" sees the brick go", func() bool { return !b.connected(dir) })
+	}
+}
+
+// connected reports whether a mount talks to the brick.
+func (b *brick) connected(mountDir string) bool {
+	text, err := os.ReadFile(filepath.Join(mountDir, ".meta/graphs/active", b.client, "private"))
+	return err == nil && strings.Contains(string(text), "connected = 1\n")
 }
 
 func oneOf(number []int) int {
@@ -205,8 +216,8 @@ func (v *Volume) NewMount(t testing.TB, options ...MountOption) string {
 	for _, o := range options {
 		o(m)
 	}
-	name := fmt.Sprintf("m%d", v.mounts)
-	v.mounts++
+	name := fmt.Sprintf("m%d", v.made)
+	v.made++
 	dir := filepath.Join(v.dir, name)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -217,6 +228,7 @@ func (v *Volume) NewMount(t testing.TB, options ...MountOption) string {
 		"--entry-timeout=" + seconds(m.entry),
 	}, m.glusterfsFlags...)
 	v.daemon("glusterfs", name, v.clientGraph(m), append(flags, dir)...)
+	v.mounts = append(v.mounts, dir)
 	v.WaitConnected(dir)
 	return dir
 }
@@ -229,6 +241,7 @@ func (v *Volume) Unmount(dir string) {
 	if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
 		v.t.Fatalf("umount %s: %v: %s", dir, err, out)
 	}
+	v.mounts = slices.DeleteFunc(v.mounts, func(d string) bool { return d == dir })
 	Eventually(v.t, 10*time.Second, "glusterfs of "+dir+" ends", func() bool { return unix.Kill(pid, 0) == unix.ESRCH })
 }
 
@@ -239,10 +252,8 @@ func (v *Volume) WaitConnected(mountDir string) {
 		if b.pid == 0 {
 			continue
 		}
-		private := fmt.Sprintf("%s/.meta/graphs/active/%s/private", mountDir, b.client)
 		Eventually(v.t, 20*time.Second, fmt.Sprintf("%s connects to brick %d", mountDir, i), func() bool {
-			text, err := os.ReadFile(private)
-			return err == nil && strings.Contains(string(text), "connected = 1\n")
+			return b.connected(mountDir)
 		})
 	}
 	Eventually(v.t, 20*time.Second, mountDir+" answers", func() bool {
@@ -259,7 +270,8 @@ func (v *Volume) StartSelfHeal() {
 		"--process-name=glustershd", "--xlator-option=*replicate*.node-uuid="+newUUID())
 }
 
-// Logs are what the processes of the volume have written so far, by process.
+// Log is what a process of the volume has written so far: "b0" and so on are
+// bricks, "m0" and so on mounts, "shd" the self-heal daemon.
 func (v *Volume) Log(name string) string {
 	text, err := os.ReadFile(filepath.Join(v.dir, "log", name+".log"))
 	if err != nil {
