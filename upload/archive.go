@@ -222,7 +222,7 @@ func (t *transaction) open(context.Context) (err error) {
 		return err
 	}
 	if gfid != t.want.GFID {
-		return leave(report.Vanished, "another file has its name now")
+		return report.Leave(report.Vanished, "another file has its name now")
 	}
 	if t.brick, err = t.Brick.OpenRegular(gfid.HandlePath()); err != nil {
 		return fmt.Errorf("brick: %w", err)
@@ -246,21 +246,21 @@ func (t *transaction) local() (volume.Attrs, error) {
 	const migrating = unix.S_ISVTX | unix.S_ISGID // DHT marks the source of a migration
 	switch state := attrs.State(st.Size); {
 	case state == gluster.Remote:
-		return attrs, leave(report.AlreadyRemote, "")
+		return attrs, report.Leave(report.AlreadyRemote, "")
 	case state == gluster.Repair:
-		return attrs, leave(report.Broken, "")
+		return attrs, report.Leave(report.Broken, "")
 	case state == gluster.Downloading, attrs.Recall != nil:
-		return attrs, leave(report.Recalling, "")
+		return attrs, report.Leave(report.Recalling, "")
 	case !attrs.Clean():
-		return attrs, leave(report.StaleSize, "")
+		return attrs, report.Leave(report.StaleSize, "")
 	case attrs.Linkto:
-		return attrs, leave(report.Linkto, "")
+		return attrs, report.Leave(report.Linkto, "")
 	case attrs.Foreign:
-		return attrs, leave(report.Sharded, "")
+		return attrs, report.Leave(report.Sharded, "")
 	case attrs.HealPending:
-		return attrs, leave(report.HealPending, "")
+		return attrs, report.Leave(report.HealPending, "")
 	case st.Mode&migrating == migrating:
-		return attrs, leave(report.Migrating, "")
+		return attrs, report.Leave(report.Migrating, "")
 	}
 	return attrs, nil
 }
@@ -294,7 +294,7 @@ func (t *transaction) point(context.Context) error {
 	}
 	if valid && former.Owner != t.Owner {
 		if !t.Owner.Dead(former.Owner) && time.Since(former.Time) < pointerLife {
-			return leave(report.InProgress, "run "+former.Owner.Run+" on "+former.Owner.Host)
+			return report.Leave(report.InProgress, "run "+former.Owner.Run+" on "+former.Owner.Host)
 		}
 		// A run that died may have uploaded already: its key may hold the
 		// object that this run needs.
@@ -307,7 +307,7 @@ func (t *transaction) point(context.Context) error {
 	encoded := t.pointer.Encode()
 	if err := set(t.file, gluster.XattrPointer, encoded); err != nil {
 		if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENODATA) {
-			return leave(report.InProgress, "")
+			return report.Leave(report.InProgress, "")
 		}
 		return err
 	}
@@ -326,15 +326,15 @@ func (t *transaction) identify(context.Context) (err error) {
 	mtime := volume.Time(t.before.Mtime)
 	switch {
 	case t.before.Links != 1:
-		return leave(report.HardLinked, "")
+		return report.Leave(report.HardLinked, "")
 	case t.before.Size == 0:
-		return leave(report.Empty, "")
+		return report.Leave(report.Empty, "")
 	case t.before.Size != t.want.Size, t.before.Size != brick.Size:
-		return leave(report.Changed, "size")
+		return report.Leave(report.Changed, "size")
 	case !mtime.Before(t.ColdBefore):
-		return leave(report.TooWarm, "")
+		return report.Leave(report.TooWarm, "")
 	case !gluster.Stampable(mtime):
-		return leave(report.MtimeOutOfRange, "")
+		return report.Leave(report.MtimeOutOfRange, "")
 	}
 	return nil
 }
@@ -361,7 +361,7 @@ func (t *transaction) recheck(ctx context.Context) error {
 		return err
 	}
 	if !bytes.Equal(attrs.Pointer, t.encoded) {
-		return leave(report.InProgress, "another run took it over")
+		return report.Leave(report.InProgress, "another run took it over")
 	}
 	// The walk looks the name up afresh, on every brick: a brick that has
 	// forgotten the inode (restart, eviction) would else record an empty key.
@@ -376,9 +376,9 @@ func (t *transaction) recheck(ctx context.Context) error {
 	}
 	switch {
 	case now.Inode != t.before.Inode:
-		return leave(report.Vanished, "another file has its name now")
+		return report.Leave(report.Vanished, "another file has its name now")
 	case now.Identity != t.before.Identity:
-		return leave(report.Changed, "")
+		return report.Leave(report.Changed, "")
 	}
 	return nil
 }
@@ -420,9 +420,9 @@ func (t *transaction) stamp(context.Context) error {
 	case errors.Is(stampErr, unix.EINVAL):
 		t.sent = false
 		if attrs.Downloading {
-			return leave(report.Recalling, "")
+			return report.Leave(report.Recalling, "")
 		}
-		return leave(report.Changed, "mtime")
+		return report.Leave(report.Changed, "mtime")
 	case errors.Is(stampErr, unix.ESTALE), errors.Is(stampErr, unix.ENOENT):
 		t.sent = false
 	}
@@ -446,7 +446,7 @@ func (t *transaction) verify(context.Context) error {
 		return errors.New("the brick did not take the stamp")
 	}
 	if !bytes.Equal(attrs.Pointer, t.encoded) {
-		return leave(report.AlreadyRemote, "stamped by another run")
+		return report.Leave(report.AlreadyRemote, "stamped by another run")
 	}
 	if attrs.RemoteKey != t.key {
 		// Only ever replaced: a stub whose recall has begun meanwhile has no
@@ -473,7 +473,7 @@ func (t *transaction) verify(context.Context) error {
 		case err != nil:
 			return err
 		case string(key) != t.key:
-			return leave(report.Broken, fmt.Sprintf("%s is %q on %s", gluster.XattrRemote, key, side.Name()))
+			return report.Leave(report.Broken, fmt.Sprintf("%s is %q on %s", gluster.XattrRemote, key, side.Name()))
 		}
 	}
 	if st.Size != 0 {
@@ -481,7 +481,7 @@ func (t *transaction) verify(context.Context) error {
 			t.verified, t.recalled = true, true
 			return nil
 		}
-		return leave(report.Broken, "the brick kept its data")
+		return report.Leave(report.Broken, "the brick kept its data")
 	}
 	if children != nil || attrs.HealPending {
 		err := t.Log.Append(record.Entry{Phase: record.Degraded, Path: []byte(t.want.Path), GFID: &t.want.GFID, Key: t.key})
@@ -526,7 +526,7 @@ func (t *transaction) withdraw() error {
 	if err != nil || !bytes.Equal(attrs.Pointer, t.encoded) {
 		return nil // out of reach or another run's: the next run takes it over
 	}
-	if err := volume.RemoveAny(t.file, gluster.XattrPointer); err != nil && !gone(err) {
+	if err := volume.RemoveAny(t.file, gluster.XattrPointer); err != nil && !volume.Gone(err) {
 		return fmt.Errorf("withdraw pointer: %w", err)
 	}
 	return nil

@@ -32,7 +32,7 @@ func TestDeadOnlyWhereTheEndIsKnown(t *testing.T) {
 		{"before a reboot of this host", func(o *Owner) { o.Boot, o.ID = "earlier", self.ID }, self.ID != ""},
 		{"another host", func(o *Owner) { o.Boot, o.ID = "theirs", "theirs" }, false},
 		{"a host without machine id", func(o *Owner) { o.Boot, o.ID = "theirs", "" }, false},
-		{"another pid namespace", func(o *Owner) { o.PIDNS, o.PID = "pid:[1]", 1 << 30 }, false},
+		{"another pid namespace", func(o *Owner) { o.PIDNS, o.PID = "pid:[1]", 1<<30 }, false},
 	} {
 		o := other
 		tt.edit(&o)

@@ -176,3 +176,15 @@ func StatOf(f *os.File) (Stat, error) {
 
 // Time converts a time of a Stat.
 func Time(t unix.Timespec) time.Time { return time.Unix(t.Unix()) }
+
+// Gone reports whether err says that a name or an inode is no more what it was:
+// users may rename and delete at any time. ELOOP, EXDEV and ENOTDIR come from
+// names that became something else, perhaps a symlink out of the volume.
+func Gone(err error) bool {
+	for _, errno := range []error{unix.ENOENT, unix.ESTALE, unix.ENOTDIR, unix.ELOOP, unix.EXDEV} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}

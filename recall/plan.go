@@ -1,0 +1,50 @@
+package recall
+
+import "github.com/coldbrick/coldbrick/internal/gluster"
+
+// Step is one step of a recall.
+type Step string
+
+// The steps in their order.
+const (
+	StepNote     Step = "note"     // key, size and times of the stub are kept on the file; one recall owns it
+	StepMark     Step = "mark"     // set downloading: readers get EIO from here on
+	StepClaim    Step = "claim"    // remove remote: only one can; readers get EREMOTE from here on
+	StepBarrier  Step = "barrier"  // wait for clients that had found the file remote before the claim
+	StepTruncate Step = "truncate" // nothing of a former, half written copy is left
+	StepDownload Step = "download" // all bytes, size and checksum proven, on disk
+	StepCheck    Step = "check"    // in place of both: the bytes that are there are the object's
+	StepTimes    Step = "times"    // mtime and atime are the stub's
+	StepSizes    Step = "sizes"    // the attributes that override the visible size are gone
+	StepRelease  Step = "release"  // remove downloading: the file is local
+	StepTidy     Step = "tidy"     // a last look; then pointer and notes are gone
+)
+
+// Plan lists the steps that make a file local. Any prefix of them may have run
+// before: the plan for the state in which that leaves the file ends the same.
+//
+// bytes is the size on the brick. keep says that the notes of a former run on a
+// half written file tell to keep its bytes.
+func Plan(s gluster.State, bytes int64, downloading, keep bool) []Step {
+	switch s {
+	case gluster.Remote:
+		return []Step{StepNote, StepMark, StepClaim, StepBarrier, StepTruncate, StepDownload, StepTimes, StepSizes, StepRelease, StepTidy}
+	case gluster.Repair:
+		if !downloading {
+			// Nobody was downloading, so these bytes came another way: a
+			// self-heal has brought the data back, or somebody wrote into
+			// the stub past cloudsync. They are never truncated.
+			return []Step{StepNote, StepMark, StepClaim, StepBarrier, StepCheck, StepTimes, StepSizes, StepRelease, StepTidy}
+		}
+		if keep {
+			return []Step{StepNote, StepClaim, StepBarrier, StepCheck, StepTimes, StepSizes, StepRelease, StepTidy}
+		}
+		return []Step{StepNote, StepClaim, StepBarrier, StepTruncate, StepDownload, StepTimes, StepSizes, StepRelease, StepTidy}
+	case gluster.Downloading:
+		if keep {
+			return []Step{StepNote, StepBarrier, StepCheck, StepTimes, StepSizes, StepRelease, StepTidy}
+		}
+		return []Step{StepNote, StepBarrier, StepTruncate, StepDownload, StepTimes, StepSizes, StepRelease, StepTidy}
+	}
+	return []Step{StepSizes, StepTidy}
+}

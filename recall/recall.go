@@ -1,0 +1,578 @@
+package recall
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/owner"
+	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/volume"
+)
+
+// Mount opens regular files of the volume beneath its root, following no
+// symlink.
+type Mount interface {
+	OpenRegular(path string) (*os.File, error)
+	OpenRegularRDWR(path string) (*os.File, error)
+}
+
+// Recaller recalls files one by one; it may be used by many goroutines.
+type Recaller struct {
+	// Files is a mount without cloudsync: stubs are empty files there, and
+	// what is written is not intercepted.
+	Files Mount
+	// Barrier is a mount with cloudsync and without a store plugin: reading
+	// there waits for the translator's lock and downloads nothing.
+	Barrier Mount
+	Plugin  Plugin
+	Owner   owner.Owner
+	// Volume is the id of the volume, empty if not known here.
+	Volume string
+	// BarrierLimit bounds the wait for other clients' recalls of one file.
+	BarrierLimit time.Duration
+	// At is called before each step. Tests kill the process there, or return
+	// an error in place of the step.
+	At func(Step, string) error
+}
+
+// Result says what became of one file.
+type Result struct {
+	Path    string
+	GFID    gluster.GFID
+	Size    int64
+	Key     string
+	Outcome report.Outcome
+	Reason  report.Reason // unless recalled
+	Err     error
+}
+
+// Recall makes the file at path, relative to the volume root, local. gfid is
+// the file that is meant; if it is not zero, another file at that path is left
+// alone. Unless the outcome is report.Recalled, the file is as it was, or half
+// written and invisible until the next recall.
+func (r *Recaller) Recall(ctx context.Context, path string, gfid gluster.GFID) Result {
+	t := &transaction{Recaller: r, path: path, gfid: gfid}
+	err := t.run(ctx)
+	res := Result{Path: path, GFID: t.gfid, Size: t.notes.Size, Key: t.notes.Key, Outcome: report.Recalled, Err: err}
+	if err != nil {
+		res.Outcome, res.Reason = classify(err)
+	}
+	return res
+}
+
+// transaction is the recall of one file.
+type transaction struct {
+	*Recaller
+	path string
+	gfid gluster.GFID
+
+	file    *os.File // on Files
+	attrs   volume.Attrs
+	stat    volume.Stat
+	state   gluster.State
+	pointer object.Pointer // zero if the file has none of its own
+	notes   Notes
+
+	noted   bool // the notes on the file are ours
+	marked  bool // downloading was set by us
+	claimed bool // remote is gone, the file belongs to this run
+	touched bool // the barrier is passed: content may have been changed by us
+	local   bool // downloading is removed: nothing can be taken back
+}
+
+func (t *transaction) run(ctx context.Context) (err error) {
+	if t.file, err = t.Files.OpenRegularRDWR(t.path); err != nil {
+		return err
+	}
+	defer func() {
+		if closeErr := t.file.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	if err := t.look(); err != nil {
+		return err
+	}
+	if t.state == gluster.Local && !t.attrs.AnySize() && t.attrs.Recall == nil {
+		return report.Leave(report.AlreadyLocal, "")
+	}
+	if t.state != gluster.Local {
+		if err := t.prepare(ctx); err != nil {
+			return err
+		}
+	}
+	for _, step := range Plan(t.state, t.stat.Size, t.attrs.Downloading, t.notes.Keep) {
+		var err error
+		if !t.local {
+			err = ctx.Err()
+		}
+		if err == nil && t.At != nil {
+			err = t.At(step, t.path)
+		}
+		if err == nil {
+			err = t.do(ctx, step)
+		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("%s: %w", step, err), t.rollBack())
+		}
+	}
+	if t.state == gluster.Local {
+		return report.Leave(report.AlreadyLocal, "finished a former recall")
+	}
+	return nil
+}
+
+// look reads what the file is, and refuses another file at its path.
+func (t *transaction) look() (err error) {
+	gfid, err := volume.GFIDOf(t.file)
+	if err != nil {
+		return err
+	}
+	if !t.gfid.IsZero() && gfid != t.gfid {
+		return report.Leave(report.Vanished, "another file has its name now")
+	}
+	t.gfid = gfid
+	if t.attrs, err = volume.ReadAttrs(t.file); err != nil {
+		return err
+	}
+	if t.stat, err = volume.StatOf(t.file); err != nil {
+		return err
+	}
+	t.state = t.attrs.State(t.stat.Size)
+	t.pointer, _, err = t.attrs.PointerOf(gfid)
+	if err == nil && t.pointer.GFID != gfid {
+		t.pointer = object.Pointer{} // came with a copy of another file
+	}
+	return err
+}
+
+// prepare finds the object and makes room for it, before anything is changed.
+func (t *transaction) prepare(ctx context.Context) error {
+	key, err := t.chooseKey(ctx)
+	if err != nil {
+		return err
+	}
+	if err := t.newNotes(key); err != nil {
+		return err
+	}
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(t.file.Fd()), &fs); err != nil {
+		return fmt.Errorf("free space: %w", err)
+	}
+	if free := int64(fs.Bavail) * fs.Bsize; free < t.notes.Size-t.stat.Size {
+		return report.Leave(report.NoSpace, fmt.Sprintf("%d bytes free, %d needed", free, t.notes.Size))
+	}
+	return nil
+}
+
+func (t *transaction) do(ctx context.Context, step Step) error {
+	switch step {
+	case StepNote:
+		return t.note()
+	case StepMark:
+		return t.mark()
+	case StepClaim:
+		return t.claim()
+	case StepBarrier:
+		return t.barrier(ctx)
+	case StepTruncate:
+		return t.truncate()
+	case StepDownload:
+		return t.download(ctx)
+	case StepCheck:
+		return t.check(ctx)
+	case StepTimes:
+		return t.times()
+	case StepSizes:
+		return t.sizes()
+	case StepRelease:
+		return t.release()
+	case StepTidy:
+		return t.tidy()
+	}
+	panic("recall: unknown step " + step)
+}
+
+func (t *transaction) mark() error {
+	err := volume.Create(t.file, gluster.XattrDownload, []byte("1"))
+	if errors.Is(err, unix.EEXIST) {
+		return nil // a transparent recall has just begun: the barrier waits for it
+	}
+	t.marked = err == nil
+	return err
+}
+
+// claim removes cs.remote. Of all that want to recall the file only one can.
+func (t *transaction) claim() error {
+	err := volume.Remove(t.file, gluster.XattrRemote)
+	if errors.Is(err, unix.ENODATA) {
+		// A client has recalled it meanwhile, and says that the data is
+		// whole: nothing of ours may hide it.
+		return report.Leave(report.AlreadyLocal, "recalled by a client meanwhile")
+	}
+	if err != nil {
+		return err
+	}
+	t.claimed = true
+	attrs, err := volume.ReadAttrs(t.file)
+	if err == nil && !attrs.Downloading { // removed by the repair of a stamp
+		err = volume.Set(t.file, gluster.XattrDownload, []byte("1"))
+	}
+	return err
+}
+
+// barrier waits until no client that had found the file remote before the claim
+// is still at it. In this state a read takes the translator's lock, which such
+// a client holds, and then fails.
+func (t *transaction) barrier(ctx context.Context) error {
+	t.claimed = true // also when a former run's claim is taken over
+	file, err := t.openBarrier()
+	if err != nil {
+		return err
+	}
+	passed := make(chan error, 1)
+	go func() {
+		_, err := file.ReadAt(make([]byte, 1), 0)
+		file.Close()
+		passed <- err
+	}()
+	limit := time.NewTimer(t.BarrierLimit)
+	defer limit.Stop()
+	select {
+	case err := <-passed:
+		// EREMOTE is the answer of a half written file. Whatever else the
+		// client has seen, truncate looks for itself.
+		if errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.ETIMEDOUT) {
+			return err
+		}
+		t.touched = true
+		return nil
+	case <-limit.C:
+		return report.Leave(report.InProgress, "a client's recall is still under way")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// openBarrier opens the same file on the other mount. Users may rename it at
+// any time, so the volume is asked for its name.
+func (t *transaction) openBarrier() (*os.File, error) {
+	path := t.path
+	for range 5 {
+		file, err := t.Barrier.OpenRegular(path)
+		if err == nil {
+			gfid, err := volume.GFIDOf(file)
+			if err == nil && gfid == t.gfid {
+				return file, nil
+			}
+			file.Close()
+		} else if !volume.Gone(err) {
+			return nil, err
+		}
+		named, err := volume.Get(t.file, gluster.VirtualPath)
+		if err != nil {
+			return nil, fmt.Errorf("current name: %w", err)
+		}
+		path = strings.TrimLeft(strings.TrimRight(string(named), "\x00"), "/")
+	}
+	return nil, report.Leave(report.Vanished, "its name changes all the time")
+}
+
+// unchanged looks at the file behind the barrier: it must still be half written
+// and ours. mayBeEmpty says that a translator that failed late may have emptied
+// it and removed our mark; then the mark is set again.
+func (t *transaction) unchanged(mayBeEmpty bool) error {
+	attrs, err := volume.ReadAttrs(t.file)
+	if err != nil {
+		return err
+	}
+	st, err := volume.StatOf(t.file)
+	if err != nil {
+		return err
+	}
+	if attrs.Remote || !attrs.Downloading && (st.Size > 0 || !mayBeEmpty) {
+		t.claimed = false // whatever it is now, it is not ours
+		return report.Leave(report.Changed, "somebody else changed its cloudsync marks")
+	}
+	if !attrs.Downloading {
+		return volume.Set(t.file, gluster.XattrDownload, []byte("1"))
+	}
+	return nil
+}
+
+func (t *transaction) truncate() error {
+	if err := t.unchanged(true); err != nil {
+		return err
+	}
+	return t.file.Truncate(0)
+}
+
+func (t *transaction) download(ctx context.Context) error {
+	proof, err := t.Plugin.Download(ctx, t.notes.Key, t.file, t.accept)
+	if err != nil {
+		return err
+	}
+	if want := t.pointer.Proof; want != nil && t.pointer.Key == t.notes.Key && proof.CRC32 != want.CRC32 {
+		return fmt.Errorf("%w: crc32 %08x, %08x when it was archived", object.ErrCorrupt, proof.CRC32, want.CRC32)
+	}
+	if proof.Size != t.notes.Size {
+		return fmt.Errorf("%w: %d bytes, %d when it was archived", object.ErrCorrupt, proof.Size, t.notes.Size)
+	}
+	if err := t.file.Sync(); err != nil {
+		return err
+	}
+	st, err := volume.StatOf(t.file)
+	if err == nil && st.Size != t.notes.Size {
+		err = fmt.Errorf("%w: %d of %d bytes on the volume", object.ErrCorrupt, st.Size, t.notes.Size)
+	}
+	return err
+}
+
+// accept refuses an object that was not made from this file. An object without
+// metadata, put there by another tool, is taken by its size.
+func (t *transaction) accept(info Info) error {
+	if info.Size != t.notes.Size {
+		return fmt.Errorf("%w: the object has %d bytes, the file had %d", object.ErrCorrupt, info.Size, t.notes.Size)
+	}
+	made, err := object.DecodeMetadata(info.Metadata)
+	if errors.Is(err, object.ErrForeign) && t.pointer.Key == "" {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if made.GFID != t.gfid || t.Volume != "" && made.Volume != t.Volume {
+		return report.Leave(report.ObjectForeign, fmt.Sprintf("made from %s of volume %s", made.GFID, made.Volume))
+	}
+	return nil
+}
+
+// check proves that the bytes on the brick are the object's.
+func (t *transaction) check(ctx context.Context) error {
+	if err := t.unchanged(false); err != nil {
+		return err
+	}
+	want, err := t.wantCRC(ctx)
+	if err != nil {
+		return err
+	}
+	sum := crc32.NewIEEE()
+	n, err := io.Copy(sum, io.NewSectionReader(t.file, 0, t.stat.Size))
+	if err != nil {
+		return err
+	}
+	if n != t.notes.Size || sum.Sum32() != want {
+		return report.Leave(report.Broken, "bytes on the brick are not those of the object; somebody must decide")
+	}
+	return nil
+}
+
+func (t *transaction) wantCRC(ctx context.Context) (uint32, error) {
+	if p := t.pointer.Proof; p != nil && t.pointer.Key == t.notes.Key {
+		return p.CRC32, nil
+	}
+	header, ok := t.Plugin.(Header)
+	if !ok {
+		return 0, report.Leave(report.Broken, "no checksum is known")
+	}
+	info, err := header.Head(ctx, t.notes.Key)
+	if err != nil {
+		return 0, err
+	}
+	if err := t.accept(info); err != nil {
+		return 0, err
+	}
+	if !info.HasCRC32 {
+		return 0, report.Leave(report.Broken, "no checksum is known")
+	}
+	return info.CRC32, nil
+}
+
+func (t *transaction) times() error {
+	at, mt := unix.NsecToTimespec(t.notes.Atime.UnixNano()), unix.NsecToTimespec(t.notes.Mtime.UnixNano())
+	// Our own descriptor, so the link in /proc is safe to follow.
+	err := unix.UtimesNanoAt(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(int(t.file.Fd())), []unix.Timespec{at, mt}, 0)
+	if err != nil {
+		return fmt.Errorf("set times: %w", err)
+	}
+	return nil
+}
+
+func (t *transaction) sizes() error {
+	for _, name := range []string{gluster.XattrObjectSize, gluster.XattrBlockSize, gluster.XattrNumBlocks} {
+		if err := volume.RemoveAny(t.file, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *transaction) release() error {
+	if err := volume.Remove(t.file, gluster.XattrDownload); err != nil {
+		return err
+	}
+	t.local = true
+	return nil
+}
+
+func (t *transaction) tidy() error {
+	if t.state != gluster.Local {
+		st, err := volume.StatOf(t.file)
+		if err != nil {
+			return err
+		}
+		if st.Size == 0 {
+			// A user may do that; so may a stock plugin whose recall began
+			// before ours and failed after it. The pointer stays.
+			return report.Leave(report.Broken, "it was emptied right after the recall")
+		}
+	} else if t.attrs.Recall != nil {
+		former, err := DecodeNotes(t.attrs.Recall)
+		if err != nil {
+			return err
+		}
+		if !t.abandoned(former.Owner) {
+			return report.Leave(report.InProgress, "run "+former.Owner.Run+" on "+former.Owner.Host)
+		}
+	}
+	now := []byte(strconv.FormatInt(time.Now().Unix(), 10))
+	return errors.Join(
+		volume.Set(t.file, gluster.XattrRecalled, now),
+		volume.RemoveAny(t.file, gluster.XattrPointer),
+		// Last: while the notes stand, no archive begins with this file.
+		t.dropNotes(),
+	)
+}
+
+// rollBack makes the file a stub again. What it cannot do now, the next recall
+// does: the notes stay until all is done.
+func (t *transaction) rollBack() error {
+	if !t.noted || t.local {
+		return nil
+	}
+	whole, err := t.restub()
+	if err == nil && whole {
+		err = t.dropNotes()
+	}
+	if err != nil {
+		return fmt.Errorf("roll back: %w", err)
+	}
+	return nil
+}
+
+// restub undoes the steps. whole is false if a client's recall, or what a dead
+// run has left, is still there: then the notes are still needed.
+func (t *transaction) restub() (whole bool, err error) {
+	if !t.claimed {
+		if t.marked {
+			err = volume.RemoveAny(t.file, gluster.XattrDownload)
+		}
+		return true, err
+	}
+	if t.touched && !t.notes.Keep {
+		if err := errors.Join(t.file.Truncate(0), t.times()); err != nil {
+			return false, err
+		}
+	}
+	if err := t.restoreSizes(); err != nil {
+		return false, err
+	}
+	// Readers are kept off by downloading until the stub is complete.
+	if err := volume.Create(t.file, gluster.XattrRemote, []byte(t.notes.Key)); err != nil {
+		return false, err
+	}
+	if !t.touched && !t.marked {
+		return false, nil // the mark is another's, who may still be writing
+	}
+	return true, volume.RemoveAny(t.file, gluster.XattrDownload)
+}
+
+// restoreSizes brings back the attributes that make a stub show the size of its
+// data, where the recall had come so far as to remove them.
+func (t *transaction) restoreSizes() error {
+	const blockSize = 512
+	blocks := (t.notes.Size + blockSize - 1) / blockSize
+	for _, a := range []struct{ name, value string }{
+		{gluster.XattrObjectSize, strconv.FormatInt(t.notes.Size, 10)},
+		{gluster.XattrBlockSize, "4096"},
+		{gluster.XattrNumBlocks, gluster.NumBlocks(t.notes.Size, blocks)},
+	} {
+		if err := volume.Create(t.file, a.name, []byte(a.value)); err != nil && !errors.Is(err, unix.EEXIST) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *transaction) objectSize() (int64, error) {
+	b, err := volume.Get(t.file, gluster.XattrObjectSize)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", gluster.XattrObjectSize, err)
+	}
+	size, err := strconv.ParseInt(string(b), 10, 64)
+	if err != nil || size <= 0 {
+		return 0, report.Leave(report.Broken, fmt.Sprintf("%s is %q", gluster.XattrObjectSize, b))
+	}
+	return size, nil
+}
+
+// chooseKey finds the object of the file. The pointer and cs.remote may
+// disagree: between stamp and rewrite, or if a crash came there. Then the one
+// whose object was made from this file is right.
+func (t *transaction) chooseKey(ctx context.Context) (string, error) {
+	pointed, remote := t.pointer.Key, t.attrs.RemoteKey
+	switch {
+	case pointed == "" && remote == "":
+		if former, err := DecodeNotes(t.attrs.Recall); err == nil && former.GFID == t.gfid {
+			return former.Key, nil
+		}
+		return "", report.Leave(report.Broken, "nothing tells its key")
+	case pointed == "":
+		return remote, nil
+	case remote == "" || remote == pointed:
+		return pointed, nil
+	}
+	header, ok := t.Plugin.(Header)
+	if !ok {
+		return "", report.Leave(report.Broken, "pointer and cs.remote disagree, and the store cannot tell")
+	}
+	var mine []string
+	for _, key := range []string{pointed, remote} {
+		info, err := header.Head(ctx, key)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		size, err := t.objectSize()
+		if err != nil {
+			return "", err
+		}
+		made, err := object.DecodeMetadata(info.Metadata)
+		if err == nil && made.GFID == t.gfid && info.Size == size && (t.Volume == "" || made.Volume == t.Volume) {
+			mine = append(mine, key)
+		}
+	}
+	if len(mine) != 1 {
+		return "", report.Leave(report.Broken, fmt.Sprintf("pointer %q and cs.remote %q disagree, and %d of the objects are its own", pointed, remote, len(mine)))
+	}
+	if mine[0] != pointed {
+		t.pointer.Key, t.pointer.Proof = mine[0], nil
+		if err := volume.Replace(t.file, gluster.XattrPointer, t.pointer.Encode()); err != nil {
+			return "", fmt.Errorf("correct the pointer: %w", err)
+		}
+	}
+	return mine[0], nil
+}
