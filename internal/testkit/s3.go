@@ -1,0 +1,278 @@
+package testkit
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// S3Server is a real S3 server (versitygw over a directory) on a loopback port,
+// with one bucket. It checks signatures and checksums and honours conditional
+// requests. It is gone when its test ends.
+type S3Server struct {
+	Endpoint  string // http://127.0.0.1:port, or https
+	Bucket    string
+	Region    string
+	AccessKey string
+	SecretKey string
+	CAFile    string // PEM certificate to trust; "" without TLS
+
+	t       testing.TB
+	program string
+	address string
+	dir     string
+	running *exec.Cmd // nil: stopped
+	exited  chan error
+}
+
+// S3Option shapes an S3Server.
+type S3Option func(*S3Server)
+
+// WithTLS makes the server speak https with a certificate of its own, in CAFile.
+func WithTLS() S3Option { return func(s *S3Server) { s.CAFile = "to be made" } }
+
+// S3 starts a server with an empty bucket named "cold".
+func S3(t testing.TB, options ...S3Option) *S3Server {
+	t.Helper()
+	s := &S3Server{
+		t:         t,
+		Bucket:    "cold",
+		Region:    "us-east-1",
+		AccessKey: "testkey",
+		SecretKey: "testsecret",
+		program:   versitygw(t),
+	}
+	for _, o := range options {
+		o(s)
+	}
+	s.dir = Dir(t)
+	s.Endpoint = "http://"
+	if s.CAFile != "" {
+		s.Endpoint = "https://"
+		s.CAFile = filepath.Join(s.dir, "cert.pem")
+		writeCertificate(t, s.CAFile, s.keyFile())
+	}
+	// CreateBucket would need a signed request; a directory is all it makes.
+	s.MakeBucket(s.Bucket)
+	s.address = freeAddress(t)
+	s.Endpoint += s.address
+	s.Start()
+	t.Cleanup(func() {
+		if s.running != nil {
+			s.Stop()
+		}
+	})
+	return s
+}
+
+// MakeBucket adds an empty bucket.
+func (s *S3Server) MakeBucket(name string) {
+	s.t.Helper()
+	if err := os.MkdirAll(filepath.Join(s.dir, "data", name), 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// ObjectFile is the file in which the server keeps an object of its bucket. Tests
+// damage and remove objects there.
+func (s *S3Server) ObjectFile(key string) string {
+	return filepath.Join(s.dir, "data", s.Bucket) + "/" + key
+}
+
+// Env is the environment that gives the credentials to an S3 client.
+func (s *S3Server) Env() []string {
+	return []string{
+		"AWS_ACCESS_KEY_ID=" + s.AccessKey,
+		"AWS_SECRET_ACCESS_KEY=" + s.SecretKey,
+		"AWS_REGION=" + s.Region,
+		"AWS_EC2_METADATA_DISABLED=true",
+		"AWS_CONFIG_FILE=/dev/null",
+		"AWS_SHARED_CREDENTIALS_FILE=/dev/null",
+	}
+}
+
+// Setenv puts Env into the environment of the test.
+func (s *S3Server) Setenv(t testing.TB) {
+	t.Helper()
+	for _, e := range s.Env() {
+		name, value, _ := strings.Cut(e, "=")
+		t.Setenv(name, value)
+	}
+}
+
+// Start starts a stopped server again, on the same port and with its objects.
+func (s *S3Server) Start() {
+	s.t.Helper()
+	if s.running != nil {
+		s.t.Fatal("the S3 server is running")
+	}
+	log, err := os.OpenFile(filepath.Join(s.dir, "s3.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer log.Close()
+	args := []string{"--port", s.address, "--keep-alive", "--quiet", "--health", "/health"}
+	if s.CAFile != "" {
+		args = append(args, "--cert", s.CAFile, "--key", s.keyFile())
+	}
+	cmd := exec.Command(s.program, append(args, "posix", filepath.Join(s.dir, "data"))...)
+	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.AccessKey, "ROOT_SECRET_KEY="+s.SecretKey)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.running, s.exited = cmd, make(chan error, 1)
+	go func() { s.exited <- cmd.Wait() }()
+
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: s.TLSConfig(), DisableKeepAlives: true}}
+	Eventually(s.t, 20*time.Second, "the S3 server answers", func() bool {
+		select {
+		case err := <-s.exited:
+			text, _ := os.ReadFile(log.Name())
+			s.running = nil
+			s.t.Fatalf("the S3 server ended: %v\n%s", err, text)
+		default:
+		}
+		answer, err := client.Get(s.Endpoint + "/health")
+		if err != nil {
+			return false
+		}
+		answer.Body.Close()
+		return answer.StatusCode == http.StatusOK
+	})
+}
+
+// Stop kills the server: clients are refused until Start. Its objects stay.
+func (s *S3Server) Stop() {
+	s.t.Helper()
+	if s.running == nil {
+		s.t.Fatal("the S3 server is not running")
+	}
+	if err := s.running.Process.Kill(); err != nil {
+		s.t.Error(err)
+	}
+	<-s.exited
+	s.running = nil
+}
+
+// TLSConfig trusts the server's certificate. It is nil without TLS.
+func (s *S3Server) TLSConfig() *tls.Config {
+	s.t.Helper()
+	if s.CAFile == "" {
+		return nil
+	}
+	text, err := os.ReadFile(s.CAFile)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		s.t.Fatalf("no certificate in %s", s.CAFile)
+	}
+	return &tls.Config{RootCAs: pool}
+}
+
+// serverTLS lets a proxy speak with the server's certificate.
+func (s *S3Server) serverTLS() *tls.Config {
+	s.t.Helper()
+	pair, err := tls.LoadX509KeyPair(s.CAFile, s.keyFile())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}}
+}
+
+func (s *S3Server) keyFile() string { return filepath.Join(s.dir, "key.pem") }
+
+// versitygw is the path of the server's program: $VERSITYGW, or else the one
+// that tool.sh builds once for all tests.
+func versitygw(t testing.TB) string {
+	t.Helper()
+	if program := os.Getenv("VERSITYGW"); program != "" {
+		return program
+	}
+	cmd := exec.Command(filepath.Join(ModuleRoot(t), "internal/testkit/tool.sh"), "versitygw")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("build versitygw: %v: %s", err, stderr.Bytes())
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// ModuleRoot is the directory of go.mod above the test's package.
+func ModuleRoot(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+	}
+	t.Fatal("no go.mod above the working directory")
+	return ""
+}
+
+// freeAddress is a loopback address that was free a moment ago.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// writeCertificate makes a certificate for 127.0.0.1 that signs itself.
+func writeCertificate(t testing.TB, certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: "coldbrick test"},
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(24 * time.Hour),
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
+		DNSNames:              []string{"localhost"},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{
+		certFile: {Type: "CERTIFICATE", Bytes: cert},
+		keyFile:  {Type: "PRIVATE KEY", Bytes: secret},
+	} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,24 @@
+#!/bin/sh
+# tool.sh NAME: builds a pinned tool into .cache/bin, unless it is there, and
+# prints its path. It may run any number of times at once.
+set -eu
+case ${1-} in
+versitygw) module=github.com/versity/versitygw/cmd/versitygw version=v1.8.0 ;;
+golangci-lint) module=github.com/golangci/golangci-lint/v2/cmd/golangci-lint version=v2.15.0 ;;
+govulncheck) module=golang.org/x/vuln/cmd/govulncheck version=v1.9.0 ;;
+*) echo "usage: tool.sh versitygw|golangci-lint|govulncheck" >&2; exit 2 ;;
+esac
+cache=$(cd "$(dirname "$0")/../.." && pwd)/.cache
+tool=$cache/bin/$1-$version
+if [ ! -x "$tool" ]; then
+	mkdir -p "$cache/bin"
+	exec 9>"$cache/$1.lock"
+	flock 9
+	if [ ! -x "$tool" ]; then # nobody else built it meanwhile
+		echo "building $1 $version, once" >&2
+		GOBIN=$cache/$1.new GOFLAGS='' go install "$module@$version" >&2
+		mv "$cache/$1.new/$1" "$tool"
+		rmdir "$cache/$1.new"
+	fi
+fi
+echo "$tool"
