@@ -5,8 +5,11 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
 )
 
 // Record is one line of output. docs/schema/record.json describes the JSON form.
@@ -29,7 +32,7 @@ const (
 // Cold is a file that the crawl found worth archiving: a candidate.
 type Cold struct {
 	Path  string // relative to the volume root, raw bytes
-	GFID  string
+	GFID  gluster.GFID
 	Size  int64
 	Mtime time.Time
 }
@@ -37,7 +40,7 @@ type Cold struct {
 // File is how one file left the run.
 type File struct {
 	Path    string
-	GFID    string
+	GFID    gluster.GFID
 	Size    int64
 	Outcome Outcome
 	Reason  Reason // of skipped and failed
@@ -45,26 +48,15 @@ type File struct {
 	Err     error  // of failed
 }
 
-// State is where the data of one path is.
-type State struct {
+// Located says where the data of one path is.
+type Located struct {
 	Path   string
-	GFID   string
-	Size   int64
-	State  string // local, copied, remote, recalling, broken
+	GFID   gluster.GFID
+	Size   int64 // of the data, in bytes
+	State  State
 	Reason Reason // of broken
 	Key    string
 	Err    error
-}
-
-// Finding is one disagreement between a stub and its object.
-type Finding struct {
-	Path     string
-	GFID     string
-	Key      string
-	Finding  string // a stable word
-	AtRisk   bool   // data may be lost
-	Repaired bool
-	Detail   string
 }
 
 // Check is one answer of doctor.
@@ -102,7 +94,7 @@ func (c Cold) MarshalJSON() ([]byte, error) {
 		GFID  string `json:"gfid"`
 		Size  int64  `json:"size"`
 		Mtime string `json:"mtime"`
-	}{"candidate", nameOf(c.Path), c.GFID, c.Size, timestamp(c.Mtime)})
+	}{"candidate", nameOf(c.Path), c.GFID.String(), c.Size, timestamp(c.Mtime)})
 }
 
 func (f File) line() (string, audience) {
@@ -126,10 +118,10 @@ func (f File) MarshalJSON() ([]byte, error) {
 		Reason  Reason  `json:"reason,omitempty"`
 		keyName
 		Error string `json:"error,omitempty"`
-	}{"file", nameOf(f.Path), f.GFID, f.Size, f.Outcome, f.Reason, keyNameOf(f.Key), message(f.Err)})
+	}{"file", nameOf(f.Path), gfidText(f.GFID), f.Size, f.Outcome, f.Reason, keyNameOf(f.Key), message(f.Err)})
 }
 
-func (s State) line() (string, audience) {
+func (s Located) line() (string, audience) {
 	text := fmt.Sprintf("%-9s %s", s.State, Quote(s.Path))
 	if s.Reason != "" {
 		text += ": " + string(s.Reason)
@@ -138,29 +130,26 @@ func (s State) line() (string, audience) {
 }
 
 // MarshalJSON gives the state record.
-func (s State) MarshalJSON() ([]byte, error) {
+func (s Located) MarshalJSON() ([]byte, error) {
 	return marshal(struct {
 		Type string `json:"type"`
 		name
 		GFID   string `json:"gfid,omitempty"`
 		Size   int64  `json:"size"`
-		State  string `json:"state"`
+		State  State  `json:"state"`
 		Reason Reason `json:"reason,omitempty"`
 		keyName
 		Error string `json:"error,omitempty"`
-	}{"state", nameOf(s.Path), s.GFID, s.Size, s.State, s.Reason, keyNameOf(s.Key), message(s.Err)})
+	}{"state", nameOf(s.Path), gfidText(s.GFID), s.Size, s.State, s.Reason, keyNameOf(s.Key), message(s.Err)})
 }
 
 func (f Finding) line() (string, audience) {
-	text := fmt.Sprintf("%s: %s", f.Finding, Quote(f.Path))
+	text := fmt.Sprintf("%s: %s: %s", f.Severity, f.Class, Quote(f.Path))
 	if f.Detail != "" {
 		text += ": " + f.Detail
 	}
-	switch {
-	case f.Repaired:
+	if f.Repaired {
 		text += " (repaired)"
-	case f.AtRisk:
-		text += " (data at risk)"
 	}
 	return text, data
 }
@@ -172,11 +161,11 @@ func (f Finding) MarshalJSON() ([]byte, error) {
 		name
 		GFID string `json:"gfid,omitempty"`
 		keyName
-		Finding  string `json:"finding"`
-		AtRisk   bool   `json:"at_risk"`
-		Repaired bool   `json:"repaired"`
-		Detail   string `json:"detail,omitempty"`
-	}{"finding", nameOf(f.Path), f.GFID, keyNameOf(f.Key), f.Finding, f.AtRisk, f.Repaired, f.Detail})
+		Class    Class    `json:"class"`
+		Severity Severity `json:"severity"`
+		Repaired bool     `json:"repaired"`
+		Detail   string   `json:"detail,omitempty"`
+	}{"finding", nameOf(f.Path), gfidText(f.GFID), keyNameOf(f.Key), f.Class, f.Severity, f.Repaired, f.Detail})
 }
 
 func (c Check) line() (string, audience) {
@@ -254,18 +243,25 @@ func marshal(v any) ([]byte, error) {
 // timestamp is RFC 3339 with nanoseconds, in UTC.
 func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000000Z") }
 
+func gfidText(g gluster.GFID) string {
+	if g.IsZero() {
+		return ""
+	}
+	return g.String()
+}
+
 func message(err error) string {
 	if err == nil {
 		return ""
 	}
-	return err.Error()
+	return strings.ReplaceAll(err.Error(), "\n", "; ") // errors.Join separates by newlines
 }
 
 func suffix(err error) string {
 	if err == nil {
 		return ""
 	}
-	return ": " + err.Error()
+	return ": " + message(err)
 }
 
 func orDash(s string) string {
