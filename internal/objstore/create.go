@@ -1,0 +1,226 @@
+package objstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/coldbrick/coldbrick/internal/object"
+)
+
+// conflictTries bounds how often a conditional request is sent again after 409:
+// another one for the same key was under way.
+const conflictTries = 5
+
+// Create stores size bytes of body under key only if nothing is there. It
+// returns nil only after the store has confirmed size and CRC-32: by its answer
+// where the probe showed that it verifies what it answers, by reading the
+// object back where not. Each byte of body is read once. With fs.ErrExist the
+// proof still holds the checksum of the bytes if all were read.
+//
+// The first Create probes the store, unless Probe has been called.
+func (s *S3) Create(ctx context.Context, key string, body io.ReaderAt, size int64, metadata map[string]string) (object.Proof, error) {
+	if err := checkKey(key); err != nil {
+		return object.Proof{}, err
+	}
+	n, err := s.session()
+	if err != nil {
+		return object.Proof{}, err
+	}
+	able, err := n.capabilities(ctx)
+	if err != nil {
+		return object.Proof{}, err
+	}
+	c := &creation{session: n, able: able, key: key, body: body, size: size, metadata: metadata}
+	if n.multipart(size) {
+		return c.proof, c.inParts(ctx)
+	}
+	return c.proof, c.whole(ctx)
+}
+
+// Conditional reports whether a Create of size bytes is proven to refuse a key
+// that is taken. It is false before the first Probe or Create.
+func (s *S3) Conditional(size int64) bool {
+	n, err := s.session()
+	if err != nil {
+		return false
+	}
+	able := n.proven.Load()
+	switch {
+	case able == nil:
+		return false
+	case n.multipart(size):
+		return able.CompleteConditional
+	default:
+		return able.PutConditional
+	}
+}
+
+// multipart reports whether an object of this size is sent in parts.
+func (n *session) multipart(size int64) bool { return size > n.partSize }
+
+// creation is one Create.
+type creation struct {
+	*session
+	able     *Capabilities
+	key      string
+	body     io.ReaderAt
+	size     int64
+	metadata map[string]string
+	proof    object.Proof // grows as the body is read
+}
+
+// whole creates the object with a single PUT.
+func (c *creation) whole(ctx context.Context) error {
+	confirmed, err := c.put(ctx)
+	return c.settle(ctx, "put object", confirmed && c.able.ChecksumVerified, err)
+}
+
+// put reads the body and sends it. It reports whether the answer is a plain
+// success, or one that the store itself contradicts.
+func (c *creation) put(ctx context.Context) (confirmed bool, err error) {
+	buf, err := c.buffers.get(ctx, int(c.size))
+	if err != nil {
+		return false, err
+	}
+	defer c.buffers.put(buf)
+	if err := readFull(c.body, buf, 0); err != nil {
+		return false, err
+	}
+	if err := checkEnd(c.body, c.size); err != nil {
+		return false, err
+	}
+	c.proof = object.Proof{Size: c.size, CRC32: crc32.ChecksumIEEE(buf), Reads: c.size}
+
+	in := &s3.PutObjectInput{
+		Bucket:        &c.bucket,
+		Key:           &c.key,
+		Body:          bytes.NewReader(buf),
+		ContentLength: &c.size,
+		ChecksumCRC32: encodeCRC(c.proof.CRC32),
+		Metadata:      c.metadata,
+		StorageClass:  types.StorageClass(c.storageClass),
+	}
+	if !c.able.conditionRefused {
+		in.IfNoneMatch = aws.String("*")
+	}
+	err = untilNoConflict(ctx, func() error {
+		out, err := c.client.PutObject(ctx, in)
+		if err == nil {
+			if sum, ok := wholeCRC(out.ChecksumCRC32, out.ChecksumType); ok && sum != c.proof.CRC32 {
+				return fmt.Errorf("the store answers with another checksum: %w", object.ErrCorrupt)
+			}
+		}
+		return err
+	})
+	return err == nil, err
+}
+
+// untilNoConflict repeats a conditional request that met another one.
+func untilNoConflict(ctx context.Context, send func() error) error {
+	for try := 1; ; try++ {
+		err := send()
+		if !isConflict(err) || try == conflictTries {
+			return err
+		}
+		if err := sleep(ctx, time.Duration(try)*100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// isConflict reports a 409 that says nothing about the key itself.
+func isConflict(err error) bool {
+	return statusOf(err) == http.StatusConflict && !keyCodes[codeOf(err)]
+}
+
+// settle says what a create came to. The answer to a conditional request may be
+// lost after the store did the work; the SDK then sends it again and hears that
+// the key is taken, or the upload gone. Whose object it is, its metadata tells.
+func (c *creation) settle(ctx context.Context, op string, proven bool, err error) error {
+	switch {
+	case err == nil && proven:
+		return nil
+	case err == nil:
+		return c.readBack(ctx, "")
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: %w", op, context.Cause(ctx))
+	case c.proof.Reads != c.size:
+		return err // nothing that could complete was sent
+	case errors.Is(err, object.ErrCorrupt):
+		return fmt.Errorf("%s: %w", op, err)
+	case !isUnsettled(err):
+		return c.explain(ctx, op, err)
+	}
+	info, headErr := c.head(ctx, c.key)
+	switch {
+	case errors.Is(headErr, fs.ErrNotExist):
+		return c.explain(ctx, op, err)
+	case headErr != nil:
+		return fmt.Errorf("%s: %w (then %w)", op, c.explain(ctx, "reply lost", err), headErr)
+	case !c.own(info):
+		return &storeError{op: op, kind: fs.ErrExist}
+	case info.Size != c.size, info.HasCRC32 && info.CRC32 != c.proof.CRC32:
+		return &storeError{op: op, kind: object.ErrCorrupt, text: "the store holds other bytes than were sent"}
+	case info.HasCRC32 && c.able.confirms(c.multipart(c.size)):
+		return nil
+	default:
+		return c.readBack(ctx, info.ETag)
+	}
+}
+
+// isUnsettled reports an answer after which the object may be ours all the same.
+func isUnsettled(err error) bool {
+	switch status := statusOf(err); {
+	case status == http.StatusPreconditionFailed, isConflict(err):
+		return true
+	case status == http.StatusNotFound:
+		return codeOf(err) == "NoSuchUpload"
+	default: // no answer at all, or one that does not say what was done
+		return status == 0 || status >= http.StatusInternalServerError
+	}
+}
+
+func (c *creation) own(info object.Info) bool {
+	attempt := c.metadata[object.MetaAttempt]
+	return attempt != "" && info.Metadata[object.MetaAttempt] == attempt
+}
+
+// readBack proves a copy where the store's word is not enough.
+func (c *creation) readBack(ctx context.Context, etag string) error {
+	got, err := c.download(ctx, c.key, discard{}, func(info object.Info) error {
+		if info.Size != c.size || etag != "" && info.ETag != etag {
+			return fmt.Errorf("%d bytes stored of %d: %w", info.Size, c.size, object.ErrCorrupt)
+		}
+		return nil
+	})
+	if err == nil && (got.Size != c.size || got.CRC32 != c.proof.CRC32) {
+		err = object.ErrCorrupt
+	}
+	if err != nil {
+		return fmt.Errorf("read back: %w", err)
+	}
+	return nil
+}
+
+// sleep waits, unless ctx ends first.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,245 @@
+package objstore
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"unicode"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/coldbrick/coldbrick/internal/object"
+)
+
+// storeError is one line about an operation that a store did not do. It wraps
+// the kind only: the SDK's own errors run over many lines, and may quote what
+// was sent.
+type storeError struct {
+	op   string
+	kind error // one of package object's or io/fs's, or nil
+	text string
+}
+
+func (e *storeError) Error() string {
+	line := e.op
+	if e.kind != nil {
+		line += ": " + e.kind.Error()
+	}
+	if e.text != "" {
+		line += ": " + e.text
+	}
+	return line
+}
+
+func (e *storeError) Unwrap() error { return e.kind }
+
+// Codes by which S3 servers refuse all that we send.
+var refusedCodes = map[string]string{
+	"InvalidAccessKeyId":                 "the access key is unknown",
+	"SignatureDoesNotMatch":              "the secret key is wrong",
+	"InvalidClientTokenId":               "the access key is unknown",
+	"UnrecognizedClientException":        "the credentials are unknown",
+	"ExpiredToken":                       "the session token has expired",
+	"InvalidToken":                       "the session token is not valid",
+	"TokenRefreshRequired":               "the session token has expired",
+	"InvalidSecurity":                    "the credentials are not valid",
+	"AccountProblem":                     "the account is not usable",
+	"NotSignedUp":                        "the account is not usable",
+	"RequestTimeTooSkewed":               "this host's clock differs too much from the store's",
+	"AuthorizationHeaderMalformed":       "the region or the credentials are wrong",
+	"PermanentRedirect":                  "the bucket is in another region",
+	"IllegalLocationConstraintException": "the bucket is in another region",
+	"InvalidBucketName":                  "the bucket's name is not valid",
+}
+
+// Codes by which servers refuse a key: S3's own, versitygw's and MinIO's.
+var keyCodes = map[string]bool{
+	"KeyTooLongError":               true,
+	"KeyTooLong":                    true,
+	"InvalidURI":                    true,
+	"InvalidObjectName":             true,
+	"ObjectParentIsFile":            true,
+	"ExistingObjectIsDirectory":     true,
+	"DirectoryObjectContainsData":   true,
+	"XMinioInvalidObjectName":       true,
+	"XMinioParentIsObject":          true,
+	"XMinioObjectExistsAsDirectory": true,
+}
+
+// codeOf is the S3 error code of an answer, empty if err is none.
+func codeOf(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode()
+	}
+	return ""
+}
+
+// statusOf is the HTTP status of an answer, 0 if there was none.
+func statusOf(err error) int {
+	var resp *smithyhttp.ResponseError
+	if errors.As(err, &resp) && resp.Response != nil {
+		return resp.HTTPStatusCode()
+	}
+	return 0
+}
+
+// explain turns an error of the SDK into one line of a known kind.
+func (n *session) explain(ctx context.Context, op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", op, context.Cause(ctx))
+	}
+	e := &storeError{op: op}
+	status, code := statusOf(err), codeOf(err)
+	switch {
+	case errors.Is(err, errCredentials):
+		e.kind, e.text = object.ErrStore, "no credentials found (environment, shared files, instance role)"
+	case code == "NoSuchBucket":
+		e.kind, e.text = object.ErrStore, fmt.Sprintf("bucket %q does not exist at %s", n.bucket, n.where)
+	case refusedCodes[code] != "":
+		e.kind, e.text = object.ErrStore, fmt.Sprintf("%s refuses: %s (%s)", n.where, refusedCodes[code], code)
+	case keyCodes[code], code == "InvalidArgument" && strings.Contains(strings.ToLower(err.Error()), "key"):
+		e.kind, e.text = object.ErrKey, n.answer(err)
+	case code == "InvalidObjectState":
+		e.kind, e.text = object.ErrCold, n.answer(err)
+	case status == http.StatusForbidden:
+		e.kind, e.text = fs.ErrPermission, n.answer(err)
+	case code == "NoSuchKey" || status == http.StatusNotFound && code == "NotFound":
+		e.kind = fs.ErrNotExist
+	case status == http.StatusMovedPermanently:
+		e.kind, e.text = object.ErrStore, refusedCodes["PermanentRedirect"]
+	case status != 0:
+		e.text = n.answer(err)
+	default:
+		e.kind, e.text = n.transportError(err)
+	}
+	return e
+}
+
+// explainHead is explain for HEAD requests. Their answers have no body and so
+// no code: what a 403 or 404 is about is asked once more, of the bucket. A wrong
+// bucket must not look like a missing object.
+func (n *session) explainHead(ctx context.Context, op string, err error) error {
+	status := statusOf(err)
+	if status == http.StatusForbidden || status == http.StatusNotFound {
+		_, listErr := n.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &n.bucket, MaxKeys: aws.Int32(1), Prefix: aws.String(object.ReservedPrefix)})
+		if explained := n.explain(ctx, op, listErr); errors.Is(explained, object.ErrStore) || ctx.Err() != nil {
+			return explained
+		}
+	}
+	return n.explain(ctx, op, err)
+}
+
+// answer is what the store said: status, code and message.
+func (n *session) answer(err error) string {
+	line := fmt.Sprint(statusOf(err))
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		line += " " + api.ErrorCode()
+		if m := api.ErrorMessage(); m != "" && m != api.ErrorCode() {
+			line += ": " + m
+		}
+	}
+	return oneLine(line, n.secrets())
+}
+
+// transportError is for requests that got no answer. Only where no request can
+// get one is the store not usable; a connection that broke concerns one object.
+func (n *session) transportError(err error) (kind error, text string) {
+	var (
+		stall    stallError
+		dns      *net.DNSError
+		op       *net.OpError
+		unknown  x509.UnknownAuthorityError
+		invalid  x509.CertificateInvalidError
+		host     x509.HostnameError
+		record   tls.RecordHeaderError
+		errno    syscall.Errno
+		canceled *aws.RequestCanceledError
+	)
+	switch {
+	case errors.As(err, &stall):
+		return stall, hostOf(n.where)
+	case errors.As(err, &unknown):
+		return object.ErrStore, fmt.Sprintf("the certificate of %s is signed by an unknown authority (see ca-bundle)", hostOf(n.where))
+	case errors.As(err, &host), errors.As(err, &invalid):
+		return object.ErrStore, fmt.Sprintf("the certificate of %s is not valid: %s", hostOf(n.where), oneLine(innermost(err).Error(), n.secrets()))
+	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		return object.ErrStore, fmt.Sprintf("%s does not speak TLS", hostOf(n.where))
+	case errors.As(err, &dns):
+		return object.ErrStore, fmt.Sprintf("host %q is not known", dns.Name)
+	case errors.As(err, &op) && op.Op == "dial":
+		text := "timeout"
+		if errors.As(err, &errno) {
+			text = errno.Error()
+		}
+		return object.ErrStore, fmt.Sprintf("cannot connect to %s: %s", hostOf(n.where), text)
+	case errors.As(err, &canceled):
+		return context.Canceled, ""
+	}
+	return nil, oneLine(innermost(err).Error(), n.secrets())
+}
+
+func innermost(err error) error {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
+			return err
+		}
+		err = next
+	}
+}
+
+// oneLine makes foreign text fit for an error: one line, not long, no secrets.
+func oneLine(text string, secrets []string) string {
+	for _, s := range secrets {
+		text = strings.ReplaceAll(text, s, "[secret]")
+	}
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, text)
+	text = strings.Join(strings.Fields(text), " ")
+	if runes := []rune(text); len(runes) > 200 {
+		text = string(runes[:200]) + "…"
+	}
+	return text
+}
+
+// retryTransport makes every request that got no answer worth another try,
+// except where the next would go the same way. Every request here may be sent
+// twice: creating is conditional.
+func retryTransport(err error) aws.Ternary {
+	var (
+		sent    *smithyhttp.RequestSendError
+		resp    *awshttp.ResponseError
+		unknown x509.UnknownAuthorityError
+		invalid x509.CertificateInvalidError
+		host    x509.HostnameError
+	)
+	switch {
+	case errors.As(err, &unknown), errors.As(err, &invalid), errors.As(err, &host):
+		return aws.FalseTernary
+	case errors.As(err, &resp):
+		return aws.UnknownTernary
+	case errors.As(err, &sent):
+		return aws.TrueTernary
+	}
+	return aws.UnknownTernary
+}

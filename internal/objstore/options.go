@@ -1,0 +1,129 @@
+package objstore
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+)
+
+const (
+	defaultPartSize = 8 << 20
+	minPartSize     = 5 << 20 // S3's own lower bound
+	maxPartSize     = 5 << 30 // S3's own upper bound
+	defaultJobs     = 16
+	defaultIdle     = time.Minute
+)
+
+// options are the values that Init understands, checked. Options of the other
+// store are accepted and ignored, so that callers may pass all they have.
+type options struct {
+	bucket, endpoint, region, profile, caBundle, storageClass string
+	accessKeyID, secretAccessKey, sessionToken                string
+	keyPrefix                                                 string // of the probe's objects
+	dir                                                       string
+	partSize                                                  int64
+	jobs                                                      int
+	idle                                                      time.Duration
+	pathStyle                                                 *bool // nil: decided by the endpoint
+}
+
+// parseOptions reads the options of Init. Errors name the option; of the
+// secrets they never show the value.
+func parseOptions(in map[string]string) (options, error) {
+	o := options{partSize: defaultPartSize, jobs: defaultJobs, idle: defaultIdle}
+	for name, value := range in {
+		var err error
+		switch name {
+		case "bucket":
+			o.bucket = value
+		case "endpoint-url":
+			o.endpoint, err = parseEndpoint(value)
+		case "region":
+			o.region = value
+		case "profile":
+			o.profile = value
+		case "ca-bundle":
+			o.caBundle = value
+		case "storage-class":
+			o.storageClass = value
+		case "key-prefix":
+			o.keyPrefix = value
+		case "dir":
+			o.dir = value
+		case "access-key-id":
+			o.accessKeyID = value
+		case "secret-access-key":
+			o.secretAccessKey = value
+		case "session-token":
+			o.sessionToken = value
+		case "part-size":
+			o.partSize, err = parsePartSize(value)
+		case "jobs":
+			if o.jobs, err = strconv.Atoi(value); err == nil && o.jobs < 1 {
+				err = fmt.Errorf("%d is less than 1", o.jobs)
+			}
+		case "idle-timeout":
+			if o.idle, err = time.ParseDuration(value); err == nil && o.idle <= 0 {
+				err = fmt.Errorf("%v is not positive", o.idle)
+			}
+		case "path-style":
+			var on bool
+			on, err = strconv.ParseBool(value)
+			o.pathStyle = &on
+		default:
+			err = fmt.Errorf("no store has such an option")
+		}
+		if err != nil {
+			return options{}, fmt.Errorf("store option %s: %w", name, err)
+		}
+	}
+	if (o.accessKeyID == "") != (o.secretAccessKey == "") {
+		return options{}, fmt.Errorf("store options access-key-id and secret-access-key: one is given without the other")
+	}
+	return o, nil
+}
+
+func parseEndpoint(value string) (string, error) {
+	if value == "" {
+		return "", nil
+	}
+	u, err := url.Parse(value)
+	switch {
+	case err != nil: // its text repeats the value, which may hold a password
+		return "", fmt.Errorf("is no URL")
+	case u.User != nil:
+		return "", fmt.Errorf("credentials do not belong into the URL")
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return "", fmt.Errorf("%q is not http://HOST or https://HOST", value)
+	case u.RawQuery != "" || u.Fragment != "":
+		return "", fmt.Errorf("the URL has a query or a fragment")
+	}
+	return strings.TrimRight(value, "/"), nil
+}
+
+func parsePartSize(value string) (int64, error) {
+	n, err := humanize.ParseBytes(value)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%q is no size", value)
+	case n < minPartSize || n > maxPartSize:
+		return 0, fmt.Errorf("%s is not between 5MiB and 5GiB", value)
+	}
+	return int64(n), nil
+}
+
+// secrets are the values that no error text may repeat.
+func (o options) secrets() []string {
+	var s []string
+	for _, v := range []string{o.secretAccessKey, o.sessionToken, os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN")} {
+		if v != "" {
+			s = append(s, v)
+		}
+	}
+	return s
+}

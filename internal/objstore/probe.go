@@ -1,0 +1,397 @@
+package objstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/coldbrick/coldbrick/internal/object"
+)
+
+// Capabilities are what Probe saw a store do. What was not seen is false.
+type Capabilities struct {
+	// PutConditional: a PUT with If-None-Match leaves a taken key alone, also
+	// when several race for it.
+	PutConditional bool
+	// CompleteConditional: so does the completion of a multipart upload.
+	CompleteConditional bool
+	// ChecksumVerified: a PUT with a wrong CRC-32 is refused, so that a
+	// success is a proof.
+	ChecksumVerified bool
+	// ChecksumReturned: HEAD tells the CRC-32 of an object put with one.
+	ChecksumReturned bool
+	// FullObjectMultipart: a multipart upload is refused if the CRC-32 of the
+	// whole is wrong, and HEAD tells it afterwards.
+	FullObjectMultipart bool
+
+	ClockSkew       time.Duration // the store's clock minus this host's
+	Versioning      string        // "Enabled", "Suspended", or empty: off or not told
+	LifecycleAborts bool          // a lifecycle rule aborts left-over multipart uploads
+	LeftBehind      []string      // probe objects that could not be deleted
+
+	conditionRefused         bool // a PUT with If-None-Match is refused even for a free key
+	completeConditionRefused bool // so is a completion
+	fullObjectRefused        bool // a multipart upload with ChecksumType FULL_OBJECT is
+}
+
+// confirms reports whether the checksum that HEAD tells of an object is the
+// store's own finding.
+func (a *Capabilities) confirms(multipart bool) bool {
+	if multipart {
+		return a.FullObjectMultipart
+	}
+	return a.ChecksumVerified && a.ChecksumReturned
+}
+
+// Probe finds out what the store can be relied on for. It makes a few small
+// objects under keys of its own, below KEY-PREFIX.coldbrick/probe/, and deletes
+// them; it touches nothing else. An endpoint that cannot be reached, a bucket
+// that does not exist and credentials that are refused are object.ErrStore.
+func (s *S3) Probe(ctx context.Context) (Capabilities, error) {
+	n, err := s.session()
+	if err != nil {
+		return Capabilities{}, err
+	}
+	n.probing.Lock()
+	defer n.probing.Unlock()
+	return n.probe(ctx)
+}
+
+// capabilities probes once.
+func (n *session) capabilities(ctx context.Context) (*Capabilities, error) {
+	if able := n.proven.Load(); able != nil {
+		return able, nil
+	}
+	n.probing.Lock()
+	defer n.probing.Unlock()
+	if able := n.proven.Load(); able != nil {
+		return able, nil
+	}
+	able, err := n.probe(ctx)
+	return &able, err
+}
+
+func (n *session) probe(ctx context.Context) (Capabilities, error) {
+	p := &prober{session: n, prefix: n.keyPrefix + object.ReservedPrefix + "probe/" + object.NewID() + "/"}
+	if err := p.reach(ctx); err != nil {
+		return Capabilities{}, err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.puts(gctx) })
+	g.Go(func() error { return p.uploads(gctx) })
+	g.Go(func() error { p.settings(gctx); return nil })
+	err := g.Wait()
+	p.clean(ctx)
+	if err != nil {
+		return Capabilities{}, fmt.Errorf("probe: %w", err)
+	}
+	n.proven.Store(&p.able)
+	return p.able, nil
+}
+
+// prober is one probe. Its parts run beside each other, on fields of their own.
+type prober struct {
+	*session
+	prefix string
+	able   Capabilities
+	mu     sync.Mutex // of able.LeftBehind
+}
+
+// Names of the probe's objects.
+const (
+	probeFree, probeWrongSum   = "put", "put-wrong-checksum"
+	probePart, probeWrongWhole = "multipart", "multipart-wrong-checksum"
+)
+
+// reach asks for the bucket, with few retries: a wrong endpoint should be told
+// at once. A listing, unlike HEAD, is answered with a reason.
+func (p *prober) reach(ctx context.Context) error {
+	before := time.Now()
+	var date atomic.Pointer[time.Time]
+	_, err := p.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
+		Bucket: &p.bucket, Prefix: &p.prefix, MaxKeys: aws.Int32(1),
+	}, func(o *s3.Options) {
+		o.RetryMaxAttempts = 2
+		o.HTTPClient = dateReader{o.HTTPClient, &date}
+	})
+	if statusOf(err) == http.StatusForbidden && refusedCodes[codeOf(err)] == "" {
+		err = nil // listing may be forbidden where writing is not
+	}
+	if err != nil {
+		return p.explain(ctx, "probe", err)
+	}
+	if d := date.Load(); d != nil {
+		// Date has whole seconds: less than two of difference says nothing.
+		if skew := d.Sub(before.Add(time.Since(before) / 2)); skew.Abs() >= 2*time.Second {
+			p.able.ClockSkew = skew.Round(time.Second)
+		}
+	}
+	return nil
+}
+
+// dateReader notes the Date of the last answer.
+type dateReader struct {
+	s3.HTTPClient
+	date *atomic.Pointer[time.Time]
+}
+
+func (d dateReader) Do(req *http.Request) (*http.Response, error) {
+	resp, err := d.HTTPClient.Do(req)
+	if err == nil {
+		if t, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+			d.date.Store(&t)
+		}
+	}
+	return resp, err
+}
+
+// refused tells a store's definite no from a probe that came to nothing, which
+// it returns as an error.
+func (p *prober) refused(ctx context.Context, err error) (bool, error) {
+	switch status := statusOf(err); {
+	case err == nil:
+		return false, nil
+	case ctx.Err() != nil:
+		return false, context.Cause(ctx)
+	case status == http.StatusNotImplemented, status >= 400 && status < 500:
+		return true, nil
+	default:
+		return false, p.explain(ctx, "probe", err)
+	}
+}
+
+func (p *prober) put(ctx context.Context, name string, body []byte, conditional bool) error {
+	in := &s3.PutObjectInput{
+		Bucket: &p.bucket, Key: aws.String(p.prefix + name),
+		Body: bytes.NewReader(body), ChecksumCRC32: encodeCRC(crc32.ChecksumIEEE(body)),
+	}
+	if conditional {
+		in.IfNoneMatch = aws.String("*")
+	}
+	_, err := p.client.PutObject(ctx, in)
+	return err
+}
+
+// puts probes PutObject.
+func (p *prober) puts(ctx context.Context) error {
+	a := &p.able
+	body := []byte("0: coldbrick probes whether a taken key is left alone\n")
+
+	// Several writers at once: a store that looks first and writes then may
+	// have let more than one in.
+	const racers = 4
+	var errs [racers]error
+	var g sync.WaitGroup
+	bodies := make([][]byte, racers)
+	for i := range racers {
+		bodies[i] = bytes.Clone(body)
+		bodies[i][0] += byte(i)
+		g.Go(func() {
+			errs[i] = untilNoConflict(ctx, func() error { return p.put(ctx, probeFree, bodies[i], true) })
+		})
+	}
+	g.Wait()
+	won, taken := 0, 0
+	for i, err := range errs {
+		no, unclear := p.refused(ctx, err)
+		switch {
+		case unclear != nil:
+			return unclear
+		case !no:
+			won++
+			body = bodies[i]
+		case statusOf(err) == http.StatusPreconditionFailed:
+			taken++
+		}
+	}
+	if won+taken == 0 {
+		a.conditionRefused = true
+		if err := p.put(ctx, probeFree, body, false); err != nil {
+			return p.explain(ctx, "probe: put object", err)
+		}
+	}
+	sum := crc32.ChecksumIEEE(body)
+	info, err := p.head(ctx, p.prefix+probeFree)
+	if err != nil {
+		return err
+	}
+	if won == 1 && taken == racers-1 {
+		late := p.put(ctx, probeFree, []byte("late\n"), true)
+		if _, err := p.refused(ctx, late); err != nil {
+			return err
+		}
+		got, err := p.download(ctx, p.prefix+probeFree, discard{}, func(object.Info) error { return nil })
+		if err != nil {
+			return err
+		}
+		a.PutConditional = statusOf(late) == http.StatusPreconditionFailed && got.CRC32 == sum && got.Size == int64(len(body))
+	}
+	a.ChecksumReturned = info.HasCRC32 && info.CRC32 == sum
+
+	_, err = p.client.PutObject(ctx, &s3.PutObjectInput{
+		Bucket: &p.bucket, Key: aws.String(p.prefix + probeWrongSum), Body: bytes.NewReader(body), ChecksumCRC32: encodeCRC(sum ^ 1),
+	})
+	a.ChecksumVerified, err = p.refused(ctx, err)
+	return err
+}
+
+// uploads probes multipart uploads: a good one, one for a key taken by then,
+// and one with a wrong checksum of the whole.
+func (p *prober) uploads(ctx context.Context) error {
+	a := &p.able
+	good := upload{name: probePart, conditional: true, fullObject: true, sum: crc32.ChecksumIEEE(probeBody)}
+	done, err := p.upload(ctx, good)
+	if !done && err == nil { // which of the two is it that the store does not know?
+		good.fullObject, a.fullObjectRefused = false, true
+		done, err = p.upload(ctx, good)
+	}
+	if !done && err == nil {
+		good.conditional, a.completeConditionRefused = false, true
+		done, err = p.upload(ctx, good)
+	}
+	switch {
+	case err != nil:
+		return err
+	case !done:
+		return &storeError{op: "multipart upload", text: "the store refuses it"}
+	}
+	first, err := p.head(ctx, p.prefix+probePart)
+	if err != nil {
+		return err
+	}
+	if good.conditional {
+		done, err := p.upload(ctx, good)
+		if err != nil {
+			return err
+		}
+		after, err := p.head(ctx, p.prefix+probePart)
+		if err != nil {
+			return err
+		}
+		a.CompleteConditional = !done && after.Metadata[object.MetaAttempt] == first.Metadata[object.MetaAttempt]
+	}
+	if good.fullObject && first.HasCRC32 && first.CRC32 == good.sum {
+		done, err := p.upload(ctx, upload{name: probeWrongWhole, fullObject: true, sum: ^good.sum})
+		if err != nil {
+			return err
+		}
+		a.FullObjectMultipart = !done
+	}
+	return nil
+}
+
+// upload is a multipart upload of one part.
+type upload struct {
+	name        string
+	conditional bool
+	fullObject  bool   // with sum as the checksum of the whole
+	sum         uint32 // CRC-32
+}
+
+// probeBody is the part.
+var probeBody = []byte("coldbrick probes how parts are joined\n")
+
+// upload reports whether the store took an upload or definitely refused it.
+func (p *prober) upload(ctx context.Context, u upload) (done bool, err error) {
+	key, attempt := aws.String(p.prefix+u.name), object.NewID()
+	create := &s3.CreateMultipartUploadInput{
+		Bucket: &p.bucket, Key: key, ChecksumAlgorithm: types.ChecksumAlgorithmCrc32,
+		Metadata: map[string]string{object.MetaAttempt: attempt},
+	}
+	if u.fullObject {
+		create.ChecksumType = types.ChecksumTypeFullObject
+	}
+	begun, err := p.client.CreateMultipartUpload(ctx, create)
+	if err != nil {
+		_, err = p.refused(ctx, err)
+		return false, err
+	}
+	defer func() {
+		if !done {
+			abortCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortPatience)
+			defer cancel()
+			if p.abort(abortCtx, *key, *begun.UploadId) != nil {
+				p.left(*key)
+			}
+		}
+	}()
+	sum := encodeCRC(crc32.ChecksumIEEE(probeBody))
+	sent, err := p.client.UploadPart(ctx, &s3.UploadPartInput{
+		Bucket: &p.bucket, Key: key, UploadId: begun.UploadId, PartNumber: aws.Int32(1),
+		Body: bytes.NewReader(probeBody), ChecksumCRC32: sum,
+	})
+	if err != nil {
+		return false, p.explain(ctx, "upload part", err)
+	}
+	complete := &s3.CompleteMultipartUploadInput{
+		Bucket: &p.bucket, Key: key, UploadId: begun.UploadId, MpuObjectSize: aws.Int64(int64(len(probeBody))),
+		MultipartUpload: &types.CompletedMultipartUpload{Parts: []types.CompletedPart{{
+			PartNumber: aws.Int32(1), ETag: sent.ETag, ChecksumCRC32: sum,
+		}}},
+	}
+	if u.fullObject {
+		complete.ChecksumType, complete.ChecksumCRC32 = types.ChecksumTypeFullObject, encodeCRC(u.sum)
+	}
+	if u.conditional {
+		complete.IfNoneMatch = aws.String("*")
+	}
+	err = untilNoConflict(ctx, func() error {
+		_, err := p.client.CompleteMultipartUpload(ctx, complete)
+		return err
+	})
+	no, err := p.refused(ctx, err)
+	if err != nil || !no {
+		return err == nil, err
+	}
+	// A refusal may follow upon a success whose answer was lost.
+	info, err := p.head(ctx, *key)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	return info.Metadata[object.MetaAttempt] == attempt, nil
+}
+
+// settings asks for what doctor wants to know of the bucket. Many credentials
+// may not ask, and that is no fault.
+func (p *prober) settings(ctx context.Context) {
+	if v, err := p.client.GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: &p.bucket}); err == nil {
+		p.able.Versioning = string(v.Status)
+	}
+	if l, err := p.client.GetBucketLifecycleConfiguration(ctx, &s3.GetBucketLifecycleConfigurationInput{Bucket: &p.bucket}); err == nil {
+		for _, rule := range l.Rules {
+			if rule.Status == types.ExpirationStatusEnabled && rule.AbortIncompleteMultipartUpload != nil {
+				p.able.LifecycleAborts = true
+			}
+		}
+	}
+}
+
+// clean deletes the objects of this probe: what lies under its own nonce.
+func (p *prober) clean(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortPatience)
+	defer cancel()
+	for _, name := range []string{probeFree, probeWrongSum, probePart, probeWrongWhole} {
+		key := p.prefix + name
+		if _, err := p.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &p.bucket, Key: &key}); err != nil && statusOf(err) != http.StatusNotFound {
+			p.left(key)
+		}
+	}
+}
+
+func (p *prober) left(key string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.able.LeftBehind = append(p.able.LeftBehind, key)
+}

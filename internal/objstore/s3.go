@@ -1,0 +1,317 @@
+package objstore
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/coldbrick/coldbrick/internal/object"
+)
+
+const (
+	// maxAttempts bounds how often one request is sent; with maxBackoff a
+	// store that answers 503 has about half a minute to recover.
+	maxAttempts = 6
+	maxBackoff  = 10 * time.Second
+	// bufferMemory is what bodies in flight may hold, whatever the number of
+	// jobs; it also keeps 64 MiB on their way over a long link.
+	bufferMemory = 64 << 20
+	// wireBuffer is the size of a connection's buffers: 64 KiB saves a tenth
+	// of the client's time over net/http's 4 KiB, more saves nothing.
+	wireBuffer   = 64 << 10
+	dialPatience = 10 * time.Second
+)
+
+// S3 is a bucket of a server that speaks S3. Set its fields before Init, and do
+// not copy it. Its methods may be called from many goroutines.
+type S3 struct {
+	// Limiter bounds the bandwidth of all transfers; nil means unlimited.
+	Limiter Limiter
+	// OnUpload, if set, is told of each multipart upload before its first
+	// part is sent, so that one left over by a crash can be found and
+	// aborted. Its error ends the upload.
+	OnUpload func(key, uploadID string) error
+
+	current atomic.Pointer[session]
+}
+
+// session is what Init made of one set of options. Operations keep the session
+// they began with, so that Reconfigure never pulls it away under them.
+type session struct {
+	options
+	client    *s3.Client
+	transport interface{ CloseIdleConnections() }
+	buffers   *buffers
+	onUpload  func(key, uploadID string) error
+	where     string // the endpoint, for messages
+
+	probing sync.Mutex
+	proven  atomic.Pointer[Capabilities] // nil until probed
+}
+
+// Init reads the options and makes the client; it sends nothing to the store.
+// The options are bucket, endpoint-url, region, profile, ca-bundle,
+// storage-class, path-style, part-size, jobs, idle-timeout, key-prefix, and the
+// secrets access-key-id, secret-access-key and session-token, without which the
+// AWS chain is asked for credentials.
+func (s *S3) Init(ctx context.Context, opts map[string]string) error {
+	return s.Reconfigure(ctx, opts)
+}
+
+// Reconfigure is Init once more. What is under way goes on with the old
+// options; the new ones need a new Probe.
+func (s *S3) Reconfigure(ctx context.Context, opts map[string]string) error {
+	o, err := parseOptions(opts)
+	if err != nil {
+		return err
+	}
+	n, err := newSession(ctx, o, s.Limiter)
+	if err != nil {
+		return err
+	}
+	n.onUpload = s.OnUpload
+	if old := s.current.Swap(n); old != nil {
+		old.transport.CloseIdleConnections()
+	}
+	return nil
+}
+
+// Fini closes the idle connections. Operations under way still end well.
+func (s *S3) Fini() error {
+	if old := s.current.Swap(nil); old != nil {
+		old.transport.CloseIdleConnections()
+	}
+	return nil
+}
+
+func (s *S3) session() (*session, error) {
+	if n := s.current.Load(); n != nil {
+		return n, nil
+	}
+	return nil, errClosed
+}
+
+func newSession(ctx context.Context, o options, limiter Limiter) (*session, error) {
+	if o.bucket == "" {
+		return nil, errors.New("store option bucket: is missing")
+	}
+	var load []func(*config.LoadOptions) error
+	if o.profile != "" {
+		load = append(load, config.WithSharedConfigProfile(o.profile))
+	}
+	if o.region != "" {
+		load = append(load, config.WithRegion(o.region))
+	}
+	if o.caBundle != "" {
+		pem, err := os.ReadFile(o.caBundle)
+		if err != nil {
+			return nil, fmt.Errorf("store option ca-bundle: %w", err)
+		}
+		load = append(load, config.WithCustomCABundle(bytes.NewReader(pem)))
+	}
+	if o.accessKeyID != "" {
+		load = append(load, config.WithCredentialsProvider(
+			credentials.NewStaticCredentialsProvider(o.accessKeyID, o.secretAccessKey, o.sessionToken)))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, load...)
+	if err != nil {
+		return nil, fmt.Errorf("AWS configuration: %s", oneLine(err.Error(), o.secrets()))
+	}
+
+	// The SDK has put the CA bundle of the option, the environment or the
+	// profile into a client of its own making; only its transport is kept.
+	sdkClient, ok := cfg.HTTPClient.(*awshttp.BuildableClient)
+	if !ok {
+		sdkClient = awshttp.NewBuildableClient()
+	}
+	transport := sdkClient.WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialPatience }).GetTransport()
+	transport.MaxIdleConns = 0
+	transport.MaxIdleConnsPerHost = 2 * max(o.jobs, defaultJobs)
+	transport.ReadBufferSize, transport.WriteBufferSize = wireBuffer, wireBuffer
+	transport.DisableCompression = true
+	transport.ForceAttemptHTTP2 = false
+
+	n := &session{
+		options:   o,
+		transport: transport,
+		buffers:   newBuffers(int(min(int64(o.jobs)*o.partSize, max(bufferMemory, 2*o.partSize)))),
+	}
+	n.client = s3.NewFromConfig(cfg, func(c *s3.Options) {
+		if o.endpoint != "" {
+			c.BaseEndpoint = &o.endpoint
+		}
+		n.where = cmp.Or(aws.ToString(c.BaseEndpoint), "AWS")
+		c.Region = cmp.Or(c.Region, "us-east-1") // a custom endpoint rarely cares, AWS names the right one
+		c.UsePathStyle = c.BaseEndpoint != nil
+		if o.pathStyle != nil {
+			c.UsePathStyle = *o.pathStyle
+		}
+		c.HTTPClient = &wire{transport: transport, limiter: limiter, idle: o.idle}
+		c.Retryer = retry.NewStandard(func(r *retry.StandardOptions) {
+			r.MaxAttempts, r.MaxBackoff = maxAttempts, maxBackoff
+			r.RateLimiter = ratelimit.None // each request has its own bound
+			r.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(retryTransport)}, r.Retryables...)
+		})
+		// Checksums are computed here, once, in the pass that reads the body.
+		c.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+		c.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
+		c.Credentials = chain{c.Credentials}
+	})
+	return n, nil
+}
+
+// errCredentials marks errors of finding credentials, as opposed to the store
+// refusing them.
+var errCredentials = errors.New("no usable credentials")
+
+type chain struct{ aws.CredentialsProvider }
+
+func (c chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	creds, err := c.CredentialsProvider.Retrieve(ctx)
+	if err != nil {
+		return creds, fmt.Errorf("%w: %w", errCredentials, err)
+	}
+	return creds, nil
+}
+
+// Head tells what the store knows of an object, fs.ErrNotExist if there is
+// none.
+func (s *S3) Head(ctx context.Context, key string) (object.Info, error) {
+	if err := checkKey(key); err != nil {
+		return object.Info{}, err
+	}
+	n, err := s.session()
+	if err != nil {
+		return object.Info{}, err
+	}
+	return n.head(ctx, key)
+}
+
+func (n *session) head(ctx context.Context, key string) (object.Info, error) {
+	out, err := n.client.HeadObject(ctx, &s3.HeadObjectInput{
+		Bucket: &n.bucket, Key: &key, ChecksumMode: types.ChecksumModeEnabled,
+	})
+	if err != nil {
+		return object.Info{}, n.explainHead(ctx, "head object", err)
+	}
+	if out.ContentLength == nil {
+		return object.Info{}, &storeError{op: "head object", text: "the answer has no length"}
+	}
+	info := object.Info{
+		Size:     *out.ContentLength,
+		ETag:     aws.ToString(out.ETag),
+		Class:    className(out.StorageClass),
+		Modified: aws.ToTime(out.LastModified),
+		Metadata: out.Metadata,
+	}
+	info.CRC32, info.HasCRC32 = wholeCRC(out.ChecksumCRC32, out.ChecksumType)
+	return info, nil
+}
+
+// className is empty for the standard class, which stores name or do not.
+func className(class types.StorageClass) string {
+	if class == types.StorageClassStandard {
+		return ""
+	}
+	return string(class)
+}
+
+// wholeCRC reads a checksum of an answer. That of a COMPOSITE object is of its
+// parts' checksums, and says nothing of the bytes.
+func wholeCRC(value *string, kind types.ChecksumType) (uint32, bool) {
+	if value == nil || kind == types.ChecksumTypeComposite || strings.Contains(*value, "-") {
+		return 0, false
+	}
+	b, err := base64.StdEncoding.DecodeString(*value)
+	if err != nil || len(b) != 4 {
+		return 0, false
+	}
+	return binary.BigEndian.Uint32(b), true
+}
+
+// encodeCRC is the inverse of wholeCRC.
+func encodeCRC(sum uint32) *string {
+	return aws.String(base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum)))
+}
+
+// Upload is a multipart upload that was begun and is neither complete nor
+// aborted.
+type Upload struct {
+	Key, ID   string
+	Initiated time.Time
+}
+
+// ListUploads lists the unfinished multipart uploads of keys with this prefix.
+func (s *S3) ListUploads(ctx context.Context, prefix string) ([]Upload, error) {
+	n, err := s.session()
+	if err != nil {
+		return nil, err
+	}
+	var uploads []Upload
+	pages := s3.NewListMultipartUploadsPaginator(n.client, &s3.ListMultipartUploadsInput{Bucket: &n.bucket, Prefix: &prefix})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, n.explain(ctx, "list uploads", err)
+		}
+		for _, u := range page.Uploads {
+			// Not every server heeds the prefix.
+			if key := aws.ToString(u.Key); strings.HasPrefix(key, prefix) {
+				uploads = append(uploads, Upload{Key: key, ID: aws.ToString(u.UploadId), Initiated: aws.ToTime(u.Initiated)})
+			}
+		}
+	}
+	return uploads, nil
+}
+
+// AbortUpload drops an unfinished multipart upload with its parts. One that is
+// gone already is no error.
+func (s *S3) AbortUpload(ctx context.Context, key, id string) error {
+	n, err := s.session()
+	if err != nil {
+		return err
+	}
+	return n.abort(ctx, key, id)
+}
+
+func (n *session) abort(ctx context.Context, key, id string) error {
+	_, err := n.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &n.bucket, Key: &key, UploadId: &id})
+	if err != nil && codeOf(err) != "NoSuchUpload" {
+		return n.explain(ctx, "abort upload", err)
+	}
+	return nil
+}
+
+// rangeHeader asks for length bytes at off.
+func rangeHeader(off, length int64) *string {
+	return aws.String("bytes=" + strconv.FormatInt(off, 10) + "-" + strconv.FormatInt(off+length-1, 10))
+}
+
+// hostOf is the host of a URL, for messages.
+func hostOf(endpoint string) string {
+	if u, err := url.Parse(endpoint); err == nil && u.Host != "" {
+		return u.Host
+	}
+	return endpoint
+}

@@ -1,0 +1,126 @@
+package objstore
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"time"
+)
+
+// completePatience is how many idle deadlines a store may take to join the
+// parts of an upload: some copy the object then, and say nothing meanwhile.
+const completePatience = 10
+
+// wire is the HTTP client beneath the SDK. It watches over every request: bytes
+// must keep moving, however long the whole takes, and they count against the
+// bandwidth limit. It follows no redirect and decodes no body.
+type wire struct {
+	transport *http.Transport
+	limiter   Limiter // may be nil
+	idle      time.Duration
+}
+
+// stallError ends a request on which no byte moved for too long.
+type stallError struct{ idle time.Duration }
+
+func (e stallError) Error() string { return fmt.Sprintf("no byte moved for %v", e.idle) }
+func (stallError) Timeout() bool   { return true }
+func (stallError) Unwrap() error   { return os.ErrDeadlineExceeded }
+
+// RetryableError makes the SDK try again.
+func (stallError) RetryableError() bool { return true }
+
+// Do sends one request.
+func (w *wire) Do(req *http.Request) (*http.Response, error) {
+	idle := w.idle
+	if req.Method == http.MethodPost && req.URL.Query().Has("uploadId") {
+		idle *= completePatience
+	}
+	ctx, cancel := context.WithCancelCause(req.Context())
+	dog := &watchdog{ctx: ctx, cancel: cancel, idle: idle, limiter: w.limiter}
+	dog.timer = time.AfterFunc(idle, func() { cancel(stallError{idle}) })
+
+	req = req.WithContext(ctx)
+	if req.Body != nil && req.Body != http.NoBody {
+		req.Body = &watchedBody{ReadCloser: req.Body, dog: dog}
+	}
+	resp, err := w.transport.RoundTrip(req)
+	if err != nil {
+		dog.stop()
+		return nil, dog.cause(err)
+	}
+	dog.moved()
+	resp.Body = &watchedBody{ReadCloser: resp.Body, dog: dog, last: true}
+	return resp, nil
+}
+
+// watchdog ends a request on which nothing moves.
+type watchdog struct {
+	ctx     context.Context // of the one request that it lives for
+	cancel  context.CancelCauseFunc
+	timer   *time.Timer
+	idle    time.Duration
+	limiter Limiter
+}
+
+func (d *watchdog) moved() { d.timer.Reset(d.idle) }
+
+func (d *watchdog) stop() {
+	d.timer.Stop()
+	d.cancel(nil)
+}
+
+// cause tells a stall from the cancellation that it caused.
+func (d *watchdog) cause(err error) error {
+	if stall, ok := context.Cause(d.ctx).(stallError); ok {
+		return stall
+	}
+	return err
+}
+
+// pay waits until n bytes fit the bandwidth limit; waiting is not stalling.
+func (d *watchdog) pay(n int) error {
+	if d.limiter == nil {
+		return nil
+	}
+	d.timer.Stop()
+	for n > 0 {
+		chunk := min(n, d.limiter.Burst())
+		if err := d.limiter.WaitN(d.ctx, chunk); err != nil {
+			return err
+		}
+		n -= chunk
+	}
+	return nil
+}
+
+// watchedBody is a body, sent or received, whose every read is progress.
+type watchedBody struct {
+	io.ReadCloser
+	dog  *watchdog
+	last bool // received: its end is the end of the request
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		if payErr := b.dog.pay(n); payErr != nil {
+			return n, payErr
+		}
+		b.dog.moved()
+	}
+	if err != nil && err != io.EOF {
+		err = b.dog.cause(err)
+	}
+	return n, err
+}
+
+func (b *watchedBody) Close() error {
+	err := b.ReadCloser.Close()
+	if b.last {
+		b.dog.stop()
+	}
+	return err
+}
