@@ -59,14 +59,26 @@ func DecodeNotes(b []byte) (Notes, error) {
 // ctime, and a download that stands still ends itself much sooner.
 const idleLimit = 15 * time.Minute
 
+// note makes this run the owner of the file's recall, and brings the pointer in
+// line with the key: once cs.remote is gone, the pointer and the notes are all
+// that tells it.
+func (t *transaction) note() error {
+	if err := t.own(); err != nil {
+		return err
+	}
+	if t.repoint {
+		return volume.Replace(t.file, gluster.XattrPointer, t.pointer.Encode())
+	}
+	return nil
+}
+
 // abandoned reports whether the recall that o began is dead.
 func (t *transaction) abandoned(o owner.Owner) bool {
 	return t.Owner.Dead(o) || o != t.Owner && time.Since(volume.Time(t.stat.Ctime)) > idleLimit
 }
 
-// note makes this run the owner of the file's recall: by creating the notes, or
-// by taking over those of a run that died.
-func (t *transaction) note() error {
+// own creates the notes, or takes over those of a run that died.
+func (t *transaction) own() error {
 	if t.attrs.Recall == nil {
 		err := volume.Create(t.file, gluster.XattrRecall, t.notes.encode())
 		if errors.Is(err, unix.EEXIST) {

@@ -84,6 +84,7 @@ type transaction struct {
 	state   gluster.State
 	pointer object.Pointer // zero if the file has none of its own
 	notes   Notes
+	repoint bool // the pointer on the file names another file's object
 
 	noted   bool // the notes on the file are ours
 	marked  bool // downloading was set by us
@@ -318,16 +319,25 @@ func (t *transaction) truncate() error {
 	return t.file.Truncate(0)
 }
 
-func (t *transaction) download(ctx context.Context) error {
-	proof, err := t.Plugin.Download(ctx, t.notes.Key, t.file, t.accept)
+// fetch writes the object to dst and proves it against what was noted when the
+// file was archived.
+func (t *transaction) fetch(ctx context.Context, dst io.WriterAt) error {
+	proof, err := t.Plugin.Download(ctx, t.notes.Key, dst, t.accept)
 	if err != nil {
 		return err
+	}
+	if proof.Size != t.notes.Size {
+		return fmt.Errorf("%w: %d bytes, %d when it was archived", object.ErrCorrupt, proof.Size, t.notes.Size)
 	}
 	if want := t.pointer.Proof; want != nil && t.pointer.Key == t.notes.Key && proof.CRC32 != want.CRC32 {
 		return fmt.Errorf("%w: crc32 %08x, %08x when it was archived", object.ErrCorrupt, proof.CRC32, want.CRC32)
 	}
-	if proof.Size != t.notes.Size {
-		return fmt.Errorf("%w: %d bytes, %d when it was archived", object.ErrCorrupt, proof.Size, t.notes.Size)
+	return nil
+}
+
+func (t *transaction) download(ctx context.Context) error {
+	if err := t.fetch(ctx, t.file); err != nil {
+		return err
 	}
 	if err := t.file.Sync(); err != nil {
 		return err
@@ -570,9 +580,7 @@ func (t *transaction) chooseKey(ctx context.Context) (string, error) {
 	}
 	if mine[0] != pointed {
 		t.pointer.Key, t.pointer.Proof = mine[0], nil
-		if err := volume.Replace(t.file, gluster.XattrPointer, t.pointer.Encode()); err != nil {
-			return "", fmt.Errorf("correct the pointer: %w", err)
-		}
+		t.repoint = true
 	}
 	return mine[0], nil
 }

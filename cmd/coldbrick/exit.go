@@ -1,0 +1,114 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/upload"
+)
+
+// exit is one way for a run to end. Codes and words never change their meaning.
+type exit struct {
+	code    int
+	outcome string // in the summary
+	meaning string // in the manual
+}
+
+// exits are all ways to end, for the manual.
+var exits = []exit{
+	{0, "done", "all done, also when there was nothing to do, or all bricks here stand by; files that changed under the run are left for the next one and counted"},
+	{1, "failed", "the run could not go on"},
+	{2, "usage", "wrong usage or configuration, or no such directory"},
+	{3, "partial", "some files failed or some directories could not be read, the rest is done"},
+	{8, "budget", "a file or byte budget ended the run"},
+	{10, "timeout", "the time budget ended the run"},
+	{11, "locked", "another run holds the brick"},
+	{12, "store", "the store refused the credentials, has no such bucket, or cannot be reached"},
+	{13, "unsafe", "the volume, brick or mount is not safe to archive, is no brick, no Gluster mount, or they do not belong together (`coldbrick doctor` says why)"},
+	{14, "problems", "`fsck` found problems, or `status` a broken file"},
+	{15, "data-at-risk", "`fsck` found data at risk; 15 outranks 14, and 14 outranks 3"},
+	{130, "interrupted", "ended by SIGINT: files in work were finished or left untouched"},
+	{141, "closed", "the reader of standard output has gone away"},
+	{143, "interrupted", "ended by SIGTERM: files in work were finished or left untouched"},
+}
+
+// Errors that end a run in ways of their own.
+var (
+	errSomeFailed = errors.New("some files failed")
+	errMaxFiles   = errors.New("--max-files reached")
+	errMaxBytes   = errors.New("--max-bytes reached")
+	errMaxTime    = errors.New("--max-duration reached")
+	errLocked     = errors.New("another run holds the brick")
+	errUnsafe     = errors.New("not safe to archive")
+	errProblems   = errors.New("problems found")
+	errAtRisk     = errors.New("data is at risk")
+)
+
+// usageError is the user's to mend: it says what is wrong and what to do.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error {
+	return usageError{fmt.Errorf(format, args...)}
+}
+
+// signalError ends a run that was asked to stop.
+type signalError struct{ signal os.Signal }
+
+func (e signalError) Error() string { return "stopped: " + e.signal.String() }
+
+// exitCode is the only place that maps errors to exit codes.
+func exitCode(err error) int {
+	var usage usageError
+	var stopped signalError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &stopped):
+		if stopped.signal == syscall.SIGTERM {
+			return 143
+		}
+		return 130
+	case errors.As(err, &usage):
+		return 2
+	case errors.Is(err, errLocked):
+		return 11
+	case errors.Is(err, errAtRisk):
+		return 15
+	case errors.Is(err, object.ErrStore):
+		return 12
+	case errors.Is(err, errUnsafe), errors.Is(err, upload.ErrDegraded):
+		return 13
+	case errors.Is(err, errProblems):
+		return 14
+	case errors.Is(err, errSomeFailed):
+		return 3
+	case errors.Is(err, errMaxFiles), errors.Is(err, errMaxBytes):
+		return 8
+	case errors.Is(err, errMaxTime):
+		return 10
+	case errors.Is(err, syscall.EPIPE):
+		return 141
+	}
+	return 1
+}
+
+// outcome is the word for an exit code.
+func outcome(code int) string {
+	for _, e := range exits {
+		if e.code == code {
+			return e.outcome
+		}
+	}
+	return "failed"
+}
+
+// told reports whether the user knows already: each failed file had its line,
+// and whoever closed the pipe does not want to hear more.
+func told(err error) bool {
+	return err == errSomeFailed || errors.Is(err, syscall.EPIPE)
+}

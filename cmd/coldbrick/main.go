@@ -1,0 +1,54 @@
+// Command coldbrick moves the cold files of a GlusterFS volume to an object
+// store and brings them back. This package alone knows flags, signals,
+// terminals and exit codes, and which parts are joined; docs/cli.md is its
+// contract.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/coldbrick/coldbrick/internal/report"
+)
+
+func main() {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	// A reader that closes the pipe of our stdout makes a write fail; it must
+	// not kill a run. Caught and not ignored: children would inherit that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	os.Exit(run(context.Background(), env{
+		args: os.Args[1:], stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		environ: os.Environ(), width: terminalWidth, signals: signals,
+	}))
+}
+
+// env is all that run knows of the process it is in.
+type env struct {
+	args           []string
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	environ        []string
+	width          func(io.Writer) (columns int, terminal bool)
+	signals        <-chan os.Signal
+}
+
+// run executes one command line and returns its exit code. Nothing below it
+// exits.
+func run(ctx context.Context, e env) int {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	a := newApp(e, newStopper(ctx, e.signals, cancel))
+	err := a.command().ExecuteContext(ctx)
+	if err != nil && !told(err) {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			fmt.Fprintln(a.screen, "coldbrick:", report.OneLine(line))
+		}
+	}
+	return exitCode(err)
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/coldbrick/coldbrick/internal/config"
+)
+
+const (
+	day = 24 * time.Hour
+
+	// maxJobs bounds flags that count goroutines: more is a slip of the hand.
+	maxJobs = 1024
+)
+
+// settings are the values of all flags of all commands. One command line uses
+// some of them.
+type settings struct {
+	config string
+
+	mount, volume, under string
+	olderThan            config.Age
+	ageBy                config.Choice
+	recallGrace          config.Age
+	minSize, maxSize     config.Size
+	include, exclude     config.List
+	keyPrefix            string
+
+	store, storeDir                                           string
+	bucket, endpointURL, region, profile, caBundle, storClass string
+	partSize                                                  config.Size
+	accessKeyID, secretAccessKey, sessionToken                config.Secret
+
+	jobs, crawlers config.Number
+	bwlimit        config.Rate
+	maxFiles       config.Number
+	maxBytes       config.Size
+	maxDuration    config.Span
+	dryRun         bool
+	requirePlugin  bool
+
+	json           bool
+	progress       config.Choice
+	logFormat      config.Choice
+	verbose, quiet bool
+	stateDir       string
+	metricsFile    string
+	lockWait       config.Span
+}
+
+// The groups of flags that commands share.
+var (
+	outputFlags = []string{"json", "progress", "log-format", "verbose", "quiet"}
+	policyFlags = []string{"older-than", "age-by", "recall-grace", "min-size", "max-size", "include", "exclude", "under", "crawlers"}
+	storeFlags  = []string{"store", "store-dir", "bucket", "endpoint-url", "region", "profile", "ca-bundle", "storage-class",
+		"key-prefix", "part-size", "jobs", "bwlimit"}
+	runFlags = []string{"max-files", "max-bytes", "max-duration", "dry-run", "state-dir", "metrics-file", "lock-wait"}
+)
+
+// flags defines every setting once: its flag, its key in the file, its variable
+// in the environment, its default and its line in the manual.
+func (s *settings) flags() *pflag.FlagSet {
+	f := pflag.NewFlagSet("coldbrick", pflag.ContinueOnError)
+	f.SortFlags = false
+	value := func(v pflag.Value, name, usage string) { f.Var(v, name, usage) }
+	text := func(v *string, name, usage string) { f.StringVar(v, name, *v, usage) }
+
+	text(&s.config, "config", "read settings from the TOML `FILE` (default "+defaultConfig+", if it exists)")
+
+	text(&s.mount, "mount", "the mount `DIR` of the volume to read, stamp and recall through")
+	text(&s.volume, "volume", "take bricks, options, store and credentials from the volume `NAME`")
+
+	s.olderThan = config.Age(30 * day)
+	value(&s.olderThan, "older-than", "cold means: not modified for this `AGE` (30d, 2w, 12h; a bare number is days)")
+	s.ageBy = config.NewChoice("mtime", "ctime", "atime", "newest")
+	value(&s.ageBy, "age-by", "count the age from this `TIME`: mtime, ctime, atime, or the newest of the three")
+	s.recallGrace = config.Age(7 * day)
+	value(&s.recallGrace, "recall-grace", "leave files alone for this `AGE` after a recall")
+	s.minSize = 1
+	value(&s.minSize, "min-size", "leave files smaller than `SIZE` alone (64KiB, 10MB, bytes)")
+	value(&s.maxSize, "max-size", "leave files larger than `SIZE` alone (default no limit)")
+	value(&s.include, "include", "only paths that match `GLOB`, relative to the volume root, ** allowed (repeatable)")
+	value(&s.exclude, "exclude", "no paths that match `GLOB` (repeatable, wins over --include)")
+	text(&s.under, "under", "only this `DIR` of the brick, relative to its root")
+	s.crawlers = config.NewNumber(16, 1, maxJobs)
+	value(&s.crawlers, "crawlers", "read this `NUMBER` of directories at once")
+
+	s.store = "s3"
+	text(&s.store, "store", "keep objects in the store `NAME`: see coldbrick stores")
+	text(&s.storeDir, "store-dir", "the `DIR` of the dir store")
+	text(&s.bucket, "bucket", "the `NAME` of the S3 bucket")
+	text(&s.endpointURL, "endpoint-url", "the `URL` of the S3 server (default: AWS)")
+	text(&s.region, "region", "the `NAME` of the S3 region")
+	text(&s.profile, "profile", "the `NAME` of the profile in the shared AWS files")
+	text(&s.caBundle, "ca-bundle", "trust the certificates in `FILE` beside those of the system")
+	text(&s.storClass, "storage-class", "store objects in this S3 class `NAME`")
+	text(&s.keyPrefix, "key-prefix", "put `PREFIX` before every key, where volumes share a bucket")
+	s.partSize = 8 << 20
+	value(&s.partSize, "part-size", "the `SIZE` of a part of a multipart transfer")
+	s.jobs = config.NewNumber(16, 1, maxJobs)
+	value(&s.jobs, "jobs", "transfer this `NUMBER` of files at once")
+	value(&s.bwlimit, "bwlimit", "transfer at most this `RATE` over all files (10MB/s; default no limit)")
+
+	s.maxFiles = config.NewNumber(0, 0, 1<<62)
+	value(&s.maxFiles, "max-files", "end the run after this `NUMBER` of files (default no limit)")
+	value(&s.maxBytes, "max-bytes", "end the run after this `SIZE` of files (default no limit)")
+	value(&s.maxDuration, "max-duration", "end the run after this `TIME` (2h, 90m; default no limit)")
+	f.BoolVarP(&s.dryRun, "dry-run", "n", false, "say what would happen and change nothing")
+	s.stateDir = "/var/lib/coldbrick"
+	text(&s.stateDir, "state-dir", "keep locks and run records in `DIR`")
+	text(&s.metricsFile, "metrics-file", "write Prometheus metrics to `FILE` at the end of the run")
+	value(&s.lockWait, "lock-wait", "wait this `TIME` for another run on the same brick (90s, 10m)")
+
+	f.BoolVar(&s.json, "json", false, "write one JSON object a line to standard output")
+	s.progress = config.NewChoice("auto", "always", "never")
+	value(&s.progress, "progress", "show a bar on standard error: `WHEN` is auto (on a terminal), always or never")
+	s.logFormat = config.NewChoice("text", "json")
+	value(&s.logFormat, "log-format", "log to standard error in `FORMAT` text or json")
+	f.BoolVarP(&s.verbose, "verbose", "v", false, "also say what went well, file by file")
+	f.BoolVarP(&s.quiet, "quiet", "q", false, "say nothing but what went wrong")
+
+	fileOnly := func(name string) { f.Lookup(name).Annotations = map[string][]string{config.FileOnly: {}} }
+	value(&s.accessKeyID, "access-key-id", "of the S3 store; without it the AWS chain is asked")
+	value(&s.secretAccessKey, "secret-access-key", "of the S3 store")
+	value(&s.sessionToken, "session-token", "of the S3 store, for temporary credentials")
+	f.BoolVar(&s.requirePlugin, "require_plugin", false, "refuse a volume in whose graph no store plugin is loaded: readers of its stubs would get EREMOTE")
+	for _, name := range []string{"access-key-id", "secret-access-key", "session-token", "require_plugin"} {
+		fileOnly(name)
+	}
+	return f
+}

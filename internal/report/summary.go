@@ -1,0 +1,144 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Summary ends the output of each run.
+type Summary struct {
+	Command  string
+	DryRun   bool
+	Aim      Outcome // what the command is for: named also when it is 0
+	Outcome  string  // a stable word for ExitCode
+	ExitCode int
+	Totals   map[Result]Total
+	Started  time.Time
+	Duration time.Duration
+	Err      error // why the run ended early, or not all is well
+}
+
+// Of is the total of one outcome, whatever the reason.
+func (s Summary) Of(o Outcome) Total { return total(s.Totals, o) }
+
+func total(totals map[Result]Total, o Outcome) Total {
+	var sum Total
+	for r, n := range totals {
+		if r.Outcome == o {
+			sum = Total{sum.Files + n.Files, sum.Bytes + n.Bytes}
+		}
+	}
+	return sum
+}
+
+// reasons are those of one outcome, the most frequent first.
+func (s Summary) reasons(o Outcome) []Reason {
+	var reasons []Reason
+	for r := range s.Totals {
+		if r.Outcome == o && r.Reason != "" {
+			reasons = append(reasons, r.Reason)
+		}
+	}
+	slices.SortFunc(reasons, func(a, b Reason) int {
+		return cmp.Or(cmp.Compare(s.Totals[Result{o, b}].Files, s.Totals[Result{o, a}].Files), cmp.Compare(a, b))
+	})
+	return reasons
+}
+
+// outcomes are the aim first, then the others; skipped and failed are last.
+func (s Summary) outcomes() []Outcome {
+	found := map[Outcome]bool{}
+	for r := range s.Totals {
+		found[r.Outcome] = true
+	}
+	if s.Aim != "" {
+		found[s.Aim] = true
+	}
+	rank := map[Outcome]int{s.Aim: -1, Skipped: 1, Failed: 2}
+	return slices.SortedFunc(maps.Keys(found), func(a, b Outcome) int {
+		return cmp.Or(cmp.Compare(rank[a], rank[b]), cmp.Compare(a, b))
+	})
+}
+
+// line is, for example, "archived 12 files, 4.2 GiB; skipped 300 (too-warm 290,
+// hard-linked 10); failed 1; 3.2s".
+func (s Summary) line() (string, audience) {
+	var parts []string
+	for i, o := range s.outcomes() {
+		n := s.Of(o)
+		part := fmt.Sprintf("%s %s", s.verb(o), number(n.Files))
+		if i == 0 {
+			part = fmt.Sprintf("%s %s", s.verb(o), Count(n.Files, "file"))
+		}
+		if n.Bytes > 0 && o != Skipped && o != Failed {
+			part += ", " + Bytes(n.Bytes)
+		}
+		var why []string
+		for _, r := range s.reasons(o) {
+			why = append(why, fmt.Sprintf("%s %s", r, number(s.Totals[Result{o, r}].Files)))
+		}
+		if len(why) > 0 {
+			part += " (" + strings.Join(why, ", ") + ")"
+		}
+		parts = append(parts, part)
+	}
+	parts = append(parts, took(s.Duration))
+	to := epilogue
+	if s.ExitCode != 0 {
+		to = trouble
+	}
+	return strings.Join(parts, "; "), to
+}
+
+func (s Summary) verb(o Outcome) string {
+	switch {
+	case o == Candidate && s.DryRun:
+		return "would archive"
+	case o == Candidate:
+		return "found cold"
+	}
+	return string(o)
+}
+
+// took writes a duration for people: "3.2s", "1h2m3s".
+func took(d time.Duration) string {
+	if d < time.Minute {
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	}
+	return d.Round(time.Second).String()
+}
+
+// MarshalJSON gives the summary record.
+func (s Summary) MarshalJSON() ([]byte, error) {
+	files, bytes := map[Outcome]int64{}, map[Outcome]int64{}
+	for _, o := range s.outcomes() {
+		n := s.Of(o)
+		files[o], bytes[o] = n.Files, n.Bytes
+	}
+	by := func(o Outcome) map[Reason]int64 {
+		counts := map[Reason]int64{}
+		for _, r := range s.reasons(o) {
+			counts[r] = s.Totals[Result{o, r}].Files
+		}
+		return counts
+	}
+	return marshal(struct {
+		Type     string            `json:"type"`
+		Command  string            `json:"command"`
+		DryRun   bool              `json:"dry_run,omitempty"`
+		Outcome  string            `json:"outcome"`
+		Files    map[Outcome]int64 `json:"files"`
+		Bytes    map[Outcome]int64 `json:"bytes"`
+		Skipped  map[Reason]int64  `json:"skipped"`
+		Failed   map[Reason]int64  `json:"failed"`
+		Started  string            `json:"started"`
+		Seconds  float64           `json:"duration_seconds"`
+		ExitCode int               `json:"exit_code"`
+		Error    string            `json:"error,omitempty"`
+	}{"summary", s.Command, s.DryRun, s.Outcome, files, bytes, by(Skipped), by(Failed),
+		timestamp(s.Started), s.Duration.Seconds(), s.ExitCode, message(s.Err)})
+}

@@ -1,0 +1,55 @@
+package report
+
+import (
+	"maps"
+	"sync"
+)
+
+// Total counts files and their bytes.
+type Total struct {
+	Files int64
+	Bytes int64
+}
+
+// Result is what files are counted by.
+type Result struct {
+	Outcome Outcome
+	Reason  Reason // empty for what was done
+}
+
+// Tally counts files by outcome and reason. It may be used by any number of
+// goroutines; the zero value is ready.
+type Tally struct {
+	mu     sync.Mutex
+	totals map[Result]Total
+}
+
+// Add counts one file of the given size in bytes.
+func (t *Tally) Add(outcome Outcome, reason Reason, size int64) {
+	t.AddTotal(Result{outcome, reason}, Total{1, size})
+}
+
+// AddTotal counts many files at once.
+func (t *Tally) AddTotal(r Result, n Total) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.totals == nil {
+		t.totals = map[Result]Total{}
+	}
+	sum := t.totals[r]
+	t.totals[r] = Total{sum.Files + n.Files, sum.Bytes + n.Bytes}
+}
+
+// Outcome is the total of one outcome, whatever the reason.
+func (t *Tally) Outcome(o Outcome) Total {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return total(t.totals, o)
+}
+
+// Totals is a copy of all totals.
+func (t *Tally) Totals() map[Result]Total {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.totals)
+}

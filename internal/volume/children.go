@@ -1,0 +1,134 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+)
+
+// ErrDegraded means that a brick of the volume is not connected.
+var ErrDegraded = errors.New("a brick is down")
+
+// child is a translator whose private file in .meta tells whether bricks are
+// up: a replica set, or the client of a brick that is in none.
+type child struct {
+	name    string
+	bricks  []string // HOST:DIR, for people, in the order of the set
+	replica bool
+	private *os.File // O_PATH
+}
+
+// findChildren opens the private files that together tell about each brick.
+func findChildren(root *Root, graph gluster.Graph) ([]child, error) {
+	active, err := activeGraph(root)
+	if err != nil {
+		return nil, err
+	}
+	bricks := make(map[string]string)
+	for _, x := range graph.Of(gluster.TypeClient) {
+		bricks[x.Name] = x.Option("remote-host") + ":" + x.Option("remote-subvolume")
+	}
+	var children []child
+	inSet := make(map[string]bool)
+	for _, x := range graph.Of(gluster.TypeReplicate) {
+		c := child{name: x.Name, replica: true}
+		for _, name := range x.Subvolumes {
+			brick, ok := bricks[name]
+			if !ok {
+				return nil, fmt.Errorf("%s is made of %s, which is no brick", x.Name, name)
+			}
+			inSet[name] = true
+			c.bricks = append(c.bricks, brick)
+		}
+		children = append(children, c)
+	}
+	for _, x := range graph.Of(gluster.TypeClient) {
+		if !inSet[x.Name] {
+			children = append(children, child{name: x.Name, bricks: []string{bricks[x.Name]}})
+		}
+	}
+	for i, c := range children {
+		children[i].private, err = root.Open(".meta/graphs/"+active+"/"+c.name+"/private", unix.O_PATH)
+		if err != nil {
+			for _, opened := range children[:i] {
+				opened.private.Close()
+			}
+			return nil, err
+		}
+	}
+	return children, nil
+}
+
+// Children looks whether every brick of the volume is up, as the client of this
+// mount sees it at this moment. If not, the error is ErrDegraded and names the
+// bricks that are down. Any other error means that it could not be told.
+func (p *Private) Children() error {
+	var down []string
+	for _, c := range p.children {
+		d, err := c.down()
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+		down = append(down, d...)
+	}
+	if down != nil {
+		return fmt.Errorf("%w: %s", ErrDegraded, strings.Join(down, ", "))
+	}
+	return nil
+}
+
+// down names the bricks that are not up.
+func (c child) down() ([]string, error) {
+	// A client that is busy does not wait for its own lock and leaves the
+	// values out.
+	for try := range 50 {
+		if try > 0 {
+			time.Sleep(200 * time.Microsecond)
+		}
+		text, err := readVirtual(c.private)
+		if err != nil {
+			return nil, err
+		}
+		if down, ok := c.parse(text); ok {
+			return down, nil
+		}
+	}
+	return nil, errors.New("its state in .meta does not show")
+}
+
+func (c child) parse(text []byte) (down []string, ok bool) {
+	values := parsePrivate(text)
+	for i, brick := range c.bricks {
+		key := "connected"
+		if c.replica {
+			// Of a set its own view counts: it lets a brick take part only some
+			// time after the client has connected it.
+			key = fmt.Sprintf("child_up[%d]", i)
+		}
+		switch values[key] {
+		case "1":
+		case "":
+			return nil, false
+		default:
+			down = append(down, brick)
+		}
+	}
+	return down, true
+}
+
+// parsePrivate reads the "key = value" lines of a private file.
+func parsePrivate(text []byte) map[string]string {
+	values := make(map[string]string)
+	for line := range strings.Lines(string(text)) {
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), " = "); ok {
+			values[key] = value
+		}
+	}
+	return values
+}

@@ -1,0 +1,311 @@
+package recall
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/volume"
+)
+
+// Depth is how closely a file is held against its object.
+type Depth int
+
+// The depths.
+const (
+	Marks Depth = iota // what the file itself tells; the store is not asked
+	Head               // what the store tells about the object
+	Read               // every byte of the object is read
+)
+
+// Examined is what is known of one file.
+type Examined struct {
+	Path     string
+	GFID     gluster.GFID
+	State    report.State
+	Size     int64  // of the data, wherever it is, in bytes
+	Key      string // of the object, empty if there is none or none can be told
+	Remote   string // value of cs.remote
+	Pointer  *object.Pointer
+	Notes    *Notes
+	Object   *Info // at depth Head and Read
+	Findings []report.Finding
+}
+
+// Examine tells the state of a file and what is wrong with it. It changes
+// nothing. An error means that the file or the store could not be asked.
+func (r *Recaller) Examine(ctx context.Context, path string, gfid gluster.GFID, depth Depth) (Examined, error) {
+	t := &transaction{Recaller: r, path: path, gfid: gfid}
+	var err error
+	if t.file, err = r.Files.OpenRegular(path); err != nil {
+		return Examined{}, err
+	}
+	defer t.file.Close() // read only
+	if err := t.look(); err != nil {
+		return Examined{}, err
+	}
+	e := Examined{Path: path, GFID: t.gfid, Size: t.stat.Size, Remote: t.attrs.RemoteKey}
+	if t.pointer.Key != "" {
+		pointer := t.pointer // chooseKey may correct its own
+		e.Pointer = &pointer
+	}
+	if notes, err := DecodeNotes(t.attrs.Recall); err == nil {
+		e.Notes = &notes
+	}
+	switch t.state {
+	case gluster.Local:
+		err = t.examineLocal(ctx, &e, depth)
+	case gluster.Remote:
+		err = t.examineStub(ctx, &e, depth)
+	case gluster.Repair, gluster.Downloading:
+		err = t.examineHalf(ctx, &e, depth)
+	}
+	for _, f := range e.Findings {
+		if f.Severity != report.Remark && e.State != report.StateRecalling {
+			e.State = report.StateBroken
+		}
+	}
+	return e, err
+}
+
+func (e *Examined) find(class report.Class, detail string) {
+	e.Findings = append(e.Findings, report.Finding{
+		Class: class, Severity: class.Severity(), Path: e.Path, GFID: e.GFID, Key: e.Key, Detail: detail,
+	})
+}
+
+func (t *transaction) examineLocal(ctx context.Context, e *Examined, depth Depth) error {
+	e.State = report.StateLocal
+	if t.attrs.AnySize() {
+		e.find(report.ClassStaleSize, "")
+	}
+	if e.Notes != nil && t.abandoned(e.Notes.Owner) {
+		e.find(report.ClassStaleNotes, "")
+	}
+	header, ok := t.Plugin.(Header)
+	if depth == Marks || !ok {
+		return nil
+	}
+	key, readable := object.PathKey("", t.path)
+	if e.Pointer != nil {
+		key, readable = e.Pointer.Key, true
+	}
+	if !readable {
+		return nil
+	}
+	info, err := header.Head(ctx, key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	made, err := object.DecodeMetadata(info.Metadata)
+	if err == nil && made.GFID == t.gfid && made.Size == t.stat.Size && made.Mtime.Equal(volume.Time(t.stat.Mtime)) {
+		e.State, e.Key, e.Object = report.StateCopied, key, &info
+	}
+	return nil
+}
+
+func (t *transaction) examineHalf(ctx context.Context, e *Examined, depth Depth) error {
+	if !t.attrs.Downloading {
+		e.State = report.StateBroken
+		e.find(report.ClassBytesInStub, fmt.Sprintf("%d bytes on the brick", t.stat.Size))
+		return t.examineObject(ctx, e, depth)
+	}
+	e.State = report.StateRecalling
+	dead := time.Since(volume.Time(t.stat.Ctime)) > idleLimit // a client's recall leaves no name
+	if e.Notes != nil {
+		dead = t.abandoned(e.Notes.Owner)
+	}
+	if dead {
+		e.find(report.ClassInterrupted, "")
+		return t.examineObject(ctx, e, depth)
+	}
+	return nil
+}
+
+func (t *transaction) examineStub(ctx context.Context, e *Examined, depth Depth) error {
+	e.State = report.StateRemote
+	size, err := t.objectSize()
+	if err != nil {
+		e.find(report.ClassNoSize, err.Error())
+	}
+	e.Size = size
+	if e.Notes != nil && t.abandoned(e.Notes.Owner) {
+		e.find(report.ClassStaleNotes, "")
+	}
+	if t.attrs.Pointer == nil {
+		e.find(report.ClassNoPointer, "")
+	}
+	return t.examineObject(ctx, e, depth)
+}
+
+// examineObject finds the object of a file whose data is in the store, and
+// holds the one against the other.
+func (t *transaction) examineObject(ctx context.Context, e *Examined, depth Depth) error {
+	if e.Pointer != nil {
+		e.Key = e.Pointer.Key
+	} else {
+		e.Key = e.Remote
+	}
+	if depth > Marks {
+		key, err := t.chooseKey(ctx)
+		var left *report.Left
+		switch {
+		case errors.As(err, &left):
+			e.find(report.ClassKeyUnknown, left.Detail)
+			return nil
+		case err != nil:
+			return err
+		}
+		e.Key = key
+	}
+	switch {
+	case !t.attrs.Remote:
+	case e.Remote == "":
+		e.find(report.ClassKeyEmpty, "")
+	case e.Pointer != nil && e.Remote != e.Pointer.Key:
+		e.find(report.ClassKeyDiffers, fmt.Sprintf("cs.remote is %q, the pointer %q", e.Remote, e.Pointer.Key))
+	}
+	if depth == Marks {
+		return nil
+	}
+	if err := t.newNotes(e.Key); err != nil {
+		e.find(report.ClassNoSize, err.Error())
+		return nil
+	}
+	return t.examineInfo(ctx, e, depth)
+}
+
+func (t *transaction) examineInfo(ctx context.Context, e *Examined, depth Depth) error {
+	header, ok := t.Plugin.(Header)
+	if !ok {
+		return errors.New("this store cannot tell about objects")
+	}
+	info, err := header.Head(ctx, e.Key)
+	if errors.Is(err, fs.ErrNotExist) {
+		e.find(report.ClassObjectMissing, "")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	e.Object = &info
+	if info.Size != t.notes.Size {
+		e.find(report.ClassObjectSize, fmt.Sprintf("object has %d bytes, the file had %d", info.Size, t.notes.Size))
+		return nil
+	}
+	if err := t.accept(info); err != nil {
+		e.find(report.ClassObjectForeign, err.Error())
+		return nil
+	}
+	proof := t.pointer.Proof
+	if proof != nil && t.pointer.Key == e.Key && info.HasCRC32 && info.CRC32 != proof.CRC32 {
+		e.find(report.ClassObjectChecksum, fmt.Sprintf("crc32 %08x, %08x when it was archived", info.CRC32, proof.CRC32))
+		return nil
+	}
+	if depth < Read {
+		return nil
+	}
+	read, err := t.Plugin.Download(ctx, e.Key, discard{}, t.accept)
+	switch {
+	case errors.Is(err, object.ErrCorrupt):
+		e.find(report.ClassObjectChecksum, err.Error())
+	case errors.Is(err, object.ErrCold):
+		e.find(report.ClassObjectCold, err.Error())
+	case err != nil:
+		return err
+	case info.HasCRC32 && read.CRC32 != info.CRC32, proof != nil && t.pointer.Key == e.Key && read.CRC32 != proof.CRC32:
+		e.find(report.ClassObjectChecksum, fmt.Sprintf("crc32 of its bytes is %08x", read.CRC32))
+	}
+	return nil
+}
+
+type discard struct{}
+
+func (discard) WriteAt(b []byte, _ int64) (int, error) { return len(b), nil }
+
+// Repair mends what can be mended without guessing, and says of each finding
+// whether it was. Data is only ever given up for data that was proven: a file
+// whose bytes are not those of its object is left for a person.
+func (r *Recaller) Repair(ctx context.Context, e Examined) []report.Finding {
+	findings := append([]report.Finding{}, e.Findings...)
+	for _, f := range findings {
+		if f.Severity == report.Grave {
+			// Whatever else is wrong, the object is not there to lean on.
+			return findings
+		}
+	}
+	for i := range findings {
+		f := &findings[i]
+		var err error
+		switch f.Class {
+		case report.ClassKeyEmpty, report.ClassKeyDiffers:
+			err = r.repoint(ctx, e)
+		case report.ClassBytesInStub, report.ClassInterrupted, report.ClassStaleSize, report.ClassStaleNotes:
+			err = r.finish(ctx, e)
+		default:
+			continue
+		}
+		if f.Repaired = err == nil; err != nil {
+			f.Detail = "cannot: " + err.Error()
+		}
+	}
+	return findings
+}
+
+// finish completes a recall that was cut short, or clears what one has left.
+func (r *Recaller) finish(ctx context.Context, e Examined) error {
+	res := r.Recall(ctx, e.Path, e.GFID)
+	if res.Reason == report.AlreadyLocal {
+		return nil
+	}
+	return res.Err
+}
+
+// repoint makes cs.remote and pointer name the object that was made from this
+// file.
+func (r *Recaller) repoint(ctx context.Context, e Examined) (err error) {
+	t := &transaction{Recaller: r, path: e.Path, gfid: e.GFID}
+	if t.file, err = r.Files.OpenRegularRDWR(e.Path); err != nil {
+		return err
+	}
+	defer t.file.Close() // attributes are not buffered
+	if err := t.look(); err != nil {
+		return err
+	}
+	if t.state != gluster.Remote {
+		return report.Leave(report.Changed, "")
+	}
+	key, err := t.chooseKey(ctx)
+	if err != nil {
+		return err
+	}
+	if err := t.newNotes(key); err != nil {
+		return err
+	}
+	header, ok := r.Plugin.(Header)
+	if !ok {
+		return errors.New("this store cannot tell about objects")
+	}
+	info, err := header.Head(ctx, key)
+	if err != nil {
+		return err
+	}
+	if err := t.accept(info); err != nil {
+		return err
+	}
+	if t.repoint {
+		if err := volume.Replace(t.file, gluster.XattrPointer, t.pointer.Encode()); err != nil {
+			return err
+		}
+	}
+	// Replaced, never created: a recall may have claimed the file meanwhile.
+	return volume.Replace(t.file, gluster.XattrRemote, []byte(key))
+}

@@ -1,0 +1,53 @@
+package recall
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/report"
+)
+
+// Fetch writes the data of the file at path to dst, an empty file, and leaves
+// the file on the volume as it is. Unless the outcome is report.Recalled, dst
+// may hold anything.
+func (r *Recaller) Fetch(ctx context.Context, path string, gfid gluster.GFID, dst *os.File) Result {
+	t := &transaction{Recaller: r, path: path, gfid: gfid}
+	res := Result{Path: path, Outcome: report.Recalled}
+	if res.Err = t.copyTo(ctx, dst); res.Err != nil {
+		res.Outcome, res.Reason = classify(res.Err)
+	}
+	res.GFID, res.Size, res.Key = t.gfid, t.notes.Size, t.notes.Key
+	return res
+}
+
+func (t *transaction) copyTo(ctx context.Context, dst *os.File) (err error) {
+	if t.file, err = t.Files.OpenRegular(t.path); err != nil {
+		return err
+	}
+	defer t.file.Close() // read only
+	if err := t.look(); err != nil {
+		return err
+	}
+	if t.state == gluster.Local {
+		t.notes.Size, err = io.Copy(dst, t.file)
+	} else {
+		var key string
+		if key, err = t.chooseKey(ctx); err != nil {
+			return err
+		}
+		if err = t.newNotes(key); err != nil {
+			return err
+		}
+		err = t.fetch(ctx, dst)
+	}
+	if err != nil {
+		return err
+	}
+	if err := dst.Sync(); err != nil {
+		return fmt.Errorf("write %s: %w", dst.Name(), err)
+	}
+	return nil
+}
