@@ -1,0 +1,153 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/coldbrick/coldbrick/internal/testkit/cluster"
+)
+
+var capture = flag.String("capture", "", "write real outputs of gluster to `directory`")
+
+// secrets are the login that glusterd makes up for the clients of a volume.
+var secrets = regexp.MustCompile(`(?m)^( *option (?:username|password|auth\.login\.\S*\.password)) .*$`)
+
+// TestCaptureGlusterOutput writes what the parsers of internal/gluster are tested
+// against:
+//
+//	go test -tags e2e ./internal/e2e -run TestCaptureGlusterOutput -capture ../gluster/testdata
+func TestCaptureGlusterOutput(t *testing.T) {
+	if *capture == "" {
+		return // nothing is asserted here: the files are, in internal/gluster
+	}
+	c := cluster.New(t, 3)
+	node := c.Nodes[0]
+	write := func(name, content string) {
+		t.Helper()
+		content = secrets.ReplaceAllString(content, "$1 fake-secret")
+		file := filepath.Join(*capture, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gluster := func(name string, args ...string) {
+		t.Helper()
+		// The error is part of what is captured: a missing volume exits with 1.
+		out, err := node.Run("gluster", append([]string{"--mode=script", "--xml"}, args...)...)
+		if out == "" {
+			t.Fatalf("gluster %q: no output: %v", args, err)
+		}
+		write(name+".xml", out)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	shell := func(n *cluster.Node, script string) string {
+		t.Helper()
+		out, err := n.Run("bash", "-euc", script)
+		must(err)
+		return out
+	}
+
+	s3 := []string{
+		"features.s3plugin-hostname=https://s3.example.net:9000?region=eu-central-1", "features.s3plugin-bucketid=archive",
+		"features.s3plugin-keyid=fake-key-id", "features.s3plugin-seckey=fake-secret-key",
+	}
+	archivable := append([]string{"features.cloudsync=on", "performance.quick-read=off"}, s3...)
+	for _, v := range []struct {
+		name    string
+		layout  cluster.Layout
+		bricks  int
+		options []string
+	}{
+		{"distribute", cluster.Distribute, 3, archivable},
+		{"replica3", cluster.Replica3, 3, archivable},
+		{"arbiter", cluster.Arbiter, 3, archivable},
+		{"2x3", cluster.Replica3, 6, archivable},
+		{"disperse", cluster.Disperse, 3, nil},
+		{"shard", cluster.Distribute, 2, []string{"features.shard=on", "features.ctime=off"}},
+	} {
+		volume, err := c.CreateVolume(v.name, v.layout, v.bricks, v.options...)
+		must(err)
+		gluster("volume-info-"+v.name, "volume", "info", v.name)
+		spec, err := node.Run("gluster", "system::", "getspec", v.name)
+		must(err)
+		write("getspec-"+v.name+".vol", spec)
+
+		dir, err := volume.Mount(node)
+		must(err)
+		for _, file := range strings.Fields(shell(node, "cd "+dir+"/.meta; shopt -s nullglob; echo version cmdline graphs/active/volfile graphs/active/*-{client,replicate,dht}*/private")) {
+			write("meta-"+v.name+"/"+strings.ReplaceAll(strings.TrimPrefix(file, "graphs/active/"), "/", "."), shell(node, "cat "+dir+"/.meta/"+file))
+		}
+		switch v.name {
+		case "distribute":
+			gluster("volume-status-distribute", "volume", "status", v.name)
+			gluster("heal-summary-not-replicated", "volume", "heal", v.name, "info", "summary")
+			gluster("volume-get-all", "volume", "get", v.name, "all")
+			gluster("volume-get-quick-read", "volume", "get", v.name, "performance.quick-read")
+			gluster("rebalance-status-never", "volume", "rebalance", v.name, "status")
+			shell(node, "mkdir "+dir+"/d; cd "+dir+"/d; seq 3000 | while read -r i; do echo \"$i\" >\"f$i\"; done")
+			must(volume.AddBricks(c.NewBrick(volume)))
+			_, err := volume.Gluster("rebalance", "start", "force")
+			must(err)
+			gluster("rebalance-status-running", "volume", "rebalance", v.name, "status")
+			gluster("volume-status-rebalancing", "volume", "status", v.name)
+			must(volume.WaitRebalanced())
+			gluster("rebalance-status-completed", "volume", "rebalance", v.name, "status")
+			gluster("volume-status-rebalanced", "volume", "status", v.name)
+			last := volume.Bricks[3].String()
+			_, err = volume.Gluster("remove-brick", last, "start")
+			must(err)
+			gluster("remove-brick-status", "volume", "remove-brick", v.name, last, "status")
+			gluster("volume-status-removing-brick", "volume", "status", v.name)
+			gluster("volume-info-removing-brick", "volume", "info", v.name)
+		case "replica3":
+			gluster("volume-status-replica3", "volume", "status", v.name)
+			gluster("heal-summary-healthy", "volume", "heal", v.name, "info", "summary")
+			// Not healed again: what is to heal stays on the volume.
+			must(volume.Set("cluster.self-heal-daemon=off"))
+			must(volume.KillBrick(1))
+			shell(node, "cd "+dir+"; for i in 1 2 3; do echo \"$i\" >\"f$i\"; done")
+			gluster("heal-summary-brick-down", "volume", "heal", v.name, "info", "summary")
+			gluster("heal-info-brick-down", "volume", "heal", v.name, "info")
+			gluster("volume-status-brick-down", "volume", "status", v.name)
+			write("meta-brick-down/client.private", shell(node, "cat "+dir+"/.meta/graphs/active/replica3-client-1/private"))
+			write("meta-brick-down/replicate.private", shell(node, "cat "+dir+"/.meta/graphs/active/replica3-replicate-0/private"))
+			must(volume.StartBricks())
+			gluster("heal-summary-pending", "volume", "heal", v.name, "info", "summary")
+			gluster("heal-info-pending", "volume", "heal", v.name, "info")
+		}
+		shell(node, "umount "+dir)
+	}
+	gluster("volume-info-all", "volume", "info")
+	gluster("volume-list", "volume", "list")
+	gluster("volume-info-missing", "volume", "info", "nosuch")
+	gluster("volume-status-missing", "volume", "status", "nosuch")
+	gluster("heal-summary-missing", "volume", "heal", "nosuch", "info", "summary")
+	gluster("volume-get-missing", "volume", "get", "nosuch", "all")
+	gluster("pool-list", "pool", "list")
+	must(shardStopped(node))
+	gluster("volume-info-stopped", "volume", "info", "shard")
+	gluster("volume-status-stopped", "volume", "status", "shard")
+	shell(node, "pkill -x glusterd")
+	out, err := node.Command("gluster", "--mode=script", "--xml", "volume", "info").CombinedOutput()
+	t.Logf("without glusterd: %v", err)
+	write("no-glusterd.txt", string(out))
+}
+
+func shardStopped(node *cluster.Node) error {
+	_, err := node.Gluster("volume", "stop", "shard")
+	return err
+}
