@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/report"
 )
