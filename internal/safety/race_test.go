@@ -1,0 +1,218 @@
+package safety
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/testkit"
+	"github.com/coldbrick/coldbrick/upload"
+)
+
+// before runs do once, right before a step of the archive of any file.
+func before(step upload.Step, do func()) func(upload.Step, gluster.File) error {
+	return func(s upload.Step, _ gluster.File) error {
+		if s == step && do != nil {
+			do()
+			do = nil
+		}
+		return nil
+	}
+}
+
+// What a user does to a file while it is archived must never cost a byte. Each
+// change is made right before every step from the identity to the stamp.
+func TestAChangeBeforeTheStampKeepsTheFile(t *testing.T) {
+	g := newGround(t)
+	old, fresh := randomBytes(9000), randomBytes(9000)
+	for name, change := range map[string]func(path string){
+		"append": func(path string) {
+			appendTo(t, g.Path(path), fresh)
+		},
+		"overwrite and put the mtime back": func(path string) {
+			check(t, os.WriteFile(g.Path(path), fresh, 0o644))
+			g.SetMtime(path, longAgo)
+		},
+		"overwrite with an older mtime": func(path string) {
+			check(t, os.WriteFile(g.Path(path), fresh, 0o644))
+			g.SetMtime(path, longAgo.Add(-time.Hour))
+		},
+		"overwrite with an mtime of nine digits": func(path string) {
+			check(t, os.WriteFile(g.Path(path), fresh, 0o644))
+			g.SetMtime(path, time.Unix(999999999, 0))
+		},
+		"truncate": func(path string) {
+			check(t, os.Truncate(g.Path(path), 10))
+		},
+		"replace by rename": func(path string) {
+			check(t, os.WriteFile(g.Path(path+".new"), fresh, 0o644))
+			g.SetMtime(path+".new", longAgo)
+			check(t, os.Rename(g.Path(path+".new"), g.Path(path)))
+		},
+		"hard link": func(path string) {
+			check(t, os.Link(g.Path(path), g.Path(path+".link")))
+		},
+		"store through a mapping": func(path string) {
+			f, err := os.OpenFile(g.Path(path), os.O_RDWR, 0)
+			check(t, err)
+			defer f.Close()
+			m, err := unix.Mmap(int(f.Fd()), 0, len(old), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+			check(t, err)
+			copy(m, fresh)
+			check(t, unix.Msync(m, unix.MS_SYNC))
+			check(t, unix.Munmap(m))
+		},
+	} {
+		for _, step := range upload.Steps() {
+			if step == upload.StepStamp {
+				break // later it is Gluster's own check that must see it
+			}
+			path := strings.ReplaceAll(name, " ", "-") + "/" + string(step)
+			g.Write(path, old, longAgo)
+			file := g.file(path)
+			a := g.archiver()
+			a.At = before(step, func() { change(path) })
+			res := a.Archive(t.Context(), file)
+			if res.Outcome == report.Archived {
+				// Right before the first looks the new content is what is
+				// archived, if it looks the same to the crawl.
+				if step != upload.StepOpen && step != upload.StepPoint && step != upload.StepIdentify {
+					t.Errorf("%s before %s: archived", name, step)
+				}
+				g.mustRecall(path)
+				g.mustRead(path, fresh)
+				continue
+			}
+			want, err := os.ReadFile(g.Path(path))
+			if err != nil {
+				t.Errorf("%s before %s: %s %s (%v), and then: %v", name, step, res.Outcome, res.Reason, res.Err, err)
+				continue
+			}
+			g.mustRead(path, want)
+			g.mustBeUnmarked(path)
+		}
+	}
+}
+
+func appendTo(t *testing.T, path string, data []byte) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	check(t, err)
+	_, err = f.Write(data)
+	check(t, errors.Join(err, f.Close()))
+}
+
+func TestABrickThatForgotThePathRecordsNoEmptyKey(t *testing.T) {
+	g := newGround(t)
+	for _, step := range []upload.Step{upload.StepPut, upload.StepRecheck, upload.StepStamp} {
+		path := "dir/" + string(step)
+		data := randomBytes(5000)
+		g.Write(path, data, longAgo)
+		a := g.archiver()
+		a.Patience = 20 * time.Second
+		a.At = before(step, func() {
+			g.StopBrick()
+			g.StartBrick()
+			testkit.Eventually(t, 20*time.Second, "the brick is connected again", func() bool { return g.Stamping.Children() == nil })
+		})
+		res := a.Archive(t.Context(), g.file(path))
+		t.Logf("restart before %s: %s %s (%v)", step, res.Outcome, res.Reason, res.Err)
+		if res.Outcome != report.Archived {
+			g.mustRead(path, data)
+			res = g.mustArchive(path)
+		}
+		g.mustBeStub(path, res.Key)
+		g.mustRecall(path)
+		g.mustRead(path, data)
+	}
+}
+
+// A run dies after its PUT; rsync puts other bytes of the same size and mtime
+// into the file; the object that is there must not pass for its copy.
+func TestAnObjectOfADeadRunIsAdoptedOnlyForTheSameBytes(t *testing.T) {
+	g := newGround(t)
+	for _, tt := range []struct {
+		name  string
+		touch bool
+	}{{"same", false}, {"other", true}} {
+		data := randomBytes(70_000)
+		g.Write(tt.name, data, longAgo)
+		a := g.archiver()
+		died := errors.New("died")
+		a.At = func(s upload.Step, _ gluster.File) error {
+			if s == upload.StepRecord {
+				return died
+			}
+			return nil
+		}
+		if res := a.Archive(t.Context(), g.file(tt.name)); !errors.Is(res.Err, died) {
+			t.Fatalf("%+v", res)
+		}
+		if tt.touch {
+			data = randomBytes(len(data))
+			source := t.TempDir() + "/source"
+			check(t, os.WriteFile(source, data, 0o644))
+			check(t, os.Chtimes(source, longAgo, longAgo))
+			out, err := exec.Command("rsync", "--inplace", "--ignore-times", "--times", source, g.Path(tt.name)).CombinedOutput()
+			if err != nil {
+				t.Fatalf("rsync: %v: %s", err, out)
+			}
+			if f := g.file(tt.name); !f.Mtime.Equal(longAgo) {
+				t.Fatalf("rsync left mtime %v", f.Mtime)
+			}
+		}
+		res := g.mustArchive(tt.name)
+		if res.Adopted == tt.touch {
+			t.Errorf("%s bytes: adopted = %v under %q", tt.name, res.Adopted, res.Key)
+		}
+		g.mustRecall(tt.name)
+		g.mustRead(tt.name, data)
+	}
+}
+
+func TestASwapForASymlinkLeadsNowhere(t *testing.T) {
+	g := newGround(t)
+	outside := t.TempDir()
+	secret := randomBytes(9000)
+	check(t, os.WriteFile(outside+"/f", secret, 0o600))
+	check(t, os.Chtimes(outside+"/f", longAgo, longAgo))
+	for _, step := range upload.Steps() {
+		if step == upload.StepVerify {
+			break
+		}
+		dir := "dir-" + string(step)
+		data := randomBytes(9000)
+		g.Write(dir+"/f", data, longAgo)
+		file := g.file(dir + "/f")
+		a := g.archiver()
+		a.At = before(step, func() {
+			check(t, os.Rename(g.Path(dir), g.Path(dir+".moved")))
+			check(t, os.Symlink(outside, g.Path(dir)))
+		})
+		res := a.Archive(t.Context(), file)
+		moved := dir + ".moved/f"
+		switch {
+		case res.Outcome == report.Archived && step == upload.StepStamp:
+			// The stamp acts on the open file, so only its recorded path
+			// was wrong, and is not any more.
+			g.mustBeStub(moved, res.Key)
+			g.mustRecall(moved)
+		case res.Reason != report.Vanished:
+			t.Errorf("before %s: %s %s (%v)", step, res.Outcome, res.Reason, res.Err)
+		}
+		g.mustRead(moved, data)
+		if got, err := os.ReadFile(outside + "/f"); err != nil || string(got) != string(secret) {
+			t.Errorf("before %s: the file outside was touched: %v", step, err)
+		}
+		if names, err := os.ReadDir(outside); err != nil || len(names) != 1 {
+			t.Errorf("before %s: outside has %v, %v", step, names, err)
+		}
+	}
+}
