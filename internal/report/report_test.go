@@ -1,0 +1,310 @@
+package report
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+)
+
+var (
+	gfid   = gluster.GFID{0xab, 15: 1}
+	moment = time.Date(2024, 2, 3, 4, 5, 6, 7, time.FixedZone("", 3600))
+)
+
+// each has one record of each kind, with every field set.
+func each(path, key string) []Record {
+	return []Record{
+		Cold{Path: path, GFID: gfid, Size: 5, Mtime: moment},
+		File{Path: path, GFID: gfid, Size: 5, Outcome: Archived, Key: key},
+		File{Path: path, Size: 5, Outcome: Failed, Reason: IOError, Err: errors.New("read: " + path)},
+		Located{Path: path, GFID: gfid, Size: 5, State: StateBroken, Reason: ObjectMissing, Key: key, Err: errors.New("x")},
+		Finding{Path: path, GFID: gfid, Key: key, Class: ClassKeyEmpty, Severity: Problem, Repaired: true, Detail: "d"},
+		Check{Name: "quick-read", Status: Bad, Detail: "on", Hint: "switch it off"},
+		Store{Name: "s3", Library: "cloudsyncs3.so", Description: "d"},
+		Summary{Command: "archive", Aim: Archived, Outcome: "partial", ExitCode: 3, Started: moment, Duration: time.Second,
+			Totals: map[Result]Total{{Archived, ""}: {1, 5}, {Skipped, TooWarm}: {2, 6}}, Err: errors.New("x")},
+	}
+}
+
+func schema(t testing.TB) *jsonschema.Schema {
+	t.Helper()
+	file, err := os.Open("../../docs/schema/record.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	doc, err := jsonschema.UnmarshalJSON(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("record.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile("record.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestEveryRecordIsAsTheSchemaSays(t *testing.T) {
+	s := schema(t)
+	for _, r := range append(each("dir/a b", "dir/a b"), each("\xff\n", "\xfe")...) {
+		line, err := r.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(line))
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if err := s.Validate(doc); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+	for _, wrong := range []string{
+		`{}`, `{"type":"candidate"}`, `{"type":"summery"}`,
+		`{"type":"check","name":"x","status":"fine"}`,
+		`{"type":"check","name":"x","status":"ok","extra":1}`,
+		`{"type":"file","path":"a","size":1,"outcome":"failed"}`,
+		`{"type":"file","path":"/a","size":1,"outcome":"archived"}`,
+	} {
+		doc, err := jsonschema.UnmarshalJSON(strings.NewReader(wrong))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Validate(doc) == nil {
+			t.Errorf("the schema accepts %s", wrong)
+		}
+	}
+}
+
+func TestARecordInJSON(t *testing.T) {
+	for _, tt := range []struct {
+		record Record
+		want   string
+	}{
+		{Cold{Path: "a/<b>&", GFID: gfid, Size: 5, Mtime: moment},
+			`{"type":"candidate","path":"a/<b>&","gfid":"ab000000-0000-0000-0000-000000000001","size":5,"mtime":"2024-02-03T03:05:06.000000007Z"}`},
+		{File{Path: "a\xff", Size: 5, Outcome: Skipped, Reason: Changed},
+			`{"type":"file","path":"a\ufffd","path_base64":"Yf8=","size":5,"outcome":"skipped","reason":"changed"}`},
+		{File{Path: "a", GFID: gfid, Outcome: Failed, Reason: IOError, Err: errors.Join(errors.New("one"), errors.New("two"))},
+			`{"type":"file","path":"a","gfid":"ab000000-0000-0000-0000-000000000001","size":0,"outcome":"failed","reason":"io-error","error":"one; two"}`},
+	} {
+		got, err := tt.record.MarshalJSON()
+		if err != nil || string(got) != tt.want {
+			t.Errorf("got  %s, %v\nwant %s", got, err, tt.want)
+		}
+	}
+}
+
+func TestTheSummaryInOneLine(t *testing.T) {
+	for _, tt := range []struct {
+		summary Summary
+		want    string
+	}{
+		{Summary{Command: "archive", Aim: Archived, Duration: 3200 * time.Millisecond, Totals: map[Result]Total{
+			{Archived, ""}: {12, 4509715661}, {Skipped, TooWarm}: {290, 1}, {Skipped, HardLinked}: {10, 1}, {Failed, IOError}: {1, 9}}},
+			"archived 12 files, 4.2 GiB; skipped 300 (too-warm 290, hard-linked 10); failed 1 (io-error 1); 3.2s"},
+		{Summary{Command: "archive", Aim: Archived}, "archived 0 files; 0.0s"},
+		{Summary{Command: "crawl", Aim: Candidate, Duration: 75 * time.Second, Totals: map[Result]Total{{Candidate, ""}: {1234567, 1023}}},
+			"found cold 1,234,567 files, 1023 bytes; 1m15s"},
+		{Summary{Command: "archive", DryRun: true, Aim: Candidate, Totals: map[Result]Total{{Candidate, ""}: {1, 1024}}},
+			"would archive 1 file, 1.0 KiB; 0.0s"},
+	} {
+		if got, _ := tt.summary.line(); got != tt.want {
+			t.Errorf("got  %s\nwant %s", got, tt.want)
+		}
+	}
+}
+
+func TestWhoSeesWhat(t *testing.T) {
+	good := File{Path: "good", Size: 5, Outcome: Archived}
+	bad := File{Path: "bad", Outcome: Failed, Reason: IOError, Err: errors.New("read: input/output error")}
+	cold := Cold{Path: "cold"}
+	done, trouble := Summary{Aim: Archived}, Summary{Aim: Archived, ExitCode: 3}
+	const badLine, summaryLine = "failed: bad: io-error: read: input/output error\n", "archived 0 files; 0.0s\n"
+	for _, tt := range []struct {
+		name       string
+		printer    Printer
+		data, news string
+	}{
+		{"plain", Printer{}, "cold\n", badLine + summaryLine + summaryLine},
+		{"verbose", Printer{Verbose: true}, "cold\n", "archived: good, 5 bytes\n" + badLine + summaryLine + summaryLine},
+		{"quiet: a summary only of what went wrong", Printer{Quiet: true}, "cold\n", badLine + summaryLine},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var data, news bytes.Buffer
+			p := &tt.printer
+			p.Data, p.News = &data, &news
+			for _, r := range []Record{good, bad, cold, done, trouble} {
+				if err := p.Print(r); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if data.String() != tt.data || news.String() != tt.news {
+				t.Errorf("stdout %q\nstderr %q", data.String(), news.String())
+			}
+		})
+	}
+}
+
+// An attacker owns the names, in UTF-8 or not, and the texts of errors.
+func FuzzNoNameBreaksALineOrReachesTheTerminal(f *testing.F) {
+	for _, name := range []string{"plain", "new\nline", "\x1b[2J\x1b]0;owned\a", "\xff\xfe", "a\rb", "\u202e\u2066", "\u009b31m",
+		"\x7f", "", " lead", "quote\"", "back\\slash", "ünï コ", "\ufffd", "\U000e0041", "\u2028"} {
+		f.Add(name)
+	}
+	s := schema(f)
+	f.Fuzz(func(t *testing.T, name string) {
+		for _, r := range each(name, name) {
+			for _, json := range []bool{false, true} {
+				var out bytes.Buffer
+				p := Printer{Data: &out, News: &out, JSON: json, Verbose: true}
+				if err := p.Print(r); err != nil {
+					t.Fatal(err)
+				}
+				line, ok := strings.CutSuffix(out.String(), "\n")
+				if !ok || !utf8.ValidString(line) {
+					t.Fatalf("no line: %q", out.String())
+				}
+				for _, c := range line {
+					if c < ' ' || c >= 0x7f && c <= 0x9f || c == '\u202e' || c == '\u2066' || c == '\u2028' {
+						t.Fatalf("%q reaches the terminal: %q", c, line)
+					}
+				}
+				if json {
+					checkJSON(t, s, name, line)
+				}
+			}
+		}
+	})
+}
+
+// checkJSON makes sure that a program gets the very bytes of the name.
+func checkJSON(t *testing.T, s *jsonschema.Schema, name, line string) {
+	var got struct {
+		Path   string `json:"path"`
+		Base64 string `json:"path_base64"`
+	}
+	if err := json.Unmarshal([]byte(line), &got); err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	if !strings.Contains(line, `"path"`) {
+		return
+	}
+	if got.Base64 != "" {
+		b, err := base64.StdEncoding.DecodeString(got.Base64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got.Path = string(b)
+	}
+	if got.Path != name {
+		t.Fatalf("%q became %q in %s", name, got.Path, line)
+	}
+	if name == "" || strings.HasPrefix(name, "/") {
+		return // no path of a volume
+	}
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Validate(doc); err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+}
+
+func TestLinesOfManyGoroutinesAreNeverTorn(t *testing.T) {
+	var out chunks
+	p := &Printer{Data: &out, JSON: true}
+	var wg sync.WaitGroup
+	const workers, lines = 8, 500
+	for w := range workers {
+		wg.Go(func() {
+			for i := range lines {
+				p.Print(File{Path: fmt.Sprintf("%d/%d/%s", w, i, strings.Repeat("x", i)), Outcome: Archived})
+			}
+		})
+	}
+	wg.Wait()
+	if len(out.writes) != workers*lines {
+		t.Fatalf("%d writes for %d lines", len(out.writes), workers*lines)
+	}
+	for _, line := range out.writes {
+		if !strings.HasSuffix(line, "\n") || !json.Valid([]byte(line)) {
+			t.Fatalf("torn: %q", line)
+		}
+	}
+}
+
+// chunks keeps what each write brought.
+type chunks struct{ writes []string }
+
+func (c *chunks) Write(b []byte) (int, error) {
+	c.writes = append(c.writes, string(b))
+	return len(b), nil
+}
+
+func TestAFullDiskIsToldAndStays(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	p := &Printer{Data: full}
+	for range 2 {
+		if err := p.Print(Cold{Path: "a"}); err == nil || !strings.Contains(err.Error(), "no space left") {
+			t.Errorf("Print: %v", err)
+		}
+	}
+}
+
+func TestATallyCountsFromManyGoroutines(t *testing.T) {
+	var tally Tally
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 1000 {
+				tally.Add(Skipped, TooWarm, 3)
+				tally.Add(Skipped, Empty, 0)
+			}
+		})
+	}
+	wg.Wait()
+	if got := tally.Outcome(Skipped); got != (Total{16000, 24000}) {
+		t.Errorf("skipped %+v", got)
+	}
+	if got := tally.Totals()[Result{Skipped, TooWarm}]; got != (Total{8000, 24000}) {
+		t.Errorf("too warm %+v", got)
+	}
+}
+
+func TestEveryReasonHasAMeaning(t *testing.T) {
+	for reason, meaning := range Meaning {
+		if strings.Trim(string(reason), "abcdefghijklmnopqrstuvwxyz-") != "" || meaning == "" {
+			t.Errorf("%q: %q", reason, meaning)
+		}
+	}
+}
+
+func TestBytesForPeople(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 bytes", 1023: "1023 bytes", 1024: "1.0 KiB", 1<<20 - 1: "1.0 MiB", 1 << 30: "1.0 GiB", 1<<63 - 1: "8.0 EiB"} {
+		if got := Bytes(n); got != want {
+			t.Errorf("Bytes(%d) = %s, want %s", n, got, want)
+		}
+	}
+}
