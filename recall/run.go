@@ -23,7 +23,7 @@ type Target struct {
 // Run calls one for each target that find emits, jobs at a time, and done with
 // its result. A file that fails is a result; Run itself fails only when the
 // store cannot be used at all.
-func Run(ctx context.Context, jobs int, find func(context.Context, func(Target) error) error, one func(context.Context, Target) Result, done func(Result)) error {
+func Run(ctx context.Context, jobs int, find func(ctx context.Context, emit func(context.Context, Target) error) error, one func(context.Context, Target) Result, done func(Result)) error {
 	return workers.Run(ctx, jobs, find, func(ctx context.Context, t Target) error {
 		res := one(ctx, t)
 		done(res)
@@ -41,7 +41,7 @@ type Tree interface {
 
 // Walk emits the regular files below dir, following no symlink. A directory
 // that cannot be read is given to failed, and the rest goes on.
-func Walk(ctx context.Context, tree Tree, dir string, emit func(Target) error, failed func(dir string, err error)) error {
+func Walk(ctx context.Context, tree Tree, dir string, emit func(context.Context, Target) error, failed func(dir string, err error)) error {
 	entries, err := tree.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		failed(dir, err)
@@ -60,7 +60,7 @@ func Walk(ctx context.Context, tree Tree, dir string, emit func(Target) error, f
 			case e.IsDir():
 				err = Walk(ctx, tree, child, emit, failed)
 			case e.Type().IsRegular():
-				err = emit(Target{Path: child})
+				err = emit(ctx, Target{Path: child})
 			}
 			if err != nil {
 				return err

@@ -16,7 +16,7 @@ var errRecord = errors.New("the run record cannot be written")
 // each, from many goroutines. A file that fails is a result; Run itself fails
 // only when no file can be archived any more, and then lets those in work
 // finish. find must return when the context it gets ends.
-func (a *Archiver) Run(ctx context.Context, jobs int, find func(context.Context, func(gluster.File) error) error, done func(Result)) error {
+func (a *Archiver) Run(ctx context.Context, jobs int, find func(ctx context.Context, emit func(context.Context, gluster.File) error) error, done func(Result)) error {
 	return workers.Run(ctx, jobs, find, func(ctx context.Context, f gluster.File) error {
 		res := a.Archive(ctx, f)
 		done(res)

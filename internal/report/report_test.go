@@ -139,16 +139,16 @@ func TestWhoSeesWhat(t *testing.T) {
 	const badLine, summaryLine = "failed: bad: io-error: read: input/output error\n", "archived 0 files; 0.0s\n"
 	for _, tt := range []struct {
 		name       string
-		printer    Printer
+		printer    *Printer
 		data, news string
 	}{
-		{"plain", Printer{}, "cold\n", badLine + summaryLine + summaryLine},
-		{"verbose", Printer{Verbose: true}, "cold\n", "archived: good, 5 bytes\n" + badLine + summaryLine + summaryLine},
-		{"quiet: a summary only of what went wrong", Printer{Quiet: true}, "cold\n", badLine + summaryLine},
+		{"plain", &Printer{}, "cold\n", badLine + summaryLine + summaryLine},
+		{"verbose", &Printer{Verbose: true}, "cold\n", "archived: good, 5 bytes\n" + badLine + summaryLine + summaryLine},
+		{"quiet: a summary only of what went wrong", &Printer{Quiet: true}, "cold\n", badLine + summaryLine},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var data, news bytes.Buffer
-			p := &tt.printer
+			p := tt.printer
 			p.Data, p.News = &data, &news
 			for _, r := range []Record{good, bad, cold, done, trouble} {
 				if err := p.Print(r); err != nil {

@@ -12,15 +12,20 @@ import (
 // number of items. An error of find or one ends the run: no further item is
 // taken, those in work go on with ctx until they are done, and find's context
 // ends.
-func Run[T any](ctx context.Context, jobs int, find func(context.Context, func(T) error) error, one func(context.Context, T) error) error {
+//
+// emit waits for room in the queue until its own context ends: so find can stop
+// at once although all workers are busy.
+func Run[T any](ctx context.Context, jobs int, find func(ctx context.Context, emit func(context.Context, T) error) error, one func(context.Context, T) error) error {
 	queue := make(chan T, jobs)
 	g, taking := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(queue)
-		return find(taking, func(item T) error {
+		return find(taking, func(ctx context.Context, item T) error {
 			select {
 			case queue <- item:
 				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
 			case <-taking.Done():
 				return context.Cause(taking)
 			}

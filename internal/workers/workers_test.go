@@ -5,12 +5,13 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
-func emitAll(n int) func(context.Context, func(int) error) error {
-	return func(_ context.Context, emit func(int) error) error {
+func emitAll(n int) func(context.Context, func(context.Context, int) error) error {
+	return func(ctx context.Context, emit func(context.Context, int) error) error {
 		for i := range n {
-			if err := emit(i); err != nil {
+			if err := emit(ctx, i); err != nil {
 				return err
 			}
 		}
@@ -45,5 +46,31 @@ func TestAnErrorEndsTheRunButNotTheWorkUnderWay(t *testing.T) {
 	}
 	if begun.Load() != ended.Load() || begun.Load() > 100 {
 		t.Fatalf("begun %d, ended %d", begun.Load(), ended.Load())
+	}
+}
+
+// A find that was asked to stop need not wait for busy workers, and what it had
+// queued is not begun.
+func TestFindStopsWhileAllWorkersAreBusy(t *testing.T) {
+	stop, errStopped := make(chan struct{}), errors.New("stopped")
+	var begun atomic.Int64
+	find := func(ctx context.Context, emit func(context.Context, int) error) error {
+		ctx, cancel := context.WithCancelCause(ctx)
+		go func() {
+			<-stop
+			cancel(errStopped)
+		}()
+		return emitAll(1000)(ctx, emit)
+	}
+	err := Run(t.Context(), 2, find, func(ctx context.Context, _ int) error {
+		if begun.Add(1) == 2 {
+			close(stop)
+		}
+		<-stop
+		time.Sleep(50 * time.Millisecond) // emit returns meanwhile
+		return ctx.Err()
+	})
+	if !errors.Is(err, errStopped) || begun.Load() != 2 {
+		t.Fatalf("%d items were begun, %v", begun.Load(), err)
 	}
 }
