@@ -1,0 +1,134 @@
+#!/bin/bash
+# A file's whole life: on a real volume, to a real S3 server, and back. As root,
+# on any Debian 12 with Go; `make demo` runs it.
+#
+# Everything runs in namespaces of its own: nothing that is started or mounted
+# here outlives the demo or is seen outside, and the only directory on the host
+# that it writes to is .cache.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if [ "${1-}" != inside ]; then
+	internal/testkit/require.sh 2>/dev/null || internal/testkit/require.sh --install
+	make -s build
+	VERSITYGW=$(internal/testkit/tool.sh versitygw)
+	export VERSITYGW
+	mkdir -p .cache
+	dir=$(mktemp -d "$PWD/.cache/demo.XXXXXX")
+	unshare --mount --net --pid --ipc --uts --fork --kill-child --mount-proc "$0" inside "$dir" &
+	namespaces=$!
+	clean() {
+		set +e
+		kill -9 $namespaces # and with it, all that is inside
+		wait $namespaces
+		until rm -rf --one-file-system "$dir"; do sleep 0.2; done
+	} 2>/dev/null
+	trap clean EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM HUP
+	wait $namespaces
+	exit
+fi
+
+dir=$2 brick=$2/brick mount=$2/volume
+coldbrick=$PWD/bin/coldbrick
+
+shopt -s extglob
+bold=$(tput bold 2>/dev/null || true) plain=$(tput sgr0 2>/dev/null || true)
+step() { printf '\n%s== %s%s\n' "$bold" "$*" "$plain"; }
+show() { # COMMAND...: prints it as one would type it, and runs it
+	printf '%s$ %s%s\n' "$bold" "$(printf '%s ' "${@//@("$dir/"|"$PWD/bin/")/}")" "$plain"
+	"$@"
+}
+sum() { # of all names and all bytes below a directory
+	(cd "$1" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d ' ' -f 1)
+}
+mount_volume() { # a new mount, which has cached nothing
+	mount -t glusterfs 192.0.2.1:/demo "$mount"
+}
+
+step 'A Gluster volume of one brick, with cloudsync; and an S3 server with one bucket'
+mount --make-rprivate /
+hostname demo
+ip link set lo up
+ip address add 192.0.2.1/32 dev lo
+for private in /run /var/lib/glusterd /var/log/glusterfs; do
+	mount -t tmpfs -o mode=755 tmpfs "$private"
+done
+mkdir /run/gluster /run/lock
+mkdir -p "$brick" "$mount" "$dir/s3/archive" "$dir/tmp" "$dir/state"
+export TMPDIR=$dir/tmp COLDBRICK_STATE_DIR=$dir/state HOME=$dir
+
+glusterd
+until gluster pool list >/dev/null 2>&1; do sleep 0.2; done
+{
+	gluster volume create demo "192.0.2.1:$brick" force
+	gluster volume set demo features.cloudsync on
+	gluster volume set demo performance.quick-read off # or stubs read as garbage (GlusterFS 10)
+	gluster volume start demo
+} | sed 's/^/   /'
+mount_volume
+
+export AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo-secret AWS_REGION=us-east-1 AWS_EC2_METADATA_DISABLED=true
+export COLDBRICK_BUCKET=archive COLDBRICK_ENDPOINT_URL=http://127.0.0.1:7070
+ROOT_ACCESS_KEY=$AWS_ACCESS_KEY_ID ROOT_SECRET_KEY=$AWS_SECRET_ACCESS_KEY \
+	"$VERSITYGW" --port 127.0.0.1:7070 --keep-alive --quiet posix "$dir/s3" >"$dir/s3.log" 2>&1 &
+until (: </dev/tcp/127.0.0.1/7070) 2>/dev/null; do sleep 0.1; done
+
+step 'Files, old and new, with the names that users give them'
+cd "$mount"
+mkdir -p projects/2021/film 'a b/c'
+for i in $(seq -w 1 40); do
+	head -c $((RANDOM * 3 + 1)) /dev/urandom >"projects/2021/scan-$i.tif"
+done
+head -c 40000000 /dev/urandom >projects/2021/film/raw.mov
+echo 'spaces' >'a b/c/some file.txt'
+echo 'a newline' >$'a b/c/two\nlines'
+echo 'no UTF-8' >$'a b/c/latin-\xe9'
+echo 'looks like a flag' >./-rf
+echo '100%2F+"quotes"' >'100%2F+"quotes".txt'
+find . -type f -exec touch -d '2 years ago' {} +
+echo 'written today' >projects/today.txt
+cd - >/dev/null
+show du -sh "$brick" --exclude=.glusterfs
+before=$(sum "$mount")
+echo "SHA-256 of all names and bytes: $before"
+
+step 'What is cold?'
+show "$coldbrick" crawl "$brick" --older-than 30d | tail -n 5
+
+step 'Archive: copy, prove the copy, and only then let Gluster drop the data'
+show "$coldbrick" archive "$brick" --mount "$mount" --older-than 30d
+
+step 'Stubs: their data is gone from the brick, and users see all that they saw before'
+show du -sh "$brick" --exclude=.glusterfs
+show ls -l "$mount/projects/2021/film" "$mount/projects/today.txt"
+show getfattr -d -m 'trusted.glusterfs.cs' --absolute-names "$brick/projects/2021/film/raw.mov"
+show "$coldbrick" status "$mount/projects/2021/film/raw.mov" "$mount/projects/today.txt"
+
+step 'Objects: plain bytes under the names of the files, for any S3 client'
+if command -v aws >/dev/null; then
+	show aws --endpoint-url "$COLDBRICK_ENDPOINT_URL" s3 cp 's3://archive/a b/c/some file.txt' -
+else
+	echo '(no aws here; the S3 server keeps it as a file)'
+	show cat "$dir/s3/archive/a b/c/some file.txt"
+fi
+
+step 'A second run finds nothing to do'
+show "$coldbrick" archive "$brick" --mount "$mount" --older-than 30d
+
+step 'Recall'
+show "$coldbrick" recall -r "$mount"
+umount "$mount" && mount_volume
+after=$(sum "$mount")
+echo "more" >>"$mount/a b/c/some file.txt"
+show ls -l "$mount/a b/c/some file.txt"
+if left=$(getfattr -R -P -m 'trusted\.glusterfs\.cs|trusted\.coldbrick\.(object|recall)$' --absolute-names "$mount") && [ -n "$left" ]; then
+	echo "left on the files: $left" >&2
+	exit 1
+fi
+
+step 'The same?'
+echo "before  $before"
+echo "after   $after"
+[ "$before" = "$after" ]
