@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -61,20 +60,9 @@ type rule struct {
 	seen  int
 }
 
-// Fault answers a request in place of the server. forward asks the server.
-type Fault func(w http.ResponseWriter, r *http.Request, forward func() Answer)
-
-// Answer is a server's answer.
-type Answer struct {
-	Status int
-	Header http.Header
-	Body   []byte
-}
-
-func (a Answer) write(w http.ResponseWriter) {
-	writeHeader(w, a.Status, a.Header)
-	_, _ = w.Write(a.Body) // the client may be gone
-}
+// Fault answers a request in place of the server. forward does what the server
+// would do and returns its answer with the body read.
+type Fault func(w http.ResponseWriter, r *http.Request, forward func() (*http.Response, []byte))
 
 // FaultProxy starts a proxy in front of an S3 server, over https if the server
 // has it, with the same certificate.
@@ -188,7 +176,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 		p.requests = append(p.requests, note)
 	}()
 	if fault := p.fault(note); fault != nil {
-		fault(seen, r, func() Answer { return p.forward(r) })
+		fault(seen, r, func() (*http.Response, []byte) { return p.forward(r) })
 		return
 	}
 	answer, err := p.send(r)
@@ -196,7 +184,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler) // as the client would see a dead server
 	}
 	defer answer.Body.Close()
-	writeHeader(seen, answer.StatusCode, answer.Header)
+	copyHeader(seen, answer)
 	if _, err := io.Copy(seen, answer.Body); err != nil {
 		seen.status = 0
 		panic(http.ErrAbortHandler)
@@ -215,7 +203,7 @@ func (p *Proxy) send(r *http.Request) (*http.Response, error) {
 	return p.client.RoundTrip(out)
 }
 
-func (p *Proxy) forward(r *http.Request) Answer {
+func (p *Proxy) forward(r *http.Request) (*http.Response, []byte) {
 	answer, err := p.send(r)
 	if err != nil {
 		panic(http.ErrAbortHandler)
@@ -225,12 +213,14 @@ func (p *Proxy) forward(r *http.Request) Answer {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	return Answer{Status: answer.StatusCode, Header: answer.Header, Body: body}
+	return answer, body
 }
 
-func writeHeader(w http.ResponseWriter, status int, header http.Header) {
-	maps.Copy(w.Header(), header)
-	w.WriteHeader(status)
+func copyHeader(w http.ResponseWriter, answer *http.Response) {
+	for name, values := range answer.Header {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(answer.StatusCode)
 }
 
 // statusWriter remembers the status it sends.
@@ -258,7 +248,7 @@ func drop(w http.ResponseWriter) {
 // Refuse answers with an S3 error, such as 503 and "SlowDown", and does not ask
 // the server.
 func Refuse(status int, code string) Fault {
-	return func(w http.ResponseWriter, r *http.Request, _ func() Answer) {
+	return func(w http.ResponseWriter, r *http.Request, _ func() (*http.Response, []byte)) {
 		_, _ = io.Copy(io.Discard, r.Body) // some clients read no answer before they sent all
 		w.Header().Set("Content-Type", "application/xml")
 		w.WriteHeader(status)
@@ -270,7 +260,7 @@ func Refuse(status int, code string) Fault {
 
 // Drop ends the connection without asking the server.
 func Drop() Fault {
-	return func(w http.ResponseWriter, r *http.Request, _ func() Answer) {
+	return func(w http.ResponseWriter, r *http.Request, _ func() (*http.Response, []byte)) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		drop(w)
 	}
@@ -279,7 +269,7 @@ func Drop() Fault {
 // LoseReply lets the server do its work and ends the connection instead of
 // telling the client.
 func LoseReply() Fault {
-	return func(w http.ResponseWriter, _ *http.Request, forward func() Answer) {
+	return func(w http.ResponseWriter, _ *http.Request, forward func() (*http.Response, []byte)) {
 		forward()
 		drop(w)
 	}
@@ -288,7 +278,7 @@ func LoseReply() Fault {
 // Hang asks nobody and answers nothing until the client gives up, or the test
 // ends.
 func (p *Proxy) Hang() Fault {
-	return func(w http.ResponseWriter, r *http.Request, _ func() Answer) {
+	return func(w http.ResponseWriter, r *http.Request, _ func() (*http.Response, []byte)) {
 		_, _ = io.Copy(io.Discard, r.Body) // only then the end of the client is noticed
 		select {
 		case <-r.Context().Done():
@@ -300,22 +290,24 @@ func (p *Proxy) Hang() Fault {
 
 // Delay lets the request pass after d.
 func Delay(d time.Duration) Fault {
-	return func(w http.ResponseWriter, r *http.Request, forward func() Answer) {
+	return func(w http.ResponseWriter, r *http.Request, forward func() (*http.Response, []byte)) {
 		select {
 		case <-time.After(d):
 		case <-r.Context().Done():
 			drop(w)
 		}
-		forward().write(w)
+		answer, body := forward()
+		copyHeader(w, answer)
+		_, _ = w.Write(body)
 	}
 }
 
 // CutBody ends the connection after n bytes of the answer's body.
 func CutBody(n int) Fault {
-	return func(w http.ResponseWriter, _ *http.Request, forward func() Answer) {
-		answer := forward()
-		answer.Body = answer.Body[:min(n, len(answer.Body))]
-		answer.write(w)
+	return func(w http.ResponseWriter, _ *http.Request, forward func() (*http.Response, []byte)) {
+		answer, body := forward()
+		copyHeader(w, answer)
+		_, _ = w.Write(body[:min(n, len(body))])
 		_ = http.NewResponseController(w).Flush()
 		drop(w)
 	}
@@ -324,10 +316,11 @@ func CutBody(n int) Fault {
 // Edit lets the server do its work and changes its answer: header and body are
 // the server's, edit may change the first and returns the second.
 func Edit(edit func(header http.Header, body []byte) []byte) Fault {
-	return func(w http.ResponseWriter, _ *http.Request, forward func() Answer) {
-		answer := forward()
-		answer.Body = edit(answer.Header, answer.Body)
-		answer.write(w)
+	return func(w http.ResponseWriter, _ *http.Request, forward func() (*http.Response, []byte)) {
+		answer, body := forward()
+		body = edit(answer.Header, body)
+		copyHeader(w, answer)
+		_, _ = w.Write(body)
 	}
 }
 
@@ -365,10 +358,12 @@ func Replace(old, text string) Fault {
 // IgnoreHeader makes the server behave like one that does not know a request
 // header, such as If-None-Match. The proxy signs the request anew.
 func (p *Proxy) IgnoreHeader(name string) Fault {
-	return func(w http.ResponseWriter, r *http.Request, forward func() Answer) {
+	return func(w http.ResponseWriter, r *http.Request, forward func() (*http.Response, []byte)) {
 		r.Header.Del(name)
 		p.sign(r, strings.ToLower(name))
-		forward().write(w)
+		answer, body := forward()
+		copyHeader(w, answer)
+		_, _ = w.Write(body)
 	}
 }
 

@@ -36,7 +36,7 @@ type S3Server struct {
 	address string
 	dir     string
 	running *exec.Cmd // nil: stopped
-	exited  chan *os.ProcessState
+	exited  chan error
 }
 
 // S3Option shapes an S3Server.
@@ -135,19 +135,16 @@ func (s *S3Server) Start() {
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	s.running, s.exited = cmd, make(chan *os.ProcessState, 1)
-	go func() {
-		_ = cmd.Wait() // the state says it all
-		s.exited <- cmd.ProcessState
-	}()
+	s.running, s.exited = cmd, make(chan error, 1)
+	go func() { s.exited <- cmd.Wait() }()
 
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: s.TLSConfig(), DisableKeepAlives: true}}
 	Eventually(s.t, 20*time.Second, "the S3 server answers", func() bool {
 		select {
-		case state := <-s.exited:
+		case err := <-s.exited:
 			text, _ := os.ReadFile(log.Name())
 			s.running = nil
-			s.t.Fatalf("the S3 server ended: %v\n%s", state, text)
+			s.t.Fatalf("the S3 server ended: %v\n%s", err, text)
 		default:
 		}
 		answer, err := client.Get(s.Endpoint + "/health")

@@ -405,12 +405,10 @@ func (d *daemon) unmount(mnt string) error {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	if lazy == nil {
-		select {
-		case <-d.ended:
-			return nil
-		case <-time.After(endTimeout):
-		}
+	select {
+	case <-d.ended:
+		return lazy
+	case <-time.After(endTimeout):
 	}
 	_ = d.cmd.Process.Signal(syscall.SIGTERM)
 	select {

@@ -1,0 +1,270 @@
+package main_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"hash/crc32"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/objstore"
+	"github.com/coldbrick/coldbrick/internal/testkit"
+)
+
+// inNamespace tells the test binary that it runs in a mount namespace of its own.
+const inNamespace = "COLDBRICK_TEST_MOUNT_NAMESPACE"
+
+// TestMain runs the tests where the plugin is installed and nowhere else: the
+// translator loads it from a fixed directory, so a directory with the plugin
+// just built is bound over that one in a private mount namespace.
+func TestMain(m *testing.M) {
+	if os.Getenv(inNamespace) == "" {
+		os.Exit(enterNamespace())
+	}
+	dir, err := os.MkdirTemp("", "plugin")
+	if err == nil {
+		err = install(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+func enterNamespace() int {
+	runtime.LockOSThread() // Pdeathsig is about the thread
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), inNamespace+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS, Pdeathsig: unix.SIGKILL}
+	if err := cmd.Run(); err != nil {
+		if cmd.ProcessState == nil {
+			fmt.Fprintln(os.Stderr, "start in a mount namespace (needs root):", err)
+		}
+		return 1
+	}
+	return 0
+}
+
+func install(dir string) error {
+	build := exec.Command("./build.sh", filepath.Join(dir, "cloudsyncs3.so"))
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the plugin: %w\n%s", err, out)
+	}
+	out, err := exec.Command("glusterfs", "--print-xlatordir").Output()
+	if err != nil {
+		return fmt.Errorf("where does glusterfs look for plugins: %w", err)
+	}
+	plugins := filepath.Join(filepath.Dir(strings.TrimSpace(string(out))), "cloudsync-plugins")
+	if err := os.MkdirAll(plugins, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount(dir, plugins, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("bind over %s: %w", plugins, err)
+	}
+	return nil
+}
+
+// ground is a volume, a store behind a proxy that can fail, and mounts of the
+// volume that recall from that store.
+type ground struct {
+	*testkit.Volume
+	t      *testing.T
+	server *testkit.S3Server
+	proxy  *testkit.Proxy
+	store  *objstore.S3
+}
+
+func newGround(t *testing.T, options ...testkit.Option) *ground {
+	t.Helper()
+	g := &ground{t: t, Volume: testkit.NewVolume(t, options...), server: testkit.S3(t), store: &objstore.S3{}}
+	g.proxy = testkit.FaultProxy(t, g.server)
+	err := g.store.Init(t.Context(), map[string]string{
+		"endpoint-url": g.server.Endpoint, "bucket": g.server.Bucket, "region": g.server.Region,
+		"access-key-id": g.server.AccessKey, "secret-access-key": g.server.SecretKey,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { g.store.Fini() })
+	return g
+}
+
+// pluginOptions are those of the translator: the volume options less "features.".
+func (g *ground) pluginOptions(query string) []string {
+	return []string{
+		"s3plugin-hostname " + g.proxy.Endpoint + "?region=" + g.server.Region + query,
+		"s3plugin-bucketid " + g.server.Bucket,
+		"s3plugin-keyid " + g.server.AccessKey,
+		"s3plugin-seckey " + g.server.SecretKey,
+	}
+}
+
+// client is a new mount that recalls. The others may have cached what it reads.
+func (g *ground) client(options ...testkit.MountOption) string {
+	g.t.Helper()
+	plugin := testkit.WithPlugin("cloudsyncs3", g.pluginOptions("&idle-timeout=1s")...)
+	return g.NewMount(g.t, append([]testkit.MountOption{plugin}, options...)...)
+}
+
+// put stores an object.
+func (g *ground) put(key string, data []byte, metadata map[string]string) {
+	g.t.Helper()
+	_, err := g.store.Create(context.Background(), key, bytes.NewReader(data), int64(len(data)), metadata)
+	if err != nil {
+		g.t.Fatalf("put %q: %v", key, err)
+	}
+}
+
+// metadata is what coldbrick would give the object of path.
+func (g *ground) metadata(path string, size int) object.Metadata {
+	return object.Metadata{
+		Volume: g.ID, GFID: g.GFID(path), Path: path, Size: int64(size), Mtime: testkit.Old, Attempt: object.NewID(),
+	}
+}
+
+// archive makes a stub of a new file, with an object and a pointer under key as
+// coldbrick leaves them.
+func (g *ground) archive(path, key string, data []byte) {
+	g.t.Helper()
+	g.Write(path, data, testkit.Old)
+	g.put(key, data, g.metadata(path, len(data)).Encode())
+	p := object.Pointer{
+		GFID: g.GFID(path), Volume: g.ID, Key: key, Time: time.Now(),
+		Proof: &object.Stamped{Size: int64(len(data)), Mtime: testkit.Old, CRC32: crc32.ChecksumIEEE(data)},
+	}
+	testkit.SetXattr(g.t, g.Path(path), gluster.XattrPointer, string(p.Encode()))
+	g.Stamp(path)
+	if key != path {
+		testkit.SetXattr(g.t, g.Path(path), gluster.XattrRemote, key)
+	}
+	if m := g.BrickMarks(path); m.State(g.BrickSize(path)) != gluster.Remote || m.RemoteKey != key {
+		g.t.Fatalf("%s: no stub: %+v", path, m)
+	}
+}
+
+// archiveByScript makes a stub as the script of Gluster's documentation does:
+// the object has no metadata, the file no pointer.
+func (g *ground) archiveByScript(path string, data []byte) {
+	g.t.Helper()
+	g.Write(path, data, testkit.Old)
+	g.put(path, data, nil)
+	g.Stamp(path)
+}
+
+// random is data that does not repeat, the same for the same seed and size.
+func random(seed uint64, size int) []byte {
+	data := make([]byte, size)
+	r := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)})
+	_, _ = r.Read(data) // never fails
+	return data
+}
+
+// reads reads a file through a mount, in another process: one that hangs would
+// keep the test from ending, and page caches play no part.
+func read(ctx context.Context, path string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "cat", "--", path)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.WaitDelay = time.Second
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("%w: %s", err, strings.TrimSpace(errs.String()))
+	}
+	return out.Bytes(), nil
+}
+
+// within bounds what must not hang. When it is over, the client is killed, which
+// frees its readers.
+func (g *ground) within(limit time.Duration, mount string) context.Context {
+	g.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	g.t.Cleanup(cancel)
+	stop := context.AfterFunc(ctx, func() {
+		if ctx.Err() == context.DeadlineExceeded {
+			_ = unix.Kill(g.pid(mount), unix.SIGKILL)
+		}
+	})
+	g.t.Cleanup(func() { stop() })
+	return ctx
+}
+
+// pid is that of the glusterfs process of a mount.
+func (g *ground) pid(mount string) int {
+	text, err := os.ReadFile(filepath.Join(g.Dir(), "run", filepath.Base(mount)+".pid"))
+	if err != nil {
+		return 0
+	}
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	return pid
+}
+
+// mustRead reads a file and holds it against what it must be.
+func (g *ground) mustRead(mount, path string, want []byte) {
+	g.t.Helper()
+	got, err := read(g.within(time.Minute, mount), mount+"/"+path)
+	if err != nil {
+		g.t.Fatalf("read %q: %v\n%s", path, err, g.clientLog(mount))
+	}
+	if !bytes.Equal(got, want) {
+		g.t.Fatalf("read %q: %d bytes, %d expected, or others", path, len(got), len(want))
+	}
+}
+
+// mustFail reads a file that cannot be recalled: the reader gets EREMOTE, never
+// a byte, and the file is as clean a stub as before.
+func (g *ground) mustFail(mount, path string) {
+	g.t.Helper()
+	got, err := read(g.within(time.Minute, mount), mount+"/"+path)
+	if err == nil {
+		g.t.Fatalf("read %q: %d bytes and no error", path, len(got))
+	}
+	if !strings.Contains(err.Error(), "Object is remote") {
+		g.t.Errorf("read %q: %v instead of EREMOTE", path, err)
+	}
+	g.mustBeStub(path)
+}
+
+func (g *ground) mustBeStub(path string) {
+	g.t.Helper()
+	m := g.BrickMarks(path)
+	if size := g.BrickSize(path); size != 0 || m.State(size) != gluster.Remote || !m.ObjectSize {
+		g.t.Errorf("%q is no clean stub: %d bytes, %+v", path, size, m)
+	}
+}
+
+// mustBeLocal checks that nothing of the stub is left.
+func (g *ground) mustBeLocal(path string, size int) {
+	g.t.Helper()
+	if m := g.BrickMarks(path); !m.Clean() || g.BrickSize(path) != int64(size) {
+		g.t.Errorf("%q is not local: %d bytes, %+v", path, g.BrickSize(path), m)
+	}
+	info, err := os.Stat(g.Path(path))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	if info.Size() != int64(size) || !info.ModTime().Equal(testkit.Old) {
+		g.t.Errorf("%q: the mount shows %d bytes of %v", path, info.Size(), info.ModTime())
+	}
+	if _, ok := testkit.Xattr(g.t, g.BrickPath(path), gluster.XattrRecalled); !ok {
+		g.t.Errorf("%q: the time of the recall is not noted", path)
+	}
+}
+
+// clientLog is the log of a mount.
+func (g *ground) clientLog(mount string) string { return g.Log(filepath.Base(mount)) }

@@ -1,0 +1,305 @@
+//go:build cloudsyncs3
+
+/* store_ops: what the cloudsync translator calls, and the calls into glusterfs
+ * that a recall needs. */
+#include "plugin.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "_cgo_export.h"
+#include "pollers.h"
+#include "translator.h"
+
+/* What fop_init returns to the translator as its "config". */
+struct instance {
+    uintptr_t handle; /* of the Go instance */
+    xlator_t *this;
+    struct pollers *pollers;
+};
+
+/* An instance that recalls nothing, for a mount that could not have its own. */
+static struct instance unusable;
+
+extern store_methods_t store_ops;
+
+/* ---- options ---- */
+
+static const char *
+option(dict_t *options, char *name)
+{
+    char *value = NULL;
+    return dict_get_str(options, name, &value) == 0 && value ? value : "";
+}
+
+/* The translator's name is VOLUME-cloudsync. */
+static char *
+volume_of(xlator_t *this)
+{
+    static const char suffix[] = "-cloudsync";
+    size_t len = strlen(this->name), end = sizeof suffix - 1;
+
+    if (len > end && strcmp(this->name + len - end, suffix) == 0)
+        len -= end;
+    return strndup(this->name, len);
+}
+
+static void
+configure(struct instance *self, xlator_t *this, dict_t *options)
+{
+    char *volume = volume_of(this);
+    struct settings settings = {
+        .volume = volume ? volume : "",
+        .hostname = option(options, "s3plugin-hostname"),
+        .bucket = option(options, "s3plugin-bucketid"),
+        .key_id = option(options, "s3plugin-keyid"),
+        .secret = option(options, "s3plugin-seckey"),
+    };
+    self->handle = coldbrickConfigure(self->handle, this, &settings);
+    free(volume);
+}
+
+/* ---- the life of an instance ---- */
+
+static void
+plugin_fini(void *config)
+{
+    struct instance *self = config;
+
+    if (!self || self == &unusable)
+        return;
+    if (self->pollers)
+        pollers_release(self->pollers, self->this->graph == self->this->ctx->active);
+    if (self->handle)
+        coldbrickFini(self->handle);
+    free(self);
+}
+
+/* The translator never fills in stores->fini and calls it nevertheless. Its
+ * other fields, which it has just copied from store_ops, show that the private
+ * structure is what translator.h says. */
+static int
+set_fini(xlator_t *this)
+{
+    cs_private_t *priv = this->private;
+
+    if (!priv || priv->this != this || !priv->stores || priv->stores->dlfop != store_ops.fop_download ||
+        priv->stores->init != store_ops.fop_init || priv->stores->reconfigure != store_ops.fop_reconfigure)
+        return -1;
+    priv->stores->fini = plugin_fini;
+    return 0;
+}
+
+/* Never returns NULL: the translator would call the fini that it has not set,
+ * and unload a library that has threads running. */
+static void *
+plugin_init(xlator_t *this)
+{
+    if (set_fini(this) != 0) {
+        gf_log(this->name, GF_LOG_CRITICAL,
+               "this glusterfs is not the one that cloudsyncs3 was built for: no file can be recalled");
+        return &unusable;
+    }
+    struct instance *self = calloc(1, sizeof *self);
+    if (!self) {
+        gf_log(this->name, GF_LOG_CRITICAL, "out of memory: no file can be recalled");
+        return &unusable;
+    }
+    self->this = this;
+    self->pollers = pollers_acquire(this->ctx->event_pool);
+    configure(self, this, this->options);
+    return self;
+}
+
+static int
+plugin_reconfigure(xlator_t *this, dict_t *options)
+{
+    cs_private_t *priv = this->private;
+    struct instance *self = priv->stores->config;
+
+    if (self == &unusable)
+        return 0;
+    configure(self, this, options);
+    if (self->pollers) /* protocol/client has just lowered them */
+        pollers_assert(self->pollers);
+    return 0;
+}
+
+/* ---- recall ---- */
+
+static int
+plugin_download(call_frame_t *frame, void *config)
+{
+    struct instance *self = config;
+
+    if (self == &unusable)
+        return -1;
+    cs_local_t *local = frame->local;
+    struct file file = {frame->this, local->dlfd};
+    struct stub stub = {
+        .gfid = local->dlfd->inode->gfid,
+        .remote = local->remotepath,
+        .size = local->stbuf.ia_size,
+        .mtime = local->stbuf.ia_mtime,
+        .mtime_nsec = local->stbuf.ia_mtime_nsec,
+    };
+    return coldbrickRecall(self->handle, file, &stub);
+}
+
+/* THIS is a variable of the thread, and Go calls from threads of its own. */
+#define WITH_THIS(file, statement)                                             \
+    do {                                                                       \
+        xlator_t *former_this = THIS;                                          \
+        THIS = (file).xlator;                                                  \
+        statement;                                                             \
+        THIS = former_this;                                                    \
+    } while (0)
+
+static xlator_t *
+below(struct file file)
+{
+    xlator_t *this = file.xlator;
+    return FIRST_CHILD(this);
+}
+
+/* Writes at most as much as an iobuf of the pool holds. */
+static ssize_t
+write_some(struct file file, const void *data, size_t size, int64_t offset)
+{
+    struct iobuf *buf = iobuf_get2(((xlator_t *)file.xlator)->ctx->iobuf_pool, size);
+    struct iobref *ref = buf ? iobref_new() : NULL;
+    ssize_t ret = -ENOMEM;
+
+    if (ref && iobref_add(ref, buf) == 0) {
+        struct iovec vector = {iobuf_ptr(buf), size};
+        memcpy(vector.iov_base, data, size);
+        ret = syncop_writev(below(file), file.fd, &vector, 1, offset, ref, 0, NULL, NULL, NULL, NULL);
+        if (ret == 0)
+            ret = -EIO; /* no progress */
+    }
+    if (ref)
+        iobref_unref(ref);
+    if (buf)
+        iobuf_unref(buf);
+    return ret;
+}
+
+int
+file_write(struct file file, const void *data, size_t size, int64_t offset)
+{
+    const size_t most = 1 << 20;
+    const char *at = data;
+    ssize_t ret = 0;
+
+    WITH_THIS(file, {
+        for (; size > 0; at += ret, offset += ret, size -= ret) {
+            ret = write_some(file, at, size < most ? size : most, offset);
+            if (ret < 0)
+                break;
+        }
+    });
+    return ret < 0 ? ret : 0;
+}
+
+int
+file_truncate(struct file file, int64_t size)
+{
+    int ret;
+    WITH_THIS(file, ret = syncop_ftruncate(below(file), file.fd, size, NULL, NULL, NULL, NULL));
+    return ret;
+}
+
+int
+file_sync(struct file file)
+{
+    int ret;
+    WITH_THIS(file, ret = syncop_fsync(below(file), file.fd, 0, NULL, NULL, NULL, NULL));
+    return ret;
+}
+
+static int
+set_xattr(struct file file, const char *name, const void *value, size_t size, int flags)
+{
+    dict_t *dict = dict_new();
+    void *copy = gf_memdup(value, size);
+    int ret = -ENOMEM;
+
+    if (dict && copy && dict_set_bin(dict, (char *)name, copy, size) == 0) {
+        copy = NULL; /* the dict's now */
+        ret = syncop_fsetxattr(below(file), file.fd, dict, flags, NULL, NULL);
+    }
+    GF_FREE(copy);
+    if (dict)
+        dict_unref(dict);
+    return ret;
+}
+
+int
+file_set_xattr(struct file file, const char *name, const void *value, size_t size, int flags)
+{
+    int ret;
+    WITH_THIS(file, ret = set_xattr(file, name, value, size, flags));
+    return ret;
+}
+
+int
+file_remove_xattr(struct file file, const char *name)
+{
+    int ret;
+    WITH_THIS(file, ret = syncop_fremovexattr(below(file), file.fd, name, NULL, NULL));
+    return ret;
+}
+
+static int
+get_xattr(struct file file, const char *name, void **value, size_t *size)
+{
+    dict_t *dict = NULL;
+    void *found = NULL;
+    int len = 0;
+    int ret = syncop_fgetxattr(below(file), file.fd, &dict, name, NULL, NULL);
+
+    if (ret >= 0 && (!dict || dict_get_ptr_and_len(dict, (char *)name, &found, &len) != 0))
+        ret = -ENODATA;
+    if (ret >= 0 && !(*value = malloc(len + 1)))
+        ret = -ENOMEM;
+    if (ret >= 0) {
+        memcpy(*value, found, len);
+        *size = len;
+        ret = 0;
+    }
+    if (dict)
+        dict_unref(dict);
+    return ret;
+}
+
+int
+file_get_xattr(struct file file, const char *name, void **value, size_t *size)
+{
+    int ret;
+    WITH_THIS(file, ret = get_xattr(file, name, value, size));
+    return ret;
+}
+
+void
+log_line(void *xlator, enum level level, const char *line)
+{
+    static const gf_loglevel_t levels[] = {
+        [LEVEL_ERROR] = GF_LOG_ERROR,
+        [LEVEL_WARNING] = GF_LOG_WARNING,
+        [LEVEL_INFO] = GF_LOG_INFO,
+        [LEVEL_DEBUG] = GF_LOG_DEBUG,
+    };
+    struct file file = {xlator, NULL};
+
+    WITH_THIS(file, gf_log(((xlator_t *)xlator)->name, levels[level], "%s", line));
+}
+
+/* fop_remote_read is not offered: with features.cloudsync-remote-read on, the
+ * translator refuses to start. */
+__attribute__((visibility("default"))) store_methods_t store_ops = {
+    .fop_download = plugin_download,
+    .fop_init = plugin_init,
+    .fop_reconfigure = plugin_reconfigure,
+    .fop_fini = plugin_fini,
+};

@@ -1,0 +1,45 @@
+/* The narrow interface between the C that knows the translator and the Go that
+ * knows the store. Go never looks into a structure of glusterfs. */
+#ifndef COLDBRICK_PLUGIN_H
+#define COLDBRICK_PLUGIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- implemented in plugin.c, called by Go ---- */
+
+/* The file of a recall, below cloudsync. */
+struct file {
+    void *xlator;
+    void *fd;
+};
+
+/* All return 0 or a negative errno. The brick has the bytes when write returns. */
+int file_write(struct file file, const void *data, size_t size, int64_t offset);
+int file_truncate(struct file file, int64_t size);
+int file_sync(struct file file);
+int file_set_xattr(struct file file, const char *name, const void *value, size_t size, int flags);
+int file_remove_xattr(struct file file, const char *name);
+/* The caller frees *value. */
+int file_get_xattr(struct file file, const char *name, void **value, size_t *size);
+
+/* Levels of a line in the log of glusterfs. */
+enum level { LEVEL_ERROR, LEVEL_WARNING, LEVEL_INFO, LEVEL_DEBUG };
+
+void log_line(void *xlator, enum level level, const char *line);
+
+/* ---- implemented in main.go, called by plugin.c ---- */
+
+struct settings {
+    const char *volume, *hostname, *bucket, *key_id, *secret;
+};
+
+struct stub {
+    const unsigned char *gfid; /* 16 bytes */
+    const char *remote;
+    int64_t size;
+    int64_t mtime; /* seconds */
+    uint32_t mtime_nsec;
+};
+
+#endif

@@ -1,0 +1,118 @@
+/* The cloudsync translator as its plugins see it. glusterfs installs no header
+ * for this: the structures below are declared anew, from cloudsync-common.h,
+ * and held against what was measured. */
+#ifndef COLDBRICK_TRANSLATOR_H
+#define COLDBRICK_TRANSLATOR_H
+
+#include <stddef.h>
+
+#include <glusterfs/call-stub.h>
+#include <glusterfs/gf-event.h>
+#include <glusterfs/glusterfs.h>
+#include <glusterfs/syncop.h>
+#include <glusterfs/xlator.h>
+
+/* `make plugin` takes the version from pkg-config: "10.3" gives 10 and 3. */
+#if !defined(GLUSTERFS_MAJOR) || !defined(GLUSTERFS_MINOR)
+#error "build the plugin with 'make plugin', which tells the glusterfs version"
+#elif GLUSTERFS_MAJOR != 10 || GLUSTERFS_MINOR < 3 || GLUSTERFS_MINOR > 5
+#error "cloudsyncs3 is verified with glusterfs 10.3 to 10.5 only: compare \
+cloudsync-common.h and run 'make e2e' before you extend the list in translator.h"
+#endif
+
+#if !defined(__x86_64__)
+#error "cloudsyncs3 is verified on x86-64 only"
+#endif
+
+typedef struct {
+    char *file_path;
+    uuid_t uuid;
+    uuid_t gfid;
+    char *volname;
+} cs_loc_xattr_t;
+
+typedef struct {
+    loc_t loc;
+    fd_t *fd;
+    call_stub_t *stub;
+    call_frame_t *main_frame;
+    int op_errno;
+    int op_ret;
+    fd_t *dlfd; /* anonymous: for reading and writing, below cloudsync */
+    off_t dloffset;
+    struct iatt stbuf; /* taken under the translator's lock; ia_size is cs.object_size */
+    dict_t *xattr_rsp;
+    dict_t *xattr_req;
+    glusterfs_fop_t fop;
+    gf_boolean_t locked;
+    int call_cnt;
+    inode_t *inode;
+    char *remotepath; /* value of cs.remote */
+    struct {
+        off_t offset;
+        uint32_t flags;
+        size_t size;
+        cs_loc_xattr_t *lxattr;
+    } xattrinfo;
+} cs_local_t;
+
+struct cs_remote_stores {
+    char *name;
+    void *config;
+    int (*dlfop)(call_frame_t *frame, void *config);
+    int (*rdfop)(call_frame_t *frame, void *config);
+    void *(*init)(xlator_t *this);
+    int (*reconfigure)(xlator_t *this, dict_t *options);
+    void (*fini)(void *config);
+    void *handle;
+};
+
+typedef struct {
+    xlator_t *this;
+    struct cs_remote_stores *stores;
+    gf_boolean_t abortdl;
+    pthread_spinlock_t lock;
+    gf_boolean_t remote_read;
+} cs_private_t;
+
+/* What the translator looks up in a plugin, by the name store_ops. */
+typedef struct {
+    int (*fop_download)(call_frame_t *frame, void *config);
+    int (*fop_remote_read)(call_frame_t *frame, void *config);
+    void *(*fop_init)(xlator_t *this);
+    int (*fop_reconfigure)(xlator_t *this, dict_t *options);
+    void (*fop_fini)(void *config);
+} store_methods_t;
+
+#define AT(type, member, offset)                                               \
+    _Static_assert(offsetof(type, member) == (offset),                         \
+                   #type "." #member " is not where glusterfs has it")
+#define SIZE(type, size)                                                       \
+    _Static_assert(sizeof(type) == (size), #type " has not glusterfs' size")
+
+SIZE(cs_local_t, 344);
+AT(cs_local_t, fd, 64);
+AT(cs_local_t, dlfd, 96);
+AT(cs_local_t, stbuf, 112);
+AT(cs_local_t, remotepath, 304);
+SIZE(cs_private_t, 32);
+AT(cs_private_t, stores, 8);
+SIZE(struct cs_remote_stores, 64);
+AT(struct cs_remote_stores, config, 8);
+AT(struct cs_remote_stores, fini, 48);
+
+/* Of public structures, whose layout depends on glusterfs_config.h. */
+SIZE(struct iatt, 152);
+AT(struct iatt, ia_size, 32);
+AT(call_frame_t, local, 64);
+AT(call_frame_t, this, 120);
+AT(xlator_t, name, 0);
+AT(xlator_t, children, 48);
+AT(xlator_t, options, 56);
+AT(xlator_t, ctx, 3952);
+AT(xlator_t, private, 3984);
+
+#undef AT
+#undef SIZE
+
+#endif

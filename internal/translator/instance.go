@@ -1,0 +1,157 @@
+package translator
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coldbrick/coldbrick/internal/object"
+)
+
+// Store is a store that can be opened and closed; objstore's are Stores.
+type Store interface {
+	Downloader
+	// Init reads the options. It sends nothing.
+	Init(ctx context.Context, options map[string]string) error
+	Fini() error
+}
+
+// idleStore is how long a store stays open that nobody reads from: long enough
+// that a burst of recalls shares connections, short enough that a mount that
+// recalls nothing holds no memory for it.
+const idleStore = 2 * time.Minute
+
+// Stores opens stores when they are needed. All instances of a process share
+// it: a mount has one instance per graph, Gluster never ends those of former
+// graphs, and what they do not hold cannot leak.
+type Stores struct {
+	newStore func() Store
+	idle     time.Duration
+
+	mu   sync.Mutex
+	open map[string]*openStore // by options
+}
+
+type openStore struct {
+	store Store
+	users int
+	since time.Time // without users, while users is 0
+}
+
+// NewStores makes a Stores of those that newStore makes.
+func NewStores(newStore func() Store) *Stores {
+	return &Stores{newStore: newStore, idle: idleStore, open: map[string]*openStore{}}
+}
+
+// get returns a store of these options, and a function to give it back.
+func (s *Stores) get(ctx context.Context, options map[string]string) (_ Store, release func(), err error) {
+	name := identity(options)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.open[name]
+	if o == nil {
+		o = &openStore{store: s.newStore()}
+		if err := o.store.Init(ctx, options); err != nil {
+			return nil, nil, err
+		}
+		s.open[name] = o
+	}
+	o.users++
+	return o.store, func() { s.release(name, o) }, nil
+}
+
+func (s *Stores) release(name string, o *openStore) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o.users--; o.users > 0 {
+		return
+	}
+	o.since = time.Now()
+	time.AfterFunc(s.idle, func() { s.expire(name, o) })
+}
+
+func (s *Stores) expire(name string, o *openStore) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o.users > 0 || time.Since(o.since) < s.idle || s.open[name] != o {
+		return
+	}
+	delete(s.open, name)
+	_ = o.store.Fini() // closes idle connections: nothing is lost
+}
+
+// identity tells sets of options apart.
+func identity(options map[string]string) string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(options)) {
+		fmt.Fprintf(&b, "%q=%q\n", name, options[name])
+	}
+	return b.String()
+}
+
+// Instance serves one cloudsync translator of one graph.
+type Instance struct {
+	stores     *Stores
+	secretsDir string
+
+	mu       sync.Mutex
+	settings Settings
+}
+
+// NewInstance makes an instance. Nothing is checked yet: a volume whose options
+// are wrong still mounts, and its recalls say why they fail.
+func NewInstance(stores *Stores, secretsDir string, settings Settings) *Instance {
+	return &Instance{stores: stores, secretsDir: secretsDir, settings: settings}
+}
+
+// Reconfigure changes the settings of recalls that begin later.
+func (i *Instance) Reconfigure(settings Settings) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.settings = settings
+}
+
+// Check tells what is wrong with the settings, without asking the store.
+func (i *Instance) Check() error {
+	_, err := i.options()
+	return err
+}
+
+// Recall is the function of the same name with the store of the settings, which
+// are read anew each time: a changed secret needs no remount.
+func (i *Instance) Recall(ctx context.Context, stub Stub) (Result, error) {
+	store, release, err := i.store(ctx)
+	if err != nil {
+		return Recall(ctx, unusable{err}, stub)
+	}
+	defer release()
+	return Recall(ctx, store, stub)
+}
+
+func (i *Instance) store(ctx context.Context) (Store, func(), error) {
+	options, err := i.options()
+	if err != nil {
+		return nil, nil, err
+	}
+	return i.stores.get(ctx, options)
+}
+
+func (i *Instance) options() (map[string]string, error) {
+	i.mu.Lock()
+	settings := i.settings
+	i.mu.Unlock()
+	return settings.Options(i.secretsDir)
+}
+
+// unusable stands in for a store that cannot be opened, so that the file is
+// rolled back in the one way there is.
+type unusable struct{ err error }
+
+func (u unusable) Download(context.Context, string, io.WriterAt, func(object.Info) error) (object.Proof, error) {
+	return object.Proof{}, u.err
+}

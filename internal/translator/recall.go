@@ -1,0 +1,305 @@
+// Package translator serves the recalls that Gluster's cloudsync translator
+// asks for when somebody touches a stub. It decides which object holds the data
+// of a file, whether the bytes are the right ones, and what the file is left
+// like; the translator's side of it, in C, is cmd/cloudsyncs3.
+//
+// The translator holds its lock on the file all the while, and has set
+// cs.downloading: other clients get EIO. When Recall returns nil it removes
+// cs.remote and then cs.downloading, and the file is local. A client that dies
+// at any point leaves a file that fsck mends: until the last of these steps the
+// pointer on the file tells key, size and checksum.
+package translator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
+)
+
+// File is the file to be filled, below cloudsync: nothing of what is done to it
+// is intercepted. Errors wrap the unix.Errno of the brick.
+type File interface {
+	io.WriterAt // returns once the brick has the bytes; many goroutines write
+	Truncate(size int64) error
+	Sync() error
+	Xattr(name string) ([]byte, error) // unix.ENODATA if there is none
+	SetXattr(name string, value []byte, flags int) error
+	RemoveXattr(name string) error
+}
+
+// Stub is a file whose data the translator wants.
+type Stub struct {
+	File   File
+	GFID   gluster.GFID
+	Remote string    // value of cs.remote: bytes, may be empty
+	Size   int64     // of the data, from cs.object_size
+	Mtime  time.Time // as clients see it
+}
+
+// Result tells of a recall that the translator may complete.
+type Result struct {
+	Key   string
+	Proof object.Proof
+	// Claimed means that coldbrick recall has taken the file over: nothing of
+	// it was changed, and the translator, which finds cs.remote gone, gives
+	// its reader an error.
+	Claimed bool
+	// Unproven says why nothing but the size vouches for the bytes; empty
+	// where a checksum does.
+	Unproven string
+	// Unnoted is what went wrong with a note that nobody depends on.
+	Unnoted error
+}
+
+// Downloader reads objects; objstore's stores are Downloaders.
+type Downloader interface {
+	// Download writes the object to dst after accept has agreed to it, and
+	// returns size and CRC-32 of the bytes written.
+	Download(ctx context.Context, key string, dst io.WriterAt, accept func(object.Info) error) (object.Proof, error)
+}
+
+// ErrObject means that the object is not, or not provably, that of the file.
+var ErrObject = errors.New("refused the object")
+
+// patience bounds how long a failed recall tries to make the file a stub again
+// while its brick is away; otherwise the file stays unreadable until fsck.
+const patience = 30 * time.Second
+
+// Recall brings the data of a stub back. On an error the file is a stub again,
+// and the next read may succeed; an error that says "roll back" is the
+// exception, which fsck mends.
+func Recall(ctx context.Context, store Downloader, stub Stub) (Result, error) {
+	t := &transaction{Stub: stub, store: store, now: time.Now}
+	err := t.run(ctx)
+	if err == nil {
+		return t.result, nil
+	}
+	if err := errors.Join(err, t.rollBack()); !t.result.Claimed {
+		return t.result, err
+	}
+	return t.result, nil
+}
+
+type transaction struct {
+	Stub
+	store Downloader
+	now   func() time.Time
+
+	pointer object.Pointer // zero if the file has none of its own
+	made    object.Metadata
+	wantCRC []uint32          // what others say of the bytes
+	removed map[string][]byte // size attributes, as they were
+	result  Result
+}
+
+// run is the whole way, in order. Up to the last line a failure is rolled back.
+func (t *transaction) run(ctx context.Context) error {
+	if err := t.chooseKey(); err != nil {
+		return err
+	}
+	if err := t.download(ctx); err != nil {
+		return err
+	}
+	if err := t.File.Sync(); err != nil {
+		return fmt.Errorf("sync: %w", err)
+	}
+	// The data is whole, proven and on disk. From here on it is made visible.
+	if err := t.point(); err != nil || t.result.Claimed {
+		return err
+	}
+	recalled := strconv.FormatInt(t.now().Unix(), 10)
+	t.result.Unnoted = t.File.SetXattr(gluster.XattrRecalled, []byte(recalled), 0)
+	return t.removeSizes()
+}
+
+// chooseKey prefers the pointer: between stamp and rewrite, and after a rename,
+// cs.remote can be the key of another file's object. The pointer stays valid
+// only for the file that it was written for.
+func (t *transaction) chooseKey() error {
+	t.result.Key = t.Remote
+	value, err := t.File.Xattr(gluster.XattrPointer)
+	switch {
+	case errors.Is(err, unix.ENODATA):
+	case err != nil:
+		return fmt.Errorf("read %s: %w", gluster.XattrPointer, err)
+	default:
+		p, err := object.DecodePointer(value)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrObject, err)
+		}
+		if p.GFID == t.GFID {
+			t.pointer, t.result.Key = p, p.Key
+		}
+	}
+	if t.result.Key == "" {
+		return fmt.Errorf("%w: neither %s nor the pointer names one", ErrObject, gluster.XattrRemote)
+	}
+	return nil
+}
+
+func (t *transaction) download(ctx context.Context) error {
+	proof, err := t.store.Download(ctx, t.result.Key, t.File, t.accept)
+	if err != nil {
+		return err
+	}
+	t.result.Proof = proof
+	if proof.Size != t.Size {
+		return fmt.Errorf("%w: %d bytes instead of %d", object.ErrCorrupt, proof.Size, t.Size)
+	}
+	for _, want := range t.wantCRC {
+		if proof.CRC32 != want {
+			return fmt.Errorf("%w: crc32 %08x instead of %08x", object.ErrCorrupt, proof.CRC32, want)
+		}
+	}
+	if len(t.wantCRC) == 0 {
+		t.result.Unproven = "no checksum of the object is known"
+	}
+	return nil
+}
+
+// accept refuses an object that was not made from this file as it was when it
+// became a stub. An object without coldbrick's metadata, put there by another
+// tool, is taken by its size, unless the pointer says that it is ours.
+func (t *transaction) accept(info object.Info) error {
+	if info.Size != t.Size {
+		return fmt.Errorf("%w: it has %d bytes, the file had %d", ErrObject, info.Size, t.Size)
+	}
+	made, err := object.DecodeMetadata(info.Metadata)
+	foreign := errors.Is(err, object.ErrForeign)
+	switch {
+	case foreign && t.pointer.Key == "":
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrObject, err)
+	case made.GFID != t.GFID:
+		return fmt.Errorf("%w: it was made from %s", ErrObject, made.GFID)
+	case t.pointer.Volume != "" && made.Volume != t.pointer.Volume:
+		return fmt.Errorf("%w: it was made from volume %s", ErrObject, made.Volume)
+	case made.Size != t.Size:
+		return fmt.Errorf("%w: it was made from a file of %d bytes", ErrObject, made.Size)
+	case t.Remote != "" && t.Remote != t.result.Key && !made.Mtime.Equal(t.Mtime):
+		// Two keys, and the object of the better one is of another time:
+		// the pointer may be of a former life of the file.
+		return fmt.Errorf("%w: pointer and %s disagree, and it was made when the file had another mtime", ErrObject, gluster.XattrRemote)
+	}
+	t.made = made
+	if info.HasCRC32 {
+		t.wantCRC = append(t.wantCRC, info.CRC32)
+	}
+	if t.pointer.Proof != nil {
+		t.wantCRC = append(t.wantCRC, t.pointer.Proof.CRC32)
+	}
+	return nil
+}
+
+// point makes the file carry all that fsck needs should this client die before
+// the translator is done: the key that was used in cs.remote, and a pointer with
+// the proof. It finds out as well whether the file is still this recall's.
+//
+// The pointer is not removed: after Recall has returned, only it tells fsck what
+// a file with nothing but cs.downloading is. The next archive replaces it.
+func (t *transaction) point() error {
+	if err := t.claimed(); err != nil || t.result.Claimed {
+		return err
+	}
+	if t.pointer.Proof == nil {
+		t.pointer.GFID, t.pointer.Key = t.GFID, t.result.Key
+		if t.pointer.Volume == "" {
+			t.pointer.Volume = t.made.Volume
+		}
+		if t.pointer.Time.IsZero() {
+			t.pointer.Time = t.now().UTC()
+		}
+		t.pointer.Proof = &object.Stamped{Size: t.Size, Mtime: t.Mtime.UTC(), CRC32: t.result.Proof.CRC32}
+		if err := t.File.SetXattr(gluster.XattrPointer, t.pointer.Encode(), 0); err != nil {
+			return fmt.Errorf("write %s: %w", gluster.XattrPointer, err)
+		}
+	}
+	if t.Remote != t.result.Key {
+		// Replaced, never created: it may have been claimed this moment.
+		err := t.File.SetXattr(gluster.XattrRemote, []byte(t.result.Key), unix.XATTR_REPLACE)
+		if errors.Is(err, unix.ENODATA) {
+			t.result.Claimed = true
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("rewrite %s: %w", gluster.XattrRemote, err)
+		}
+	}
+	return nil
+}
+
+// claimed looks whether cs.remote is gone. Then coldbrick recall has claimed the
+// file, waits for the translator's lock, and relies on size and downloading
+// attributes.
+func (t *transaction) claimed() error {
+	_, err := t.File.Xattr(gluster.XattrRemote)
+	switch {
+	case errors.Is(err, unix.ENODATA):
+		t.result.Claimed = true
+		return nil
+	case err != nil:
+		return fmt.Errorf("read %s: %w", gluster.XattrRemote, err)
+	}
+	return nil
+}
+
+// removeSizes removes what overrides the visible size: the translator leaves it,
+// and later growth of the file could not be seen.
+func (t *transaction) removeSizes() error {
+	t.removed = map[string][]byte{}
+	for _, name := range []string{gluster.XattrObjectSize, gluster.XattrBlockSize, gluster.XattrNumBlocks} {
+		value, err := t.File.Xattr(name)
+		if err == nil {
+			t.removed[name] = value
+			err = t.File.RemoveXattr(name)
+		}
+		if err != nil && !errors.Is(err, unix.ENODATA) {
+			return fmt.Errorf("remove %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// rollBack makes the file a stub again, or leaves it to the recall that has
+// claimed it. It waits for a brick that is away.
+func (t *transaction) rollBack() error {
+	const pause = 500 * time.Millisecond
+	for waited := time.Duration(0); ; waited += pause {
+		err := t.restub()
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.ENOTCONN) || waited >= patience {
+			return fmt.Errorf("roll back: %w", err)
+		}
+		time.Sleep(pause)
+	}
+}
+
+func (t *transaction) restub() error {
+	if err := t.claimed(); err != nil || t.result.Claimed {
+		return err
+	}
+	if err := t.File.Truncate(0); err != nil {
+		return err
+	}
+	for name, value := range t.removed {
+		if err := t.File.SetXattr(name, value, 0); err != nil {
+			return err
+		}
+	}
+	// Last: until here no other client may take the file for a sound stub.
+	err := t.File.RemoveXattr(gluster.XattrDownload)
+	if errors.Is(err, unix.ENODATA) {
+		return nil
+	}
+	return err
+}
