@@ -261,11 +261,17 @@ func unquote(s string) (string, bool) {
 }
 
 // SameShape reports whether both graphs have the same translators, joined in
-// the same way, over the same bricks. Other options may differ.
+// the same way, over the same bricks. Other options may differ, and so may the
+// order of those that are not joined.
 func (g Graph) SameShape(other Graph) bool {
-	return slices.EqualFunc(g, other, func(a, b Xlator) bool {
-		return a.Name == b.Name && a.Type == b.Type && slices.Equal(a.Subvolumes, b.Subvolumes) &&
-			a.Option("remote-host") == b.Option("remote-host") &&
-			a.Option("remote-subvolume") == b.Option("remote-subvolume")
+	named := make(map[string]Xlator, len(other))
+	for _, x := range other {
+		named[x.Name] = x
+	}
+	return len(g) == len(other) && !slices.ContainsFunc(g, func(a Xlator) bool {
+		b, ok := named[a.Name]
+		return !ok || a.Type != b.Type || !slices.Equal(a.Subvolumes, b.Subvolumes) ||
+			a.Option("remote-host") != b.Option("remote-host") ||
+			a.Option("remote-subvolume") != b.Option("remote-subvolume")
 	})
 }

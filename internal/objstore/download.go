@@ -177,7 +177,7 @@ func (r *byteRange) stream(ctx context.Context, buf []byte, got *part) error {
 		got.sum = crc32.Update(got.sum, crc32.IEEETable, buf[:n])
 		got.size += int64(n)
 		if readErr != nil {
-			return &brokenError{at: r.off + got.size, text: oneLine(readErr.Error(), r.secrets()), err: readErr}
+			return &brokenError{at: r.off + got.size, text: oneLine(readErr.Error(), r.secrets())}
 		}
 	}
 	return nil
@@ -200,7 +200,7 @@ func (r *byteRange) open(ctx context.Context, off, size int64) (io.ReadCloser, e
 	case aws.ToString(out.ContentRange) != want:
 		err = &storeError{op: "get object", text: fmt.Sprintf("asked for %q, got %q", want, oneLine(aws.ToString(out.ContentRange), nil))}
 	case aws.ToInt64(out.ContentLength) != size:
-		err = &brokenError{at: off, text: "the answer is not as long as the range", err: io.ErrUnexpectedEOF}
+		err = &brokenError{at: off, text: "the answer is not as long as the range"}
 	}
 	if err != nil {
 		out.Body.Close()
@@ -209,15 +209,13 @@ func (r *byteRange) open(ctx context.Context, off, size int64) (io.ReadCloser, e
 	return out.Body, nil
 }
 
-// brokenError is a body that did not arrive whole; the rest may be asked for.
+// brokenError is a body that did not arrive whole; the rest may be asked for. It
+// wraps nothing: an errno of the network is not one of the volume.
 type brokenError struct {
 	at   int64
 	text string
-	err  error
 }
 
 func (e *brokenError) Error() string {
 	return fmt.Sprintf("get object: body broke off at byte %d: %s", e.at, e.text)
 }
-
-func (e *brokenError) Unwrap() error { return e.err }

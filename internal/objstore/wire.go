@@ -86,9 +86,15 @@ func (d *watchdog) pay(n int) error {
 		return nil
 	}
 	d.timer.Stop()
-	for n > 0 {
-		chunk := min(n, d.limiter.Burst())
-		if err := d.limiter.WaitN(d.ctx, chunk); err != nil {
+	return payLimit(d.ctx, d.limiter, n)
+}
+
+// payLimit takes n bytes from a limit, or none if it is nil, in pieces that it
+// can give.
+func payLimit(ctx context.Context, limiter Limiter, n int) error {
+	for limiter != nil && n > 0 {
+		chunk := max(1, min(n, limiter.Burst()))
+		if err := limiter.WaitN(ctx, chunk); err != nil {
 			return err
 		}
 		n -= chunk

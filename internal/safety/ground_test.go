@@ -115,14 +115,13 @@ func (g *ground) archiveAll() map[string]upload.Result {
 	go func() {
 		defer close(done)
 		policy := crawl.Policy{ColdAfter: time.Minute, MinSize: 1}
-		err := g.archiver().Run(g.t.Context(), 8, func(ctx context.Context, emit func(gluster.File) error) error {
+		err := g.archiver().Run(g.t.Context(), 8, func(ctx context.Context, emit func(context.Context, gluster.File) error) error {
 			root, err := g.Brick.Open(".", os.O_RDONLY)
 			if err != nil {
 				return err
 			}
 			defer root.Close()
-			_, err = crawl.Walk(ctx, root, crawl.Options{Policy: policy},
-				func(_ context.Context, f gluster.File) error { return emit(f) })
+			_, err = crawl.Walk(ctx, root, crawl.Options{Policy: policy}, emit)
 			return err
 		}, func(r upload.Result) { done <- r })
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -60,9 +61,20 @@ type rule struct {
 	seen  int
 }
 
-// Fault answers a request in place of the server. forward does what the server
-// would do and returns its answer with the body read.
-type Fault func(w http.ResponseWriter, r *http.Request, forward func() (*http.Response, []byte))
+// Fault answers a request in place of the server. forward asks the server.
+type Fault func(w http.ResponseWriter, r *http.Request, forward func() Answer)
+
+// Answer is a server's answer.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+func (a Answer) write(w http.ResponseWriter) {
+	writeHeader(w, a.Status, a.Header)
+	_, _ = w.Write(a.Body) // the client may be gone
+}
 
 // FaultProxy starts a proxy in front of an S3 server, over https if the server
 // has it, with the same certificate.
@@ -176,7 +188,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 		p.requests = append(p.requests, note)
 	}()
 	if fault := p.fault(note); fault != nil {
-		fault(seen, r, func() (*http.Response, []byte) { return p.forward(r) })
+		fault(seen, r, func() Answer { return p.forward(r) })
 		return
 	}
 	answer, err := p.send(r)
@@ -184,7 +196,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler) // as the client would see a dead server
 	}
 	defer answer.Body.Close()
-	copyHeader(seen, answer)
+	writeHeader(seen, answer.StatusCode, answer.Header)
 	if _, err := io.Copy(seen, answer.Body); err != nil {
 		seen.status = 0
 		panic(http.ErrAbortHandler)
@@ -203,7 +215,7 @@ func (p *Proxy) send(r *http.Request) (*http.Response, error) {
 	return p.client.RoundTrip(out)
 }
 
-func (p *Proxy) forward(r *http.Request) (*http.Response, []byte) {
+func (p *Proxy) forward(r *http.Request) Answer {
 	answer, err := p.send(r)
 	if err != nil {
 		panic(http.ErrAbortHandler)
@@ -213,14 +225,12 @@ func (p *Proxy) forward(r *http.Request) (*http.Response, []byte) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	return answer, body
+	return Answer{Status: answer.StatusCode, Header: answer.Header, Body: body}
 }
 
-func copyHeader(w http.ResponseWriter, answer *http.Response) {
-	for name, values := range answer.Header {
-		w.Header()[name] = values
-	}
-	w.WriteHeader(answer.StatusCode)
+func writeHeader(w http.ResponseWriter, status int, header http.Header) {
+	maps.Copy(w.Header(), header)
+	w.WriteHeader(status)
 }
 
 // statusWriter remembers the status it sends.
@@ -248,7 +258,7 @@ func drop(w http.ResponseWriter) {
 // Refuse answers with an S3 error, such as 503 and "SlowDown", and does not ask
 // the server.
 func Refuse(status int, code string) Fault {
-	return func(w http.ResponseWriter, r *http.Request, _ func() (*http.Response, []byte)) {
+	return func(w http.ResponseWriter, r *http.Request, _ func() Answer) {
 		_, _ = io.Copy(io.Discard, r.Body) // some clients read no answer before they sent all
 		w.Header().Set("Content-Type", "application/xml")
 		w.WriteHeader(status)
@@ -260,7 +270,7 @@ func Refuse(status int, code string) Fault {
 
 // Drop ends the connection without asking the server.
 func Drop() Fault {
-	return func(w http.ResponseWriter, r *http.Request, _ func() (*http.Response, []byte)) {
+	return func(w http.ResponseWriter, r *http.Request, _ func() Answer) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		drop(w)
 	}
@@ -269,7 +279,7 @@ func Drop() Fault {
 // LoseReply lets the server do its work and ends the connection instead of
 // telling the client.
 func LoseReply() Fault {
-	return func(w http.ResponseWriter, _ *http.Request, forward func() (*http.Response, []byte)) {
+	return func(w http.ResponseWriter, _ *http.Request, forward func() Answer) {
 		forward()
 		drop(w)
 	}
@@ -278,7 +288,7 @@ func LoseReply() Fault {
 // Hang asks nobody and answers nothing until the client gives up, or the test
 // ends.
 func (p *Proxy) Hang() Fault {
-	return func(w http.ResponseWriter, r *http.Request, _ func() (*http.Response, []byte)) {
+	return func(w http.ResponseWriter, r *http.Request, _ func() Answer) {
 		_, _ = io.Copy(io.Discard, r.Body) // only then the end of the client is noticed
 		select {
 		case <-r.Context().Done():
@@ -290,24 +300,22 @@ func (p *Proxy) Hang() Fault {
 
 // Delay lets the request pass after d.
 func Delay(d time.Duration) Fault {
-	return func(w http.ResponseWriter, r *http.Request, forward func() (*http.Response, []byte)) {
+	return func(w http.ResponseWriter, r *http.Request, forward func() Answer) {
 		select {
 		case <-time.After(d):
 		case <-r.Context().Done():
 			drop(w)
 		}
-		answer, body := forward()
-		copyHeader(w, answer)
-		_, _ = w.Write(body)
+		forward().write(w)
 	}
 }
 
 // CutBody ends the connection after n bytes of the answer's body.
 func CutBody(n int) Fault {
-	return func(w http.ResponseWriter, _ *http.Request, forward func() (*http.Response, []byte)) {
-		answer, body := forward()
-		copyHeader(w, answer)
-		_, _ = w.Write(body[:min(n, len(body))])
+	return func(w http.ResponseWriter, _ *http.Request, forward func() Answer) {
+		answer := forward()
+		answer.Body = answer.Body[:min(n, len(answer.Body))]
+		answer.write(w)
 		_ = http.NewResponseController(w).Flush()
 		drop(w)
 	}
@@ -316,11 +324,10 @@ func CutBody(n int) Fault {
 // Edit lets the server do its work and changes its answer: header and body are
 // the server's, edit may change the first and returns the second.
 func Edit(edit func(header http.Header, body []byte) []byte) Fault {
-	return func(w http.ResponseWriter, _ *http.Request, forward func() (*http.Response, []byte)) {
-		answer, body := forward()
-		body = edit(answer.Header, body)
-		copyHeader(w, answer)
-		_, _ = w.Write(body)
+	return func(w http.ResponseWriter, _ *http.Request, forward func() Answer) {
+		answer := forward()
+		answer.Body = edit(answer.Header, answer.Body)
+		answer.write(w)
 	}
 }
 
@@ -358,12 +365,10 @@ func Replace(old, text string) Fault {
 // IgnoreHeader makes the server behave like one that does not know a request
 // header, such as If-None-Match. The proxy signs the request anew.
 func (p *Proxy) IgnoreHeader(name string) Fault {
-	return func(w http.ResponseWriter, r *http.Request, forward func() (*http.Response, []byte)) {
+	return func(w http.ResponseWriter, r *http.Request, forward func() Answer) {
 		r.Header.Del(name)
 		p.sign(r, strings.ToLower(name))
-		answer, body := forward()
-		copyHeader(w, answer)
-		_, _ = w.Write(body)
+		forward().write(w)
 	}
 }
 

@@ -36,7 +36,7 @@ type S3Server struct {
 	address string
 	dir     string
 	running *exec.Cmd // nil: stopped
-	exited  chan error
+	exited  chan *os.ProcessState
 }
 
 // S3Option shapes an S3Server.
@@ -135,16 +135,19 @@ func (s *S3Server) Start() {
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	s.running, s.exited = cmd, make(chan error, 1)
-	go func() { s.exited <- cmd.Wait() }()
+	s.running, s.exited = cmd, make(chan *os.ProcessState, 1)
+	go func() {
+		_ = cmd.Wait() // the state says it all
+		s.exited <- cmd.ProcessState
+	}()
 
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: s.TLSConfig(), DisableKeepAlives: true}}
 	Eventually(s.t, 20*time.Second, "the S3 server answers", func() bool {
 		select {
-		case err := <-s.exited:
+		case state := <-s.exited:
 			text, _ := os.ReadFile(log.Name())
 			s.running = nil
-			s.t.Fatalf("the S3 server ended: %v\n%s", err, text)
+			s.t.Fatalf("the S3 server ended: %v\n%s", state, text)
 		default:
 		}
 		answer, err := client.Get(s.Endpoint + "/health")

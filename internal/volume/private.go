@@ -405,10 +405,12 @@ func (d *daemon) unmount(mnt string) error {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	select {
-	case <-d.ended:
-		return lazy
-	case <-time.After(endTimeout):
+	if lazy == nil {
+		select {
+		case <-d.ended:
+			return nil
+		case <-time.After(endTimeout):
+		}
 	}
 	_ = d.cmd.Process.Signal(syscall.SIGTERM)
 	select {

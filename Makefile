@@ -1,0 +1,41 @@
+# make help lists the targets.
+SHELL      := bash
+.SHELLFLAGS := -o pipefail -euc
+.DEFAULT_GOAL := build
+tool       := internal/testkit/tool.sh
+FUZZTIME   ?= 30s
+
+.PHONY: build test fuzz check demo help
+
+build: ## bin/coldbrick, a static program
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/coldbrick
+
+# -v shows skipped tests, which fail: a promise that was not tested is not kept.
+test: ## all tests with the race detector, on real bricks and a real S3 server (root)
+	@internal/testkit/require.sh
+	@mkdir -p .cache
+	@$(tool) versitygw >/dev/null
+	@go test -race -count=1 -timeout 15m -v ./... 2>&1 | tee .cache/test.log | \
+		grep -vE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS|PASS$$)'
+	@if grep -- '--- SKIP' .cache/test.log; then echo 'skipped tests count as failed' >&2; exit 1; fi
+
+fuzz: ## each fuzz test for FUZZTIME (30s)
+	@grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n 1 dirname | sort -u | while read -r package; do \
+		go test -list '^Fuzz' "$$package" | { grep '^Fuzz' || true; } | while read -r name; do \
+			echo "$$package $$name"; \
+			go test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) "$$package"; \
+		done; \
+	done
+
+check: ## formatting, vet, linters with the import directions, go.mod, known vulnerabilities
+	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+	go vet ./...
+	@linter=$$($(tool) golangci-lint) && $$linter run
+	go mod tidy -diff
+	@.ci/vulnerabilities
+
+demo: ## a file's whole life on a real volume, in under three minutes (root)
+	@docs/demo.sh
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12

@@ -1,0 +1,96 @@
+package safety
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/record"
+	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/testkit"
+	"github.com/coldbrick/coldbrick/recall"
+	"github.com/coldbrick/coldbrick/upload"
+)
+
+func TestAReplicaSetIsArchivedOnAllBricks(t *testing.T) {
+	g := newGround(t, testkit.Replica(3))
+	data := randomBytes(300_000)
+	g.Write("dir/f", data, longAgo)
+	res := g.mustArchive("dir/f")
+	for i, dir := range g.BrickDirs() {
+		if _, ok := testkit.Xattr(t, dir+"/dir/f", gluster.XattrRemote); !ok {
+			t.Errorf("brick %d has no stub", i)
+		}
+	}
+	g.mustBeStub("dir/f", res.Key)
+	g.mustRecall("dir/f")
+	g.mustRead("dir/f", data)
+	g.mustBeUnmarked("dir/f")
+}
+
+func TestNothingIsStampedWhileABrickIsDown(t *testing.T) {
+	g := newGround(t, testkit.Replica(3))
+	data := randomBytes(300_000)
+	g.Write("f", data, longAgo)
+	a := g.archiver()
+	a.At = before(upload.StepRecheck, func() {
+		g.StopBrick(1)
+		testkit.Eventually(t, 20*time.Second, "the brick is missed", func() bool { return g.Stamping.Children() != nil })
+	})
+	res := a.Archive(t.Context(), g.file("f"))
+	if res.Outcome != report.Failed || res.Reason != report.Degraded || !errors.Is(res.Err, upload.ErrDegraded) {
+		t.Fatalf("%+v", res)
+	}
+	g.mustRead("f", data)
+	g.mustBeUnmarked("f")
+}
+
+// The brick goes between the last look and the stamp. When it is back, self-heal
+// brings the data back to all bricks under the stub (GLUSTER-FACTS 6.2), and
+// nobody can read the file, until it is mended.
+func TestAFileStampedOnADegradedVolumeIsMended(t *testing.T) {
+	g := newGround(t, testkit.Replica(3))
+	data := randomBytes(300_000)
+	g.Write("f", data, longAgo)
+	a := g.archiver()
+	a.At = before(upload.StepStamp, func() {
+		g.StopBrick(1)
+		testkit.Eventually(t, 20*time.Second, "the brick is missed", func() bool { return g.Stamping.Children() != nil })
+	})
+	res := a.Archive(t.Context(), g.file("f"))
+	if res.Reason != report.Degraded || !errors.Is(res.Err, upload.ErrDegraded) {
+		t.Fatalf("%+v", res)
+	}
+	left, err := record.Open(g.StateDir+"/runs", g.run())
+	check(t, err)
+	if len(left) != 1 || len(left[0].Degraded) != 1 || string(left[0].Degraded[0].Path) != "f" {
+		t.Fatalf("recorded: %+v", left)
+	}
+	g.StartBrick(1)
+	g.StartSelfHeal()
+	testkit.Eventually(t, time.Minute, "the data is back under the stub", func() bool {
+		return g.BrickSize("f") == int64(len(data)) && g.BrickMarks("f").Remote
+	})
+	testkit.Eventually(t, time.Minute, "the heal is over", func() bool {
+		n, err := g.Brick.HealBacklog(1)
+		check(t, err)
+		return n == 0 && g.Stamping.Children() == nil
+	})
+	r := g.recaller()
+	e, err := r.Examine(t.Context(), "f", gluster.GFID{}, recall.Head)
+	check(t, err)
+	if len(e.Findings) != 1 || e.Findings[0].Class != report.ClassBytesInStub {
+		t.Fatalf("found %+v", e.Findings)
+	}
+	for _, f := range r.Repair(t.Context(), e) {
+		if !f.Repaired {
+			t.Errorf("%s: %s", f.Class, f.Detail)
+		}
+	}
+	g.mustRead("f", data)
+	g.mustBeUnmarked("f")
+	g.mustArchive("f")
+	g.mustRecall("f")
+	g.mustRead("f", data)
+}

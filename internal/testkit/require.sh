@@ -1,0 +1,55 @@
+#!/bin/sh
+# require.sh: says in one line what the tests need and this host lacks.
+# require.sh --install: installs it, on Debian, as root.
+set -eu
+missing='' # Debian packages
+need() { # PACKAGE FILE...: PACKAGE is there if one of the files is
+	package=$1
+	shift
+	for file; do
+		[ -e "$file" ] && return
+	done
+	missing="$missing $package"
+}
+header() { # PACKAGE HEADER
+	echo "#include <$2>" | gcc -E -D_FILE_OFFSET_BITS=64 - >/dev/null 2>&1 || missing="$missing $1"
+}
+look() {
+	missing=''
+	need make /usr/bin/make
+	need gcc /usr/bin/gcc
+	header libc6-dev stdlib.h
+	header liburcu-dev urcu.h
+	header uuid-dev uuid/uuid.h
+	need glusterfs-server /usr/sbin/glusterfsd
+	need glusterfs-client /usr/sbin/glusterfs
+	need libglusterfs-dev /usr/include/glusterfs/xlator.h
+	need attr /usr/bin/getfattr
+	need xfsprogs /usr/sbin/mkfs.xfs /sbin/mkfs.xfs
+	need fuse3 /usr/bin/fusermount3 /bin/fusermount3
+	need iproute2 /usr/bin/ip /bin/ip /sbin/ip
+}
+look
+if [ "${1-}" = --install ] && [ -n "$missing" ]; then
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get update -q
+	# shellcheck disable=SC2086 # a list of packages
+	apt-get install -q -y --no-install-recommends $missing
+	look
+fi
+[ -z "$missing" ] || {
+	echo "missing Debian packages:$missing (apt-get install$missing, or $0 --install)" >&2
+	exit 1
+}
+[ "$(id -u)" = 0 ] || {
+	echo "missing: root (the tests mount file systems and set trusted.* attributes)" >&2
+	exit 1
+}
+[ -c /dev/fuse ] || {
+	echo "missing: /dev/fuse (modprobe fuse; a container needs the device and CAP_SYS_ADMIN)" >&2
+	exit 1
+}
+go version >/dev/null 2>&1 || {
+	echo "missing: Go 1.26 or newer (https://go.dev/dl; Debian 12 has an older one)" >&2
+	exit 1
+}
