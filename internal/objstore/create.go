@@ -43,9 +43,11 @@ func (s *S3) Create(ctx context.Context, key string, body io.ReaderAt, size int6
 	}
 	c := &creation{session: n, able: able, key: key, body: body, size: size, metadata: metadata}
 	if n.multipart(size) {
-		return c.proof, c.inParts(ctx)
+		err = c.inParts(ctx)
+	} else {
+		err = c.whole(ctx)
 	}
-	return c.proof, c.whole(ctx)
+	return c.proof, err
 }
 
 // Conditional reports whether a Create of size bytes is proven to refuse a key
