@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/coldbrick/coldbrick/internal/object"
 )
@@ -84,30 +85,27 @@ type creation struct {
 
 // whole creates the object with a single PUT.
 func (c *creation) whole(ctx context.Context) error {
-	confirmed, err := c.put(ctx)
-	return c.settle(ctx, "put object", confirmed && c.able.ChecksumVerified, err)
+	return c.settle(ctx, "put object", c.able.ChecksumVerified, c.put(ctx))
 }
 
-// put reads the body and sends it. It reports whether the answer is a plain
-// success, or one that the store itself contradicts.
-func (c *creation) put(ctx context.Context) (confirmed bool, err error) {
+// put reads the body and sends it.
+func (c *creation) put(ctx context.Context) error {
 	buf, err := c.buffers.get(ctx, int(c.size))
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer c.buffers.put(buf)
 	if err := readFull(c.body, buf, 0); err != nil {
-		return false, err
+		return err
 	}
 	if err := checkEnd(c.body, c.size); err != nil {
-		return false, err
+		return err
 	}
 	c.proof = object.Proof{Size: c.size, CRC32: crc32.ChecksumIEEE(buf), Reads: c.size}
 
 	in := &s3.PutObjectInput{
 		Bucket:        &c.bucket,
 		Key:           &c.key,
-		Body:          bytes.NewReader(buf),
 		ContentLength: &c.size,
 		ChecksumCRC32: encodeCRC(c.proof.CRC32),
 		Metadata:      c.metadata,
@@ -116,16 +114,22 @@ func (c *creation) put(ctx context.Context) (confirmed bool, err error) {
 	if !c.able.conditionRefused {
 		in.IfNoneMatch = aws.String("*")
 	}
-	err = untilNoConflict(ctx, func() error {
+	return untilNoConflict(ctx, func() error {
+		in.Body = bytes.NewReader(buf)
 		out, err := c.client.PutObject(ctx, in)
-		if err == nil {
-			if sum, ok := wholeCRC(out.ChecksumCRC32, out.ChecksumType); ok && sum != c.proof.CRC32 {
-				return fmt.Errorf("the store answers with another checksum: %w", object.ErrCorrupt)
-			}
+		if err != nil {
+			return err
 		}
-		return err
+		return c.checkAnswer(out.ChecksumCRC32, out.ChecksumType)
 	})
-	return err == nil, err
+}
+
+// checkAnswer compares the checksum of an answer, if it has one, with ours.
+func (c *creation) checkAnswer(value *string, kind types.ChecksumType) error {
+	if sum, ok := wholeCRC(value, kind); ok && sum != c.proof.CRC32 {
+		return &storeError{op: "create object", kind: object.ErrCorrupt, text: "the store answers with another checksum"}
+	}
+	return nil
 }
 
 // untilNoConflict repeats a conditional request that met another one.
@@ -135,7 +139,7 @@ func untilNoConflict(ctx context.Context, send func() error) error {
 		if !isConflict(err) || try == conflictTries {
 			return err
 		}
-		if err := sleep(ctx, time.Duration(try)*100*time.Millisecond); err != nil {
+		if err := sleep(ctx, backoff(try)); err != nil {
 			return err
 		}
 	}
@@ -146,10 +150,12 @@ func isConflict(err error) bool {
 	return statusOf(err) == http.StatusConflict && !keyCodes[codeOf(err)]
 }
 
-// settle says what a create came to. The answer to a conditional request may be
-// lost after the store did the work; the SDK then sends it again and hears that
-// the key is taken, or the upload gone. Whose object it is, its metadata tells.
+// settle says what a create came to that ended in err; proven says whether a
+// nil one is a proof. The answer to a conditional request may be lost after the
+// store did the work; the SDK then sends it again and hears that the key is
+// taken, or the upload gone. Whose object it is, its metadata tells.
 func (c *creation) settle(ctx context.Context, op string, proven bool, err error) error {
+	var answered *smithy.OperationError
 	switch {
 	case err == nil && proven:
 		return nil
@@ -157,11 +163,9 @@ func (c *creation) settle(ctx context.Context, op string, proven bool, err error
 		return c.readBack(ctx, "")
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", op, context.Cause(ctx))
-	case c.proof.Reads != c.size:
-		return err // nothing that could complete was sent
-	case errors.Is(err, object.ErrCorrupt):
-		return fmt.Errorf("%s: %w", op, err)
-	case !isUnsettled(err):
+	case !errors.As(err, &answered): // not of a request
+		return err
+	case c.proof.Reads != c.size, !isUnsettled(err):
 		return c.explain(ctx, op, err)
 	}
 	info, headErr := c.head(ctx, c.key)

@@ -7,7 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 	"net/http"
-	"time"
+	"os"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -149,10 +149,10 @@ func (r *byteRange) fetch(ctx context.Context) (uint32, error) {
 	for try := 1; ; try++ {
 		err := r.stream(ctx, buf, &got)
 		var broken *brokenError
-		if !errors.As(err, &broken) || ctx.Err() != nil || try == streamTries {
+		if !errors.As(err, &broken) || ctx.Err() != nil || try >= streamTries || broken.stalled && try >= stallAttempts {
 			return got.sum, err
 		}
-		if err := sleep(ctx, time.Duration(try)*100*time.Millisecond); err != nil {
+		if err := sleep(ctx, backoff(try)); err != nil {
 			return 0, err
 		}
 	}
@@ -177,7 +177,11 @@ func (r *byteRange) stream(ctx context.Context, buf []byte, got *part) error {
 		got.sum = crc32.Update(got.sum, crc32.IEEETable, buf[:n])
 		got.size += int64(n)
 		if readErr != nil {
-			return &brokenError{at: r.off + got.size, text: oneLine(readErr.Error(), r.secrets())}
+			return &brokenError{
+				at:      r.off + got.size,
+				text:    oneLine(readErr.Error(), r.secrets()),
+				stalled: errors.Is(readErr, os.ErrDeadlineExceeded),
+			}
 		}
 	}
 	return nil
@@ -212,8 +216,9 @@ func (r *byteRange) open(ctx context.Context, off, size int64) (io.ReadCloser, e
 // brokenError is a body that did not arrive whole; the rest may be asked for. It
 // wraps nothing: an errno of the network is not one of the volume.
 type brokenError struct {
-	at   int64
-	text string
+	at      int64
+	text    string
+	stalled bool
 }
 
 func (e *brokenError) Error() string {

@@ -44,7 +44,7 @@ func (c *creation) inParts(ctx context.Context) error {
 	if up.failed != nil { // the cause, where the manager wraps it or hears of it late
 		err = up.failed
 	}
-	err = c.settle(ctx, "upload in parts", up.confirmed && c.able.FullObjectMultipart, err)
+	err = c.settle(ctx, "upload in parts", c.able.FullObjectMultipart, err)
 	if err != nil && up.id != "" && !up.completed {
 		abortCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortPatience)
 		defer cancel()
@@ -76,7 +76,6 @@ type partUpload struct {
 	*creation
 	id        string
 	completed bool // the store said so
-	confirmed bool // and named the checksum of the whole, which is ours
 
 	mu     sync.Mutex
 	parts  []part
@@ -157,10 +156,8 @@ func (u *partUpload) CompleteMultipartUpload(ctx context.Context, in *s3.Complet
 		return nil, err
 	}
 	u.completed = true
-	u.confirmed = true
-	if sum, ok := wholeCRC(out.ChecksumCRC32, out.ChecksumType); ok && sum != proof.CRC32 {
-		u.confirmed = false
-		return nil, u.fail(fmt.Errorf("the store answers with another checksum: %w", object.ErrCorrupt))
+	if err := u.checkAnswer(out.ChecksumCRC32, out.ChecksumType); err != nil {
+		return nil, u.fail(err)
 	}
 	return out, nil
 }

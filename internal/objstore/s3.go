@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -30,10 +31,13 @@ import (
 )
 
 const (
-	// maxAttempts bounds how often one request is sent; with maxBackoff a
-	// store that answers 503 has about half a minute to recover.
-	maxAttempts = 6
+	// maxAttempts bounds how often one request is sent, and the pauses
+	// between: a store that answers 503 has about 20 s to recover.
+	maxAttempts = 9
+	minBackoff  = 100 * time.Millisecond
 	maxBackoff  = 10 * time.Second
+	// stallAttempts is less: each has taken the whole idle deadline.
+	stallAttempts = 2
 	// bufferMemory is what bodies in flight may hold, whatever the number of
 	// jobs; it also keeps 64 MiB on their way over a long link.
 	bufferMemory = 64 << 20
@@ -53,7 +57,8 @@ type S3 struct {
 	// aborted. Its error ends the upload.
 	OnUpload func(key, uploadID string) error
 
-	current atomic.Pointer[session]
+	attempts int // for tests that wait for the last one; 0 is maxAttempts
+	current  atomic.Pointer[session]
 }
 
 // session is what Init made of one set of options. Operations keep the session
@@ -86,7 +91,7 @@ func (s *S3) Reconfigure(ctx context.Context, opts map[string]string) error {
 	if err != nil {
 		return err
 	}
-	n, err := newSession(ctx, o, s.Limiter)
+	n, err := newSession(ctx, o, s.Limiter, cmp.Or(s.attempts, maxAttempts))
 	if err != nil {
 		return err
 	}
@@ -112,7 +117,7 @@ func (s *S3) session() (*session, error) {
 	return nil, errClosed
 }
 
-func newSession(ctx context.Context, o options, limiter Limiter) (*session, error) {
+func newSession(ctx context.Context, o options, limiter Limiter, attempts int) (*session, error) {
 	if o.bucket == "" {
 		return nil, errors.New("store option bucket: is missing")
 	}
@@ -168,17 +173,35 @@ func newSession(ctx context.Context, o options, limiter Limiter) (*session, erro
 			c.UsePathStyle = *o.pathStyle
 		}
 		c.HTTPClient = &wire{transport: transport, limiter: limiter, idle: o.idle}
-		c.Retryer = retry.NewStandard(func(r *retry.StandardOptions) {
-			r.MaxAttempts, r.MaxBackoff = maxAttempts, maxBackoff
+		c.Retryer = retryer{retry.NewStandard(func(r *retry.StandardOptions) {
+			r.MaxAttempts = attempts
 			r.RateLimiter = ratelimit.None // each request has its own bound
 			r.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(retryTransport)}, r.Retryables...)
-		})
+		})}
 		// Checksums are computed here, once, in the pass that reads the body.
 		c.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		c.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		c.Credentials = chain{c.Credentials}
 	})
 	return n, nil
+}
+
+// retryer waits less than the SDK before the first retries, and gives up on a
+// store that hangs.
+type retryer struct{ *retry.Standard }
+
+func (retryer) RetryDelay(attempt int, err error) (time.Duration, error) {
+	var stall stallError
+	if errors.As(err, &stall) && attempt >= stallAttempts {
+		return 0, err
+	}
+	return backoff(attempt), nil
+}
+
+// backoff is the pause after a failed attempt, counted from 1.
+func backoff(attempt int) time.Duration {
+	pause := min(minBackoff<<(attempt-1), maxBackoff)
+	return pause/2 + rand.N(pause/2)
 }
 
 // errCredentials marks errors of finding credentials, as opposed to the store

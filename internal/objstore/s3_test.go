@@ -28,7 +28,7 @@ func newS3(t testing.TB, options map[string]string, extra ...string) *S3 {
 	for i := 0; i < len(extra); i += 2 {
 		options[extra[i]] = extra[i+1]
 	}
-	s := &S3{}
+	s := &S3{attempts: 4}
 	if err := s.Init(t.Context(), options); err != nil {
 		t.Fatal(err)
 	}
