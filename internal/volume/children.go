@@ -24,8 +24,11 @@ type child struct {
 	private *os.File // O_PATH
 }
 
-// findChildren opens the private files that together tell about each brick.
-func findChildren(root *Root, graph gluster.Graph) ([]child, error) {
+// children are all of a mount, so that each brick is told about once.
+type children []child
+
+// findChildren opens their private files.
+func findChildren(root *Root, graph gluster.Graph) (children, error) {
 	active, err := activeGraph(root)
 	if err != nil {
 		return nil, err
@@ -34,7 +37,7 @@ func findChildren(root *Root, graph gluster.Graph) ([]child, error) {
 	for _, x := range graph.Of(gluster.TypeClient) {
 		bricks[x.Name] = x.Option("remote-host") + ":" + x.Option("remote-subvolume")
 	}
-	var children []child
+	var all children
 	inSet := make(map[string]bool)
 	for _, x := range graph.Of(gluster.TypeReplicate) {
 		c := child{name: x.Name, replica: true}
@@ -46,31 +49,37 @@ func findChildren(root *Root, graph gluster.Graph) ([]child, error) {
 			inSet[name] = true
 			c.bricks = append(c.bricks, brick)
 		}
-		children = append(children, c)
+		all = append(all, c)
 	}
 	for _, x := range graph.Of(gluster.TypeClient) {
 		if !inSet[x.Name] {
-			children = append(children, child{name: x.Name, bricks: []string{bricks[x.Name]}})
+			all = append(all, child{name: x.Name, bricks: []string{bricks[x.Name]}})
 		}
 	}
-	for i, c := range children {
-		children[i].private, err = root.Open(".meta/graphs/"+active+"/"+c.name+"/private", unix.O_PATH)
+	for i, c := range all {
+		all[i].private, err = root.Open(".meta/graphs/"+active+"/"+c.name+"/private", unix.O_PATH)
 		if err != nil {
-			for _, opened := range children[:i] {
-				opened.private.Close()
-			}
+			all[:i].close()
 			return nil, err
 		}
 	}
-	return children, nil
+	return all, nil
+}
+
+func (all children) close() {
+	for _, c := range all {
+		c.private.Close()
+	}
 }
 
 // Children looks whether every brick of the volume is up, as the client of this
 // mount sees it at this moment. If not, the error is ErrDegraded and names the
 // bricks that are down. Any other error means that it could not be told.
-func (p *Private) Children() error {
+func (p *Private) Children() error { return p.children.check() }
+
+func (all children) check() error {
 	var down []string
-	for _, c := range p.children {
+	for _, c := range all {
 		d, err := c.down()
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)

@@ -189,7 +189,7 @@ func TestInspectReadsWhatAMountSays(t *testing.T) {
 			t.Errorf("%s shows the secret: %s", verb, text)
 		}
 	}
-	if err := m.Unchanged(); err != nil {
+	if err := m.Unchanged(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

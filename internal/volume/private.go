@@ -52,7 +52,7 @@ type Private struct {
 	Kind     Kind
 	dir      *os.File // locked while this process uses the mount: tells others that it is no left-over
 	daemon   *daemon
-	children []child
+	children children
 
 	closing  sync.Once
 	closeErr error
@@ -292,9 +292,7 @@ func (p *Private) Close() error {
 }
 
 func (p *Private) close() error {
-	for _, c := range p.children {
-		c.private.Close()
-	}
+	p.children.close()
 	if p.Root != nil {
 		p.Root.Close()
 	}
@@ -372,6 +370,14 @@ func startDaemon(graph gluster.Graph, mnt, log string) (*daemon, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// glusterfsProgram is the client that mounts; cron's PATH has no sbin.
+func glusterfsProgram() string {
+	if path, err := exec.LookPath("glusterfs"); err == nil {
+		return path
+	}
+	return "/usr/sbin/glusterfs"
 }
 
 func (d *daemon) alive() bool {

@@ -418,3 +418,15 @@ func BenchmarkChildren(b *testing.B) {
 		})
 	}
 }
+
+// mountGraph mounts a graph at dir, in place of what is mounted there.
+func mountGraph(t *testing.T, graph gluster.Graph, dir string) {
+	t.Helper()
+	_ = unix.Unmount(dir, 0) // nothing, the first time
+	d, err := startDaemon(graph, dir, fmt.Sprintf("%s.%d.log", dir, time.Now().UnixNano()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.kill(); <-d.ended; _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	testkit.Eventually(t, 10*time.Second, "mounted", func() bool { _, err := Inspect(dir); return err == nil })
+}

@@ -1,0 +1,392 @@
+package volume
+
+import (
+	"debug/buildinfo"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+)
+
+// CheckName is the stable name of a check, as doctor and errors show it.
+type CheckName string
+
+// What is checked. docs/safety.md says what each protects from.
+const (
+	CheckCloudsync    CheckName = "cloudsync"
+	CheckQuickRead    CheckName = "quick-read"
+	CheckCtime        CheckName = "ctime"
+	CheckShard        CheckName = "shard"
+	CheckDisperse     CheckName = "disperse"
+	CheckThinArbiter  CheckName = "thin-arbiter"
+	CheckTimeouts     CheckName = "mount-timeouts"
+	CheckBricks       CheckName = "bricks-up"
+	CheckVersion      CheckName = "glusterfs-version"
+	CheckPlugin       CheckName = "recall-plugin"
+	CheckEventThreads CheckName = "event-threads"
+	CheckSecret       CheckName = "secret-in-volume"
+	CheckSameVolume   CheckName = "brick-of-volume"
+	CheckFreeSpace    CheckName = "free-space"
+	CheckStarted      CheckName = "started"
+	CheckHeals        CheckName = "heals"
+	CheckSplitBrain   CheckName = "split-brain"
+	CheckRebalance    CheckName = "rebalance"
+	CheckUntested     CheckName = "untested-features"
+	CheckCluster      CheckName = "cluster"
+)
+
+// Verdict is the outcome of a check.
+type Verdict string
+
+// The verdicts. Only Fail keeps archive from running.
+const (
+	OK   Verdict = "ok"
+	Warn Verdict = "warn"
+	Fail Verdict = "fail"
+)
+
+// Check is one finding about a volume, mount, brick or host.
+type Check struct {
+	Name    CheckName `json:"name"`
+	Verdict Verdict   `json:"verdict"`
+	Reason  string    `json:"reason"`         // what was seen, and what it leads to
+	Mend    string    `json:"mend,omitempty"` // the command that mends it
+}
+
+// UnsafeError says why files must not be stamped.
+type UnsafeError struct{ Checks []Check }
+
+func (e *UnsafeError) Error() string {
+	var reasons []string
+	for _, c := range e.Checks {
+		reasons = append(reasons, fmt.Sprintf("%s: %s", c.Name, c.Reason))
+	}
+	return "not safe to archive: " + strings.Join(reasons, "; ")
+}
+
+// Unsafe is nil if no check has failed, and else an *UnsafeError of those that
+// have.
+func Unsafe(checks []Check) error {
+	var failed []Check
+	for _, c := range checks {
+		if c.Verdict == Fail {
+			failed = append(failed, c)
+		}
+	}
+	if failed == nil {
+		return nil
+	}
+	return &UnsafeError{failed}
+}
+
+// Checks judges the graph: whether what is in it, or missing, makes stamping
+// lose or strand data.
+func (m *Mount) Checks() []Check {
+	set := func(option, value string) string {
+		return fmt.Sprintf("gluster volume set %s %s %s", orVolume(m.Volume), option, value)
+	}
+	return []Check{
+		m.checkCloudsync(set("features.cloudsync", "on")),
+		absent(m.Graph, CheckQuickRead, gluster.TypeQuickRead, set("performance.quick-read", "off"),
+			"performance.quick-read is on: reading a stub returns memory of the client instead of data, or kills it"),
+		m.checkCtime(set("features.ctime", "on")),
+		absent(m.Graph, CheckShard, gluster.TypeShard, "",
+			"features.shard is on: a stamp frees only the first shard of a file, and the rest is read as if nothing had happened"),
+		absent(m.Graph, CheckDisperse, gluster.TypeDisperse, "",
+			"it is a disperse volume: a stub notes the size of a fragment, and no plugin can recall it"),
+		m.checkThinArbiter(),
+		m.checkTimeouts(),
+		m.checkVersion(),
+		m.checkPlugin(),
+		m.checkEventThreads(set("client.event-threads", "32")),
+		m.checkSecret(),
+	}
+}
+
+func orVolume(name string) string {
+	if name == "" {
+		return "VOLUME"
+	}
+	return name
+}
+
+func verdict(name CheckName, bad Verdict, isBad bool, good, reason, mend string) Check {
+	if !isBad {
+		return Check{Name: name, Verdict: OK, Reason: good}
+	}
+	return Check{Name: name, Verdict: bad, Reason: reason, Mend: mend}
+}
+
+func absent(g gluster.Graph, name CheckName, xlatorType, mend, reason string) Check {
+	return verdict(name, Fail, g.Has(xlatorType), "no "+xlatorType+" in the graph", reason, mend)
+}
+
+func (m *Mount) checkCloudsync(mend string) Check {
+	on := false
+	for _, x := range m.Graph.Of(gluster.TypeCloudsync) {
+		on = x.Option("cloudsync") == "on"
+	}
+	return verdict(CheckCloudsync, Fail, !on, "features.cloudsync is on",
+		"features.cloudsync is off: nothing keeps readers from taking a stub for an empty file", mend)
+}
+
+func (m *Mount) checkCtime(mend string) Check {
+	return verdict(CheckCtime, Fail, !m.Graph.Has(gluster.TypeUtime), "features.ctime is on",
+		"features.ctime is off: users would see the time of archiving as that of the last change", mend)
+}
+
+func (m *Mount) checkThinArbiter() Check {
+	thin := false
+	for _, x := range m.Graph.Of(gluster.TypeReplicate) {
+		thin = thin || x.Option("thin-arbiter") != ""
+	}
+	return verdict(CheckThinArbiter, Fail, thin, "no thin arbiter", "nobody has tried this with a thin arbiter", "")
+}
+
+// maxTimeout is how stale the answers of a mount may be: what Gluster has by
+// default. A brick that restarted records an empty key for a file whose path it
+// was not asked for again.
+const maxTimeout = time.Second
+
+func (m *Mount) checkTimeouts() Check {
+	return verdict(CheckTimeouts, Fail, max(m.AttributeTimeout, m.EntryTimeout) > maxTimeout,
+		fmt.Sprintf("attributes are cached for %v, entries for %v", m.AttributeTimeout, m.EntryTimeout),
+		fmt.Sprintf("the mount %s caches attributes for %v and entries for %v: it may show files as they were", m.Dir, m.AttributeTimeout, m.EntryTimeout),
+		"mount with -o attribute-timeout=1,entry-timeout=1")
+}
+
+// measuredVersion is the release on which the facts were measured; 10.4 and 10.5
+// have the same code.
+const measuredVersion = "10."
+
+func (m *Mount) checkVersion() Check {
+	return verdict(CheckVersion, Warn, m.Version != "" && !strings.HasPrefix(m.Version, measuredVersion),
+		"glusterfs "+m.Version, "glusterfs "+m.Version+" is not one of the releases 10.x that coldbrick was tested with", "")
+}
+
+// checkPlugin looks for the library that brings data back when a stub is read.
+func (m *Mount) checkPlugin() Check {
+	storetype := m.Graph.Storetype()
+	install := "install the package coldbrick-plugin on every client of the volume"
+	if storetype == "" {
+		return Check{CheckPlugin, Warn, "the volume has no recall plugin: reading a stub fails with EREMOTE until " +
+			"`coldbrick recall`, and some changes of options kill the clients that are mounted (change them while unmounted)",
+			install + ", then gluster volume set " + orVolume(m.Volume) + " features.cloudsync-storetype " + gluster.StoreS3}
+	}
+	path, err := pluginPath(storetype, m.Version)
+	if err != nil {
+		return Check{CheckPlugin, Warn, fmt.Sprintf("storetype is %s, but on this host %v: reading a stub here fails, and a "+
+			"change of options kills the client", storetype, err), install}
+	}
+	built, err := buildinfo.ReadFile(path)
+	if err != nil || !strings.HasPrefix(built.Path, "github.com/coldbrick/coldbrick/") {
+		return Check{CheckPlugin, Warn, path + " is not coldbrick's: Gluster's own S3 plugin is known to lose data " +
+			"when a transfer is cut or several run at once", install}
+	}
+	return Check{CheckPlugin, OK, path + " " + built.Main.Version, ""}
+}
+
+// pluginPath is where the glusterfs of that version loads a plugin from.
+func pluginPath(storetype, version string) (string, error) {
+	if strings.Contains(storetype, "/") {
+		return "", errors.New("no library can have that name")
+	}
+	dirs, err := filepath.Glob("/usr/lib*/glusterfs/" + version + "/cloudsync-plugins")
+	if err != nil {
+		return "", err
+	}
+	multiarch, err := filepath.Glob("/usr/lib/*/glusterfs/" + version + "/cloudsync-plugins")
+	if err != nil {
+		return "", err
+	}
+	if dirs = append(dirs, multiarch...); len(dirs) == 0 {
+		return "", fmt.Errorf("glusterfs %s has no directory cloudsync-plugins", version)
+	}
+	for _, dir := range dirs {
+		path := filepath.Join(dir, storetype+".so")
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("there is no %s.so in %s", storetype, dirs[0])
+}
+
+func (m *Mount) checkEventThreads(mend string) Check {
+	threads := 2 // the default of client.event-threads
+	for _, x := range m.Graph.Of(gluster.TypeClient) {
+		if n, err := strconv.Atoi(x.Option("event-threads")); err == nil {
+			threads = n
+		}
+	}
+	return verdict(CheckEventThreads, Warn, m.Graph.Storetype() != "" && threads < 4,
+		fmt.Sprintf("client.event-threads is %d", threads),
+		fmt.Sprintf("client.event-threads is %d: as many recalls at once hang a mount until the plugin has added threads, "+
+			"which only coldbrick's does", threads), mend)
+}
+
+func (m *Mount) checkSecret() Check {
+	secret := false
+	for _, x := range m.Graph.Of(gluster.TypeCloudsync) {
+		secret = x.Option("s3plugin-seckey") != ""
+	}
+	return verdict(CheckSecret, Warn, secret, "no S3 secret among the volume's options",
+		"the S3 secret is in the volume's options: `gluster volume info`, logs and every client show it",
+		fmt.Sprintf("move it to /etc/coldbrick/%[1]s.toml, then gluster volume reset %[1]s features.s3plugin-seckey", orVolume(m.Volume)))
+}
+
+// CheckBricksUp asks the mount at m.Dir for the state of each brick.
+func (m *Mount) CheckBricksUp() Check {
+	err := m.children()
+	return verdict(CheckBricks, Fail, err != nil, "every brick is connected", fmt.Sprint(err),
+		"gluster volume start "+orVolume(m.Volume)+" force; then wait for the heal")
+}
+
+func (m *Mount) children() error {
+	root, _, err := openMount(m.Dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	all, err := findChildren(root, m.Graph)
+	if err != nil {
+		return err
+	}
+	defer all.close()
+	return all.check()
+}
+
+// ErrOtherVolume means that a brick is not one of the mounted volume's.
+var ErrOtherVolume = errors.New("the brick is not of the mounted volume")
+
+// CheckBrick looks whether a brick belongs to the volume of m. mounted is the
+// root of any mount of it: the one at m.Dir, or a private one.
+func (m *Mount) CheckBrick(b *Brick, mounted *Root) Check {
+	err := m.sameVolume(b, mounted)
+	return verdict(CheckSameVolume, Fail, err != nil, b.Dir()+" is a brick of the mounted volume", fmt.Sprint(err), "")
+}
+
+// VolumeID is the volume's id as far as the graph knows it, else "".
+func (m *Mount) VolumeID() string {
+	for _, x := range m.Graph {
+		if id := x.Option("volume-id"); id != "" {
+			return id
+		}
+	}
+	return ""
+}
+
+// sameVolume compares ids, the brick's directory with those in the graph, and,
+// since hosts and volumes may use the same directories, the identity of what is
+// found under the same names on both sides.
+func (m *Mount) sameVolume(b *Brick, mounted *Root) error {
+	id := m.VolumeID()
+	if id != "" && b.VolumeID != "" && id != b.VolumeID {
+		return fmt.Errorf("%w: its volume id is %s, that of the mount %s", ErrOtherVolume, b.VolumeID, id)
+	}
+	if id == "" || b.VolumeID == "" {
+		if err := m.brickInGraph(b.Dir()); err != nil {
+			return err
+		}
+	}
+	entries, err := b.Open(".", unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer entries.Close()
+	const probes = 64
+	names, err := entries.Readdirnames(probes)
+	if err != nil && len(names) > 0 {
+		return err
+	}
+	same, missing := 0, ""
+	for _, name := range names {
+		if gluster.IsInternal(name) {
+			continue
+		}
+		gfid, err := b.gfidOf(name)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODATA) { // or made without Gluster
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		at, err := mounted.Open(name, unix.O_PATH|unix.O_NOFOLLOW)
+		if errors.Is(err, fs.ErrNotExist) {
+			missing = name
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		st, err := StatOf(at)
+		at.Close()
+		if err != nil {
+			return err
+		}
+		if st.Inode != gfid.Inode() {
+			return fmt.Errorf("%w: %q is another file there", ErrOtherVolume, name)
+		}
+		same++
+	}
+	if same == 0 && missing != "" {
+		return fmt.Errorf("%w: nothing of it is there, such as %q", ErrOtherVolume, missing)
+	}
+	return nil
+}
+
+func (m *Mount) brickInGraph(dir string) error {
+	resolved, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	clients := m.Graph.Of(gluster.TypeClient)
+	for _, x := range clients {
+		switch brick := filepath.Clean(x.Option("remote-subvolume")); {
+		case !filepath.IsAbs(brick): // a name made up in a hand-written volume file
+			return nil
+		case brick == filepath.Clean(dir), brick == resolved:
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: none of its %d bricks is %s", ErrOtherVolume, len(clients), dir)
+}
+
+// gfidOf reads the gfid of an entry of any type.
+func (b *Brick) gfidOf(name string) (gluster.GFID, error) {
+	at, err := b.Open(name, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return gluster.GFID{}, err
+	}
+	defer at.Close()
+	var value [16]byte
+	n, err := unix.Getxattr(procPath(at), gluster.XattrGFID, value[:]) // of an O_PATH handle only by name
+	if err != nil {
+		return gluster.GFID{}, &fs.PathError{Op: "getxattr " + gluster.XattrGFID, Path: name, Err: err}
+	}
+	return gluster.GFIDFromBytes(value[:n])
+}
+
+// DefaultReserve is that of the option storage.reserve, in percent.
+const DefaultReserve = 1
+
+// CheckFreeSpace looks whether the brick accepts attributes: once no more than
+// storage.reserve is free, Gluster refuses every setxattr, and a stamp is one
+// (seen on 10.3), though it would free space.
+func (b *Brick) CheckFreeSpace(reservePercent float64) Check {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(b.Fd(), &st); err != nil {
+		return Check{CheckFreeSpace, Fail, fmt.Sprintf("brick %s: %v", b.Dir(), err), ""}
+	}
+	free := 100 * float64(st.Bfree) / float64(max(st.Blocks, 1))
+	return verdict(CheckFreeSpace, Fail, free <= reservePercent, fmt.Sprintf("%.1f %% of %s are free", free, b.Dir()),
+		fmt.Sprintf("only %.1f %% of %s are free, and storage.reserve is %g %%: Gluster refuses to stamp", free, b.Dir(), reservePercent),
+		"gluster volume set VOLUME storage.reserve 0")
+}

@@ -1,0 +1,244 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/testkit"
+)
+
+// failed are the names of the checks that keep archive from running.
+func failed(t *testing.T, checks []Check) []CheckName {
+	t.Helper()
+	var names []CheckName
+	for _, c := range checks {
+		if c.Name == "" || c.Reason == "" || c.Verdict != OK && c.Verdict != Warn && c.Verdict != Fail {
+			t.Errorf("unfinished check %+v", c)
+		}
+		if c.Verdict == Fail {
+			names = append(names, c.Name)
+		}
+	}
+	var unsafe *UnsafeError
+	if err := Unsafe(checks); (err != nil) != (names != nil) || err != nil && !errors.As(err, &unsafe) {
+		t.Errorf("%v fail, but Unsafe is %v", names, err)
+	}
+	if unsafe != nil && (len(unsafe.Checks) != len(names) || strings.Contains(unsafe.Error(), "\n")) {
+		t.Errorf("not one line about each of %v: %v", names, unsafe)
+	}
+	return names
+}
+
+func TestUnsafeMountsAreRefusedByName(t *testing.T) {
+	v := testkit.NewVolume(t)
+	ctimeOff := testkit.NewVolume(t, testkit.WithoutCtime())
+	for _, tt := range []struct {
+		name string
+		dir  string
+		want []CheckName
+	}{
+		{"good", v.MountDir(), nil},
+		{"as mount.glusterfs does by default", v.NewMount(t, testkit.WithTimeouts(time.Second, time.Second)), nil},
+		{"quick-read", v.NewMount(t, testkit.WithQuickRead()), []CheckName{CheckQuickRead}},
+		{"no cloudsync", v.NewMount(t, testkit.WithoutCloudsync()), []CheckName{CheckCloudsync}},
+		{"entries for two seconds", v.NewMount(t, testkit.WithTimeouts(0, 2*time.Second)), []CheckName{CheckTimeouts}},
+		{"attributes for ten minutes", v.NewMount(t, testkit.WithTimeouts(10*time.Minute, 0)), []CheckName{CheckTimeouts}},
+		{"ctime off", ctimeOff.MountDir(), []CheckName{CheckCtime}},
+		{"all at once", ctimeOff.NewMount(t, testkit.WithQuickRead(), testkit.WithoutCloudsync(), testkit.WithTimeouts(0, time.Hour)),
+			[]CheckName{CheckCloudsync, CheckQuickRead, CheckCtime, CheckTimeouts}},
+	} {
+		if got := failed(t, mustInspect(t, tt.dir).Checks()); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestUnsafeVolumesAreRefusedByName(t *testing.T) {
+	for name, want := range map[string][]CheckName{
+		"distribute": nil,
+		"replica3":   nil,
+		"arbiter":    nil,
+		"2x3":        nil,
+		"disperse":   {CheckCloudsync, CheckQuickRead, CheckDisperse}, // as glusterd makes it
+		"shard":      {CheckCloudsync, CheckQuickRead, CheckCtime, CheckShard},
+	} {
+		text, err := os.ReadFile("../gluster/testdata/getspec-" + name + ".vol")
+		if err != nil {
+			t.Fatal(err)
+		}
+		graph, err := gluster.ParseVolfile(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := &Mount{Volume: name, Graph: graph, Version: "10.3"}
+		checks := m.Checks()
+		if got := failed(t, checks); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+		if strings.Contains(fmt.Sprintf("%+v %#v", checks, m), "fake-secret") {
+			t.Errorf("%s: shows a secret", name)
+		}
+	}
+	text := "volume a\ntype protocol/client\nend-volume\nvolume r\ntype cluster/replicate\noption thin-arbiter h:/ta\nsubvolumes a\nend-volume\n"
+	graph, err := gluster.ParseVolfile([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := failed(t, (&Mount{Graph: graph}).Checks()); !slices.Contains(got, CheckThinArbiter) {
+		t.Errorf("thin arbiter: %v", got)
+	}
+}
+
+// What a volume without a working plugin does to its readers is said, but does
+// not keep it from being archived.
+func TestMissingPluginIsAWarning(t *testing.T) {
+	v := testkit.NewVolume(t)
+	for name, tt := range map[string]struct {
+		dir  string
+		want string
+	}{
+		"none":         {v.MountDir(), "no recall plugin"},
+		"not there":    {v.NewMount(t, testkit.WithPlugin("nosuchplugin")), "there is no nosuchplugin.so"},
+		"Gluster's":    {v.NewMount(t, testkit.WithPlugin("cloudsynccvlt")), "not coldbrick's"},
+		"a path":       {v.NewMount(t, testkit.WithPlugin("../../x")), "no library can have that name"},
+		"secret there": {v.NewMount(t, testkit.WithPlugin("nosuchplugin", "s3plugin-seckey SEKRIT")), "the S3 secret is in the volume's options"},
+	} {
+		found := false
+		for _, c := range mustInspect(t, tt.dir).Checks() {
+			found = found || c.Verdict == Warn && strings.Contains(c.Reason, tt.want)
+			if strings.Contains(fmt.Sprint(c), "SEKRIT") {
+				t.Errorf("%s: %v", name, c)
+			}
+		}
+		if !found {
+			t.Errorf("%s: no warning %q", name, tt.want)
+		}
+	}
+}
+
+func TestBrickDownIsSeenOnTheMount(t *testing.T) {
+	v := testkit.NewVolume(t, testkit.Replica(3))
+	m := mustInspect(t, v.MountDir())
+	if c := m.CheckBricksUp(); c.Verdict != OK {
+		t.Error(c)
+	}
+	v.StopBrick(2)
+	if c := m.CheckBricksUp(); c.Verdict != Fail || !strings.Contains(c.Reason, v.BrickDirs()[2]) {
+		t.Error(c)
+	}
+}
+
+func TestBrickOfAnotherVolumeIsRefused(t *testing.T) {
+	v, other := testkit.NewVolume(t), testkit.NewVolume(t)
+	open := func(dir string) *Brick {
+		t.Helper()
+		b, err := OpenBrick(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { b.Close() })
+		return b
+	}
+	judge := func(m *Mount, b *Brick, dir string) Check {
+		t.Helper()
+		return m.CheckBrick(b, openRoot(t, dir))
+	}
+	m := mustInspect(t, v.MountDir())
+	if c := judge(m, open(v.BrickDir()), v.MountDir()); c.Verdict != OK {
+		t.Errorf("own, empty: %v", c)
+	}
+	if c := judge(m, open(other.BrickDir()), v.MountDir()); c.Verdict != Fail {
+		t.Errorf("another, empty: %v", c)
+	}
+	v.Write("d/f", []byte("data"), testkit.Old)
+	v.Write("-\xff\n", []byte("data"), testkit.Old)
+	write(t, v.BrickDir()+"/not made through gluster", "")
+	if err := unix.Mkfifo(v.Path("fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("d", v.Path("link")); err != nil {
+		t.Fatal(err)
+	}
+	if c := judge(m, open(v.BrickDir()), v.MountDir()); c.Verdict != OK {
+		t.Errorf("own: %v", c)
+	}
+
+	// Another cluster may use the same directory: then only the files tell.
+	stripped := open(v.BrickDir())
+	stripped.VolumeID = ""
+	text, err := m.Graph.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	graph, err := gluster.ParseVolfile([]byte(strings.ReplaceAll(string(text), v.ID, other.ID)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	alike := *m
+	alike.Graph = graph
+	if c := judge(&alike, stripped, other.MountDir()); c.Verdict != Fail || !strings.Contains(c.Reason, "nothing of it is there") {
+		t.Errorf("same directory, other files: %v", c)
+	}
+	other.Write("d/f", []byte("data"), testkit.Old)
+	if c := judge(&alike, stripped, other.MountDir()); c.Verdict != Fail || !strings.Contains(c.Reason, "another file") {
+		t.Errorf("same directory, same names: %v", c)
+	}
+	if c := judge(&alike, stripped, v.MountDir()); c.Verdict != OK {
+		t.Errorf("own, by its files: %v", c)
+	}
+}
+
+func TestFullBrickIsRefused(t *testing.T) {
+	v := testkit.NewVolume(t)
+	b, err := OpenBrick(v.BrickDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if c := b.CheckFreeSpace(DefaultReserve); c.Verdict != OK {
+		t.Error(c)
+	}
+	if c := b.CheckFreeSpace(100); c.Verdict != Fail {
+		t.Error(c)
+	}
+}
+
+func TestGraphChangeIsSeen(t *testing.T) {
+	v := testkit.NewVolume(t)
+	own := mustInspect(t, v.MountDir()).Graph
+	graph, err := own.ForStamping()
+	if err != nil {
+		t.Fatal(err)
+	}
+	recall, err := own.ForRecall()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := v.Dir() + "/changing"
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mountGraph(t, graph, dir)
+	m := mustInspect(t, dir)
+	if err := m.Unchanged(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// Without glusterd a client never switches graphs; one that was mounted
+	// anew shows the same.
+	mountGraph(t, recall, dir)
+	if err := m.Unchanged(t.Context()); !errors.Is(err, ErrGraphChanged) {
+		t.Errorf("cloudsync switched off: %v", err)
+	}
+	mountGraph(t, graph, dir)
+	if err := m.Unchanged(t.Context()); err != nil {
+		t.Errorf("and on again: %v", err)
+	}
+}

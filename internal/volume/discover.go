@@ -1,0 +1,332 @@
+package volume
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+)
+
+// ErrNoCLI means that glusterd cannot be asked on this host: there is no gluster
+// command, or no glusterd behind it.
+var ErrNoCLI = errors.New("glusterd cannot be asked")
+
+// ErrNoVolume means that the cluster has no volume of that name.
+var ErrNoVolume = errors.New("no such volume")
+
+// askTimeout is how long glusterd may take: it waits for other nodes for up to
+// two minutes itself.
+const askTimeout = 2 * time.Minute
+
+// ask runs the gluster command. Its output may hold secrets, so no error quotes
+// it; what is said beside an answer, on stderr, is quoted.
+func ask(ctx context.Context, args ...string) ([]byte, error) {
+	program, err := exec.LookPath("gluster")
+	if err != nil {
+		if program, err = exec.LookPath("/usr/sbin/gluster"); err != nil { // cron's PATH has no sbin
+			return nil, fmt.Errorf("%w: there is no gluster command", ErrNoCLI)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, append([]string{"--mode=script"}, args...)...)
+	cmd.Env = []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	cmd.WaitDelay = time.Second
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err = cmd.Run()
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("gluster %s: %w", args[0], context.Cause(ctx))
+	case bytes.Contains(stdout.Bytes(), notRunning), bytes.Contains(stderr.Bytes(), notRunning):
+		return nil, fmt.Errorf("%w: it does not run", ErrNoCLI)
+	case stdout.Len() > 0: // with --xml a refusal is an answer like others
+		return stdout.Bytes(), nil
+	}
+	said, _, _ := strings.Cut(strings.TrimSpace(stderr.String()), "\n")
+	if err == nil {
+		err = errors.New("no answer")
+	}
+	return nil, fmt.Errorf("gluster: %w: %.200s", err, said)
+}
+
+// notRunning begins what gluster says without glusterd, in place of XML.
+var notRunning = []byte("Connection failed. Please check if gluster daemon is operational")
+
+func askXML[T any](ctx context.Context, parse func([]byte) (T, error), args ...string) (T, error) {
+	text, err := ask(ctx, append([]string{"--xml"}, args...)...)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return parse(text)
+}
+
+// volumeName is what glusterd accepts. Nothing else is passed to a command.
+var volumeName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]{0,255}$`)
+
+// FromVolume describes the volume as glusterd of this host gives it to clients,
+// without a mount. What it returns has no Dir.
+func FromVolume(ctx context.Context, name string) (*Mount, error) {
+	m, err := fromVolume(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("volume %s: %w", name, err)
+	}
+	return m, nil
+}
+
+func fromVolume(ctx context.Context, name string) (*Mount, error) {
+	// getspec has no words for what is wrong.
+	if _, err := volumeInfo(ctx, name); err != nil {
+		return nil, err
+	}
+	text, err := ask(ctx, "system::", "getspec", name)
+	if err != nil {
+		return nil, err
+	}
+	graph, err := gluster.ParseVolfile(text)
+	if err != nil {
+		return nil, err
+	}
+	return &Mount{Volume: name, Graph: graph, Version: installedVersion(ctx)}, nil
+}
+
+// installedVersion is that of the client which a private mount would start, ""
+// if it does not tell.
+func installedVersion(ctx context.Context) string {
+	out, err := exec.CommandContext(ctx, glusterfsProgram(), "--version").Output()
+	if err != nil {
+		return ""
+	}
+	fields := strings.Fields(string(out))
+	if len(fields) < 2 {
+		return ""
+	}
+	return fields[1] // "glusterfs 10.3"
+}
+
+// Volume is what only the cluster knows, at one moment.
+type Volume struct {
+	gluster.VolumeInfo
+	Options gluster.Options // all, with defaults
+	Status  gluster.VolumeStatus
+	Heals   []gluster.BrickHeal // nil if it is not replicated
+	Host    string              // uuid of this host
+}
+
+// Discover asks glusterd of this host about a volume. ErrNoVolume, ErrNoCLI.
+func Discover(ctx context.Context, name string) (*Volume, error) {
+	v, err := discover(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("volume %s: %w", name, err)
+	}
+	return v, nil
+}
+
+func discover(ctx context.Context, name string) (*Volume, error) {
+	info, err := volumeInfo(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	v := &Volume{VolumeInfo: info}
+	if v.Host, err = askXML(ctx, gluster.ParseUUID, "system::", "uuid", "get"); err != nil {
+		return nil, err
+	}
+	if v.Options, err = askXML(ctx, gluster.ParseVolumeOptions, "volume", "get", name, "all"); err != nil {
+		return nil, err
+	}
+	if !v.Started { // then there is no status
+		return v, nil
+	}
+	if v.Status, err = askXML(ctx, gluster.ParseVolumeStatus, "volume", "status", name); err != nil {
+		return nil, err
+	}
+	if v.ReplicaCount > 1 {
+		if v.Heals, err = askXML(ctx, gluster.ParseHealSummary, "volume", "heal", name, "info", "summary"); err != nil {
+			return nil, err
+		}
+	}
+	return v, nil
+}
+
+func volumeInfo(ctx context.Context, name string) (gluster.VolumeInfo, error) {
+	if !volumeName.MatchString(name) {
+		return gluster.VolumeInfo{}, ErrNoVolume
+	}
+	infos, err := askXML(ctx, gluster.ParseVolumeInfo, "volume", "info", name)
+	var cli *gluster.CLIError
+	if errors.As(err, &cli) && cli.NoVolume() {
+		return gluster.VolumeInfo{}, ErrNoVolume
+	}
+	if err != nil {
+		return gluster.VolumeInfo{}, err
+	}
+	if len(infos) != 1 || infos[0].Name != name {
+		return gluster.VolumeInfo{}, fmt.Errorf("%w: glusterd answered about another", ErrNoVolume)
+	}
+	return infos[0], nil
+}
+
+// Role says what a brick does in archiving.
+type Role string
+
+// The roles. Of each replica set one brick at most is active; any number of
+// hosts find the same one without talking to each other, and a wrong guess only
+// does work twice.
+const (
+	Active  Role = "active"   // is crawled
+	Standby Role = "stand-by" // another of its set is active
+	Arbiter Role = "arbiter"  // has no data
+	Down    Role = "down"
+	Behind  Role = "behind" // takes part in a heal
+)
+
+// Place is a brick and its role.
+type Place struct {
+	gluster.BrickInfo
+	Set  int // number of its replica set, from 0
+	Here bool
+	Role Role
+}
+
+// Places gives every brick its role: of each set, the first that is not an
+// arbiter, is up, and has nothing to heal is active.
+func (v *Volume) Places() []Place {
+	var places []Place
+	for n, set := range v.Sets() {
+		found := false
+		for _, b := range set {
+			p := Place{BrickInfo: b, Set: n, Here: b.HostUUID == v.Host, Role: v.fitness(b)}
+			if p.Role == Active {
+				if found {
+					p.Role = Standby
+				}
+				found = true
+			}
+			places = append(places, p)
+		}
+	}
+	return places
+}
+
+func (v *Volume) fitness(b gluster.BrickInfo) Role {
+	switch {
+	case b.Arbiter:
+		return Arbiter
+	case !v.Status.Online(b):
+		return Down
+	}
+	for _, h := range v.Heals {
+		if h.Brick == b.Name() && (!h.Connected || h.Pending+h.SplitBrain > 0) {
+			return Behind
+		}
+	}
+	return Active
+}
+
+// S3 gives the S3 settings among the volume's options; ok is false without any.
+func (v *Volume) S3() (settings gluster.S3Settings, ok bool, err error) {
+	return gluster.S3(func(key string) string { return v.Options.Get("features." + key) })
+}
+
+// Reserve is storage.reserve in percent, for CheckFreeSpace.
+func (v *Volume) Reserve() float64 {
+	text := strings.TrimSpace(strings.TrimSuffix(v.Options.Get("storage.reserve"), "%"))
+	if n, err := strconv.ParseFloat(text, 64); err == nil && n >= 0 && n <= 100 {
+		return n
+	}
+	return DefaultReserve
+}
+
+// Checks judges what the cluster knows.
+func (v *Volume) Checks() []Check {
+	return []Check{
+		verdict(CheckStarted, Fail, !v.Started, "the volume is started", "the volume is stopped", "gluster volume start "+v.Name),
+		v.checkOnline(),
+		v.checkHeals(),
+		v.checkSplitBrain(),
+		v.checkTasks(),
+		v.checkUntested(),
+	}
+}
+
+func (v *Volume) checkOnline() Check {
+	var down []string
+	for _, b := range v.Bricks {
+		if !v.Status.Online(b) {
+			down = append(down, b.Name())
+		}
+	}
+	return verdict(CheckBricks, Fail, down != nil, fmt.Sprintf("all %d bricks run", len(v.Bricks)),
+		"down: "+strings.Join(down, ", ")+"; when it returns, the heal would write the data back into stubs",
+		"gluster volume start "+v.Name+" force; then wait for the heal")
+}
+
+func (v *Volume) checkHeals() Check {
+	pending, healing := 0, 0
+	var silent []string
+	for _, h := range v.Heals {
+		pending, healing = pending+h.Pending, healing+h.Healing
+		if !h.Connected {
+			silent = append(silent, h.Brick)
+		}
+	}
+	mend := "wait for the self-heal daemon: gluster volume heal " + v.Name + " info summary"
+	switch {
+	case silent != nil:
+		return Check{CheckHeals, Fail, "what is to heal cannot be told by " + strings.Join(silent, ", "), mend}
+	case pending > 0:
+		return Check{CheckHeals, Fail, fmt.Sprintf("%d entries wait for a heal", pending), mend}
+	}
+	// Also what is only being written shows up there; each file is looked at
+	// again before it is stamped.
+	return verdict(CheckHeals, Warn, healing > 0, "nothing to heal", fmt.Sprintf("%d entries are in use or being healed", healing), mend)
+}
+
+func (v *Volume) checkSplitBrain() Check {
+	n := 0
+	for _, h := range v.Heals {
+		n += h.SplitBrain
+	}
+	return verdict(CheckSplitBrain, Fail, n > 0, "no split-brain", fmt.Sprintf("%d entries are in split-brain", n),
+		"gluster volume heal "+v.Name+" info split-brain; then choose the good copy of each")
+}
+
+func (v *Volume) checkTasks() Check {
+	var busy []string
+	for _, t := range v.Status.Tasks {
+		if t.Busy() {
+			busy = append(busy, t.Type+" ("+t.Text+")")
+		}
+	}
+	return verdict(CheckRebalance, Fail, busy != nil, "no rebalance or remove-brick is under way",
+		"under way: "+strings.Join(busy, ", ")+": files move between bricks", "wait until it is completed; commit or stop a remove-brick")
+}
+
+func (v *Volume) checkUntested() Check {
+	var found []string
+	for _, option := range []string{"features.quota", "features.bitrot", "geo-replication.indexing"} {
+		if v.Options.On(option) {
+			found = append(found, option)
+		}
+	}
+	if v.SnapshotCount > 0 {
+		found = append(found, fmt.Sprintf("%d snapshots, which keep the space of what is stamped", v.SnapshotCount))
+	}
+	return verdict(CheckUntested, Warn, found != nil, "no quota, bitrot, snapshots or geo-replication",
+		"not tested together with archiving: "+strings.Join(found, ", "), "")
+}
+
+// NotAsked is the check to show in place of a Volume's when Discover has failed
+// with cause: it says what is not known then.
+func NotAsked(cause error) Check {
+	return Check{CheckCluster, Warn, fmt.Sprintf("%v: heals, split-brain, rebalance, remove-brick and the bricks of this host are not known", cause),
+		"run it on a server of the volume, where glusterd runs"}
+}

@@ -1,0 +1,209 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+)
+
+// captured makes the gluster command answer with outputs of a real cluster: the
+// keys are its arguments.
+func captured(t *testing.T, answers map[string]string) {
+	t.Helper()
+	testdata, err := filepath.Abs("../gluster/testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var script strings.Builder
+	script.WriteString("#!/bin/sh\ncase \"$*\" in\n")
+	for args, file := range answers {
+		fmt.Fprintf(&script, "'--mode=script %s') cat '%s/%s' ;;\n", args, testdata, file)
+	}
+	fmt.Fprintf(&script, "*'uuid get') echo '<cliOutput><opRet>0</opRet><uuidGenerate><uuid>%s</uuid></uuidGenerate></cliOutput>' ;;\n", firstHost(t))
+	fmt.Fprintf(&script, "*volume\\ get*) cat '%s/volume-get-all.xml' ;;\n", testdata)
+	script.WriteString("*) echo 'unexpected call' >&2; exit 1 ;;\nesac\n")
+	fakeGluster(t, script.String())
+}
+
+func fakeGluster(t *testing.T, script string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/gluster", []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+}
+
+// firstHost is the host of the first brick of the captured volumes.
+func firstHost(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../gluster/testdata/volume-info-replica3.xml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	infos, err := gluster.ParseVolumeInfo(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return infos[0].Bricks[0].HostUUID
+}
+
+func TestVolumeAsTheClusterKnowsIt(t *testing.T) {
+	for name, tt := range map[string]struct {
+		volume string
+		files  [3]string // info, status, heal summary
+		places string
+		failed []CheckName
+	}{
+		"distribute": {
+			"distribute", [3]string{"volume-info-distribute.xml", "volume-status-distribute.xml"},
+			"0 active here, 1 active, 2 active", nil,
+		},
+		"replica": {
+			"replica3", [3]string{"volume-info-replica3.xml", "volume-status-replica3.xml", "heal-summary-healthy.xml"},
+			"0 active here, 0 stand-by, 0 stand-by", nil,
+		},
+		"a brick down": {
+			"replica3", [3]string{"volume-info-replica3.xml", "volume-status-brick-down.xml", "heal-summary-brick-down.xml"},
+			"0 behind here, 0 down, 0 behind", []CheckName{CheckBricks, CheckHeals},
+		},
+		"to heal": {
+			"replica3", [3]string{"volume-info-replica3.xml", "volume-status-replica3.xml", "heal-summary-pending.xml"},
+			"0 behind here, 0 active, 0 behind", []CheckName{CheckHeals},
+		},
+		"rebalance": {
+			"distribute", [3]string{"volume-info-distribute.xml", "volume-status-rebalancing.xml"},
+			"0 active here, 1 active, 2 active", []CheckName{CheckRebalance},
+		},
+		"after a rebalance": {
+			"distribute", [3]string{"volume-info-distribute.xml", "volume-status-rebalanced.xml"},
+			"0 active here, 1 active, 2 active", nil,
+		},
+		"remove-brick": {
+			"distribute", [3]string{"volume-info-removing-brick.xml", "volume-status-removing-brick.xml"},
+			"0 active here, 1 active, 2 active, 3 active here", []CheckName{CheckRebalance},
+		},
+		"stopped": {
+			"shard", [3]string{"volume-info-stopped.xml"},
+			"0 down here, 1 down", []CheckName{CheckStarted, CheckBricks},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			captured(t, map[string]string{
+				"--xml volume info " + tt.volume:                   tt.files[0],
+				"--xml volume status " + tt.volume:                 tt.files[1],
+				"--xml volume heal " + tt.volume + " info summary": tt.files[2],
+			})
+			v, err := Discover(t.Context(), tt.volume)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var places []string
+			for _, p := range v.Places() {
+				places = append(places, fmt.Sprintf("%d %s%s", p.Set, p.Role, map[bool]string{true: " here"}[p.Here]))
+			}
+			if got := strings.Join(places, ", "); got != tt.places {
+				t.Errorf("places: %s, want %s", got, tt.places)
+			}
+			if got := failed(t, v.Checks()); !slices.Equal(got, tt.failed) {
+				t.Errorf("failed checks: %v, want %v", got, tt.failed)
+			}
+			for _, verb := range []string{"%v", "%+v", "%#v"} {
+				if strings.Contains(fmt.Sprintf(verb, v), "fake-secret") {
+					t.Errorf("%s shows a secret", verb)
+				}
+			}
+		})
+	}
+}
+
+func TestArbiterIsNeverActive(t *testing.T) {
+	text, err := os.ReadFile("../gluster/testdata/volume-info-arbiter.xml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	infos, err := gluster.ParseVolumeInfo(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &Volume{VolumeInfo: infos[0]}
+	up := func(which ...bool) {
+		v.Status.Nodes = nil
+		for i, online := range which {
+			b := v.Bricks[i]
+			v.Status.Nodes = append(v.Status.Nodes, gluster.NodeStatus{HostUUID: b.HostUUID, Dir: b.Dir, Online: online})
+		}
+	}
+	for want, online := range map[string][]bool{
+		"[active stand-by arbiter]": {true, true, true},
+		"[down active arbiter]":     {false, true, true},
+		"[down down arbiter]":       {false, false, true},
+	} {
+		up(online...)
+		var roles []Role
+		for _, p := range v.Places() {
+			roles = append(roles, p.Role)
+		}
+		if fmt.Sprint(roles) != want {
+			t.Errorf("up %v: %v, want %s", online, roles, want)
+		}
+	}
+}
+
+func TestFromVolumeDescribesAVolumeWithoutAMount(t *testing.T) {
+	captured(t, map[string]string{
+		"--xml volume info distribute": "volume-info-distribute.xml", "system:: getspec distribute": "getspec-distribute.vol",
+		"--xml volume info nosuch": "volume-info-missing.xml", "--xml volume info shard": "no-glusterd.txt",
+		"--xml volume info 2x3": "volume-info-distribute.xml",
+	})
+	m, err := FromVolume(t.Context(), "distribute")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Volume != "distribute" || len(m.Graph.Of(gluster.TypeClient)) != 3 || !strings.HasPrefix(m.Version, "1") {
+		t.Errorf("%+v", m)
+	}
+	if err := m.Unchanged(t.Context()); err != nil {
+		t.Error(err)
+	}
+	s3, ok, err := m.Graph.S3()
+	if err != nil || !ok || s3.Bucket != "archive" || s3.SecretKey.Reveal() != "fake-secret-key" {
+		t.Errorf("%+v, %t, %v", s3, ok, err)
+	}
+	for name, want := range map[string]error{
+		"nosuch": ErrNoVolume, "shard": ErrNoCLI, "2x3": ErrNoVolume,
+		"": ErrNoVolume, "--help": ErrNoVolume, "a b": ErrNoVolume, "../x": ErrNoVolume, "all": nil,
+	} {
+		_, errMount := FromVolume(t.Context(), name)
+		_, errVolume := Discover(t.Context(), name)
+		for _, err := range []error{errMount, errVolume} {
+			if want == nil && err != nil { // any error will do
+				continue
+			}
+			if !errors.Is(err, want) || strings.Contains(fmt.Sprint(err), "fake-secret") {
+				t.Errorf("%q: %v, want %v", name, err, want)
+			}
+		}
+	}
+}
+
+func TestGlusterThatHangsOrIsMissing(t *testing.T) {
+	fakeGluster(t, "#!/bin/sh\nsleep 60\n")
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	begin := time.Now()
+	if _, err := Discover(ctx, "vol"); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) > 10*time.Second {
+		t.Errorf("after %v: %v", time.Since(begin), err)
+	}
+	if c := NotAsked(ErrNoCLI); c.Verdict != Warn || Unsafe([]Check{c}) != nil {
+		t.Error(c)
+	}
+}
