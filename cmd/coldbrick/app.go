@@ -110,14 +110,17 @@ func (a *app) apply(volume string) (err error) {
 // finish prints the summary of a run that ended with err, and returns the error
 // that decides the exit code.
 func (a *app) finish(command string, aim report.Outcome, err error) error {
-	if err == nil && a.tally.Outcome(report.Failed).Files > 0 {
-		err = errSomeFailed
+	if a.tally.Outcome(report.Failed).Files > 0 && (err == nil || isBudget(err)) {
+		err = errSomeFailed // a budget that ends a run is planned, a failure is not
 	}
 	a.screen.stopBar()
 	s := report.Summary{
 		Command: command, DryRun: a.dryRun, Aim: aim,
 		ExitCode: exitCode(err), Outcome: outcome(exitCode(err)), Err: err,
 		Totals: a.tally.Totals(), Started: a.started, Duration: time.Since(a.started),
+	}
+	if err != nil && len(s.Totals) == 0 && !a.json {
+		return err // nothing was begun: the error is all there is to say
 	}
 	if writeErr := a.out.Print(s); err == nil {
 		err = writeErr

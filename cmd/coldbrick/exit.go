@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/upload"
 )
 
@@ -81,7 +82,8 @@ func exitCode(err error) int {
 		return 15
 	case errors.Is(err, object.ErrStore):
 		return 12
-	case errors.Is(err, errUnsafe), errors.Is(err, upload.ErrDegraded):
+	case errors.Is(err, errUnsafe), errors.Is(err, upload.ErrDegraded),
+		errors.Is(err, volume.ErrNoBrick), errors.Is(err, volume.ErrNoMount):
 		return 13
 	case errors.Is(err, errProblems):
 		return 14
@@ -95,6 +97,11 @@ func exitCode(err error) int {
 		return 141
 	}
 	return 1
+}
+
+// isBudget reports whether a run ended because of a limit that the user set.
+func isBudget(err error) bool {
+	return errors.Is(err, errMaxFiles) || errors.Is(err, errMaxBytes) || errors.Is(err, errMaxTime)
 }
 
 // outcome is the word for an exit code.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
+
+	"github.com/coldbrick/coldbrick/crawl"
 )
 
 // This file alone knows progressbar. Of its traits, these shaped the code:
@@ -75,6 +77,7 @@ func (s *screen) stopBar() {
 
 // gauge is what a bar shows. Work counts in it.
 type gauge struct {
+	seen         crawl.Progress // files looked at
 	files, bytes atomic.Int64
 	total        atomic.Int64 // bytes; 0 while it is not known
 }
@@ -158,7 +161,7 @@ func (b *bar) picture(g *gauge, unit unit, columns int) string {
 	}
 	at := g.bytes.Load()
 	if unit == byFiles {
-		at = g.files.Load()
+		at = g.seen.Files.Load()
 	}
 	b.Set64(at)
 	line := strings.TrimSpace(b.String())

@@ -44,7 +44,7 @@ environment, and that over the file.`,
 	root.SetErr(a.screen)
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		newConfig(a), newStores(a), newVersion(a), newCompletion(a),
+		newArchive(a), newCrawl(a), newConfig(a), newStores(a), newVersion(a), newCompletion(a),
 	)
 	root.SetHelpCommand(newHelp(root))
 	return root
@@ -65,6 +65,8 @@ func flagError(cmd *cobra.Command, err error) error {
 		return usagef("unknown flag %s%s", name, hint(name, names, see))
 	case errors.As(err, &empty):
 		return usagef("--%s needs a value: %s", empty.GetFlag().Name, see)
+	case errors.As(err, &wrong) && wrong.GetFlag().Value.Type() == "bool":
+		return usagef("--%s: %q is neither true nor false", wrong.GetFlag().Name, wrong.GetValue())
 	case errors.As(err, &wrong):
 		return usagef("--%s: %w", wrong.GetFlag().Name, wrong.Unwrap())
 	}

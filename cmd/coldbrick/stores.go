@@ -1,22 +1,37 @@
 package main
 
 import (
-	"github.com/spf13/cobra"
+	"context"
+	"strconv"
+	"strings"
 
+	"github.com/spf13/cobra"
+	"golang.org/x/time/rate"
+
+	"github.com/coldbrick/coldbrick/internal/config"
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/objstore"
+	"github.com/coldbrick/coldbrick/internal/record"
 	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/recall"
+	"github.com/coldbrick/coldbrick/upload"
 )
 
-// plugin is one store plugin, in Gluster's sense: what recalls the data of a
-// stub.
-type plugin struct {
-	report.Store
-}
-
-// plugins are all stores, in the order of the manual.
-func plugins() []plugin {
-	return []plugin{
-		{report.Store{Name: "s3", Library: "cloudsyncs3.so", Description: "a bucket on any server that speaks S3"}},
-		{report.Store{Name: "dir", Description: "files in a directory, for tape gateways and NFS; recalled by coldbrick recall only"}},
+// registry lists the stores, in the order of the manual. log, which may be nil,
+// learns of multipart uploads.
+func registry(limiter objstore.Limiter, log *record.Log) recall.Registry {
+	noteUpload := func(key, id string) error {
+		if log == nil {
+			return nil
+		}
+		return log.Append(record.Entry{Phase: record.Uploading, Key: key, Upload: id})
+	}
+	return recall.Registry{
+		{
+			Name: "s3", Library: "cloudsyncs3.so",
+			Description: "a bucket on any server that speaks S3",
+			New:         func() recall.Plugin { return &objstore.S3{Limiter: limiter, OnUpload: noteUpload} },
+		},
 	}
 }
 
@@ -31,8 +46,8 @@ it, and what it is.`,
 			if err := a.configure(cmd); err != nil {
 				return err
 			}
-			for _, p := range plugins() {
-				if err := a.out.Print(p.Store); err != nil {
+			for _, s := range registry(nil, nil) {
+				if err := a.out.Print(report.Store{Name: s.Name, Library: s.Library, Description: s.Description}); err != nil {
 					return err
 				}
 			}
@@ -41,4 +56,79 @@ it, and what it is.`,
 	}
 	a.uses(cmd, []string{"json"})
 	return cmd
+}
+
+// checkStore refuses a store that is not there, or that lacks what it needs,
+// before anything is touched. Graph may be nil.
+func (a *app) checkStore(graph gluster.Graph) error {
+	reg := registry(nil, nil)
+	if _, ok := reg.Find(a.store); !ok {
+		var names []string
+		for _, s := range reg {
+			names = append(names, s.Name)
+		}
+		return usagef("--store: unknown store %q: it is one of %s", a.store, strings.Join(names, ", "))
+	}
+	o := a.storeOptions(graph)
+	switch {
+	case a.store == "s3" && o["bucket"] == "":
+		return usagef("no bucket given: write --bucket NAME")
+	case a.store == "dir" && o["dir"] == "":
+		return usagef("no directory given: write --store-dir DIR")
+	}
+	return nil
+}
+
+// openStore prepares the store in use.
+func (a *app) openStore(ctx context.Context, graph gluster.Graph, log *record.Log) (recall.Plugin, error) {
+	var limiter objstore.Limiter
+	if a.bwlimit > 0 {
+		const least, most = 64 << 10, 1 << 20 // bytes in one go: smooth, but not a call for each packet
+		limiter = rate.NewLimiter(rate.Limit(a.bwlimit), int(min(max(a.bwlimit/10, least), most)))
+	}
+	s, ok := registry(limiter, log).Find(a.store)
+	if !ok {
+		return nil, usagef("--store: unknown store %q", a.store)
+	}
+	plugin := s.New()
+	if err := plugin.Init(ctx, a.storeOptions(graph)); err != nil {
+		return nil, usageError{err}
+	}
+	return plugin, nil
+}
+
+// writable is a store that archives, and not only recalls.
+type writable interface {
+	upload.Store
+	// Probe finds out what the store can be relied on for; object.ErrStore if
+	// it cannot be used.
+	Probe(context.Context) (objstore.Capabilities, error)
+}
+
+// volumeOptions are the options of the volume, as they stand in the cloudsync
+// translator, that take the place of settings nobody has made.
+var volumeOptions = map[string]string{
+	"bucket":            "s3plugin-bucketid",
+	"endpoint-url":      "s3plugin-hostname",
+	"access-key-id":     "s3plugin-keyid",
+	"secret-access-key": "s3plugin-seckey",
+}
+
+// storeOptions are the options of recall.Plugin.Init. They hold secrets.
+func (a *app) storeOptions(graph gluster.Graph) map[string]string {
+	o := map[string]string{
+		"bucket": a.bucket, "endpoint-url": a.endpointURL, "region": a.region, "profile": a.profile,
+		"ca-bundle": a.caBundle, "storage-class": a.storClass, "key-prefix": a.keyPrefix, "dir": a.storeDir,
+		"part-size": strconv.FormatInt(a.partSize.Bytes(), 10), "jobs": strconv.Itoa(a.jobs.Int()),
+		"access-key-id": a.accessKeyID.Reveal(), "secret-access-key": a.secretAccessKey.Reveal(),
+		"session-token": a.sessionToken.Reveal(),
+	}
+	for _, x := range graph.Of(gluster.TypeCloudsync) {
+		for name, option := range volumeOptions {
+			if a.origins[name] == config.FromDefault {
+				o[name] = x.Option(option)
+			}
+		}
+	}
+	return o
 }

@@ -75,7 +75,11 @@ func set(v pflag.Value, elements []string) error {
 	if l, ok := v.(*List); ok {
 		return l.Replace(elements)
 	}
-	return v.Set(elements[0])
+	err := v.Set(elements[0])
+	if err != nil && v.Type() == "bool" {
+		err = fmt.Errorf("%q is neither true nor false", elements[0])
+	}
+	return err
 }
 
 // Unknown names the variables that look like settings and are none, each with

@@ -57,6 +57,7 @@ const (
 	StoreRefused  Reason = "store-refused"
 	IOError       Reason = "io-error"
 	Interrupted   Reason = "interrupted"
+	OverBudget    Reason = "over-budget"
 )
 
 // Meaning explains each reason in one line of the manual.
@@ -94,4 +95,5 @@ var Meaning = map[Reason]string{
 	StoreRefused:     "the store refused it",
 	IOError:          "reading or writing the volume failed",
 	Interrupted:      "the run was ended before its turn was over",
+	OverBudget:       "larger than --max-bytes: no run with this budget can take it",
 }

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/coldbrick/coldbrick/internal/testkit"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"coldbrick": main})
+}
+
+// TestScripts runs the program itself, on a real volume and a real store where
+// a script asks for them.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			e.Values["ground"] = &ground{TB: e.T().(testing.TB)}
+			e.Setenv("COLDBRICK_STATE_DIR", e.WorkDir+"/state")
+			e.Setenv("COLDBRICK_CONFIG", e.WorkDir+"/coldbrick.toml")
+			return os.WriteFile(e.WorkDir+"/coldbrick.toml", nil, 0o600)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":  exitsWith,
+			"schema": validate,
+			"volume": startVolume,
+			"s3":     startS3,
+			"write":  write,
+			"marks":  marks,
+		},
+	})
+}
+
+// ground is what a script stands on.
+type ground struct {
+	testing.TB
+	volume *testkit.Volume
+}
+
+func groundOf(ts *testscript.TestScript) *ground { return ts.Value("ground").(*ground) }
+
+// exits CODE COMMAND... runs a command that must end with the exit code.
+func exitsWith(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// schema validates each line of stdout as docs/schema says; the last one must
+// be a summary unless the command has none.
+func validate(ts *testscript.TestScript, _ bool, args []string) {
+	c := jsonschema.NewCompiler()
+	file, err := os.ReadFile(schemaFile)
+	ts.Check(err)
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(file))
+	ts.Check(err)
+	ts.Check(c.AddResource("record.json", doc))
+	s, err := c.Compile("record.json")
+	ts.Check(err)
+	out := ts.ReadFile("stdout")
+	if out == "" {
+		ts.Fatalf("stdout is empty")
+	}
+	for line := range strings.Lines(out) {
+		record, err := jsonschema.UnmarshalJSON(strings.NewReader(line))
+		ts.Check(err)
+		if err := s.Validate(record); err != nil {
+			ts.Fatalf("%s: %v", line, err)
+		}
+	}
+}
+
+// volume [replica] starts a volume and sets $BRICK and $MNT.
+func startVolume(ts *testscript.TestScript, _ bool, args []string) {
+	var options []testkit.Option
+	if len(args) > 0 {
+		options = append(options, testkit.Replica(3))
+	}
+	g := groundOf(ts)
+	v := testkit.NewVolume(g, options...)
+	g.volume = v
+	ts.Setenv("BRICK", v.BrickDir())
+	ts.Setenv("MNT", v.MountDir())
+}
+
+// s3 starts a server and sets what coldbrick needs to find it.
+func startS3(ts *testscript.TestScript, _ bool, _ []string) {
+	s := testkit.S3(groundOf(ts))
+	for _, assignment := range s.Env() {
+		name, value, _ := strings.Cut(assignment, "=")
+		ts.Setenv(name, value)
+	}
+	ts.Setenv("COLDBRICK_ENDPOINT_URL", s.Endpoint)
+	ts.Setenv("COLDBRICK_BUCKET", s.Bucket)
+}
+
+// write AGE SIZE PATH... makes files of so many bytes on the mount.
+func write(ts *testscript.TestScript, _ bool, args []string) {
+	age, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	size, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	for _, path := range args[2:] {
+		name, err := strconv.Unquote(`"` + path + `"`)
+		ts.Check(err)
+		groundOf(ts).volume.Write(name, bytes.Repeat([]byte("x"), size), time.Now().Add(-age))
+	}
+}
+
+// marks STATE PATH... checks where the data of files is, on the brick.
+func marks(ts *testscript.TestScript, _ bool, args []string) {
+	for _, path := range args[1:] {
+		v := groundOf(ts).volume
+		if got := v.BrickMarks(path).State(v.BrickSize(path)); string(got) != args[0] {
+			ts.Fatalf("%s is %s, not %s", path, got, args[0])
+		}
+	}
+}
+
+const schemaFile = "../../docs/schema/record.json"
