@@ -121,12 +121,14 @@ func (a *app) archive(ctx context.Context, brickDir string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, plugin.Fini()) }()
-	store, ok := plugin.(writable)
+	store, ok := plugin.(upload.Store)
 	if !ok {
 		return usagef("--store: %s can only recall", a.store)
 	}
-	if _, err := store.Probe(preparing); err != nil {
-		return causeOf(preparing, err)
+	if p, ok := plugin.(prober); ok {
+		if _, err := p.Probe(preparing); err != nil {
+			return causeOf(preparing, err)
+		}
 	}
 	return a.upload(ctx, &upload.Archiver{
 		Mount: private, Brick: brick, Store: store, Log: log, Owner: self,

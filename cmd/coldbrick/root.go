@@ -14,15 +14,9 @@ import (
 // command builds the tree of commands.
 func (a *app) command() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "coldbrick",
-		Short: "The archive tier of a GlusterFS volume",
-		Long: `coldbrick moves the cold files of a GlusterFS volume to an object store and
-brings them back. An archived file stays where it is as a stub: name, owner,
-times and visible size are those of the file, its data is in the store.
-
-Every flag can be given as COLDBRICK_<FLAG> in the environment (upper case, - as
-_) or in the TOML file named by --config; the command line wins over the
-environment, and that over the file.`,
+		Use:               "coldbrick",
+		Short:             "The archive tier of a GlusterFS volume",
+		Long:              rootHelp(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
@@ -147,4 +141,23 @@ func newCompletion(a *app) *cobra.Command {
 			return usagef("no completion for %q: write one of %s", args[0], strings.Join(shells, ", "))
 		},
 	}
+}
+
+// rootHelp is the first page of the manual.
+func rootHelp() string {
+	var b strings.Builder
+	b.WriteString(`coldbrick moves the cold files of a GlusterFS volume to an object store and
+brings them back. An archived file stays where it is as a stub: name, owner,
+times and visible size are those of the file, its data is in the store.
+
+Every flag can be given as COLDBRICK_<FLAG> in the environment (upper case, - as
+_) or in the TOML file named by --config; the command line wins over the
+environment, and that over the file.
+
+Exit codes:
+`)
+	for _, e := range exits {
+		fmt.Fprintf(&b, "  %3d  %s\n", e.code, e.meaning)
+	}
+	return strings.TrimRight(b.String(), "\n")
 }

@@ -73,7 +73,7 @@ func (s *settings) flags() *pflag.FlagSet {
 	text(&s.volume, "volume", "take bricks, options, store and credentials from the volume `NAME`")
 
 	s.olderThan = config.Age(30 * day)
-	value(&s.olderThan, "older-than", "cold means: not modified for this `AGE` (30d, 2w, 12h; a bare number is days)")
+	value(&s.olderThan, "older-than", "cold means: not modified for this `AGE` (30d, 2w, 1y, 12h; a bare number is days)")
 	s.ageBy = config.NewChoice("mtime", "ctime", "atime", "newest")
 	value(&s.ageBy, "age-by", "count the age from this `TIME`: mtime, ctime, atime, or the newest of the three")
 	s.recallGrace = config.Age(7 * day)

@@ -14,7 +14,6 @@ import (
 	"github.com/coldbrick/coldbrick/internal/record"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/recall"
-	"github.com/coldbrick/coldbrick/upload"
 )
 
 // registry lists the stores, in the order of the manual. log, which may be nil,
@@ -31,6 +30,11 @@ func registry(limiter objstore.Limiter, log *record.Log) recall.Registry {
 			Name: "s3", Library: "cloudsyncs3.so",
 			Description: "a bucket on any server that speaks S3",
 			New:         func() recall.Plugin { return &objstore.S3{Limiter: limiter, OnUpload: noteUpload} },
+		},
+		{
+			Name:        "dir",
+			Description: "files in a directory, for tape gateways and NFS; recalled by coldbrick recall alone",
+			New:         func() recall.Plugin { return &objstore.Dir{Limiter: limiter} },
 		},
 	}
 }
@@ -97,11 +101,9 @@ func (a *app) openStore(ctx context.Context, graph gluster.Graph, log *record.Lo
 	return plugin, nil
 }
 
-// writable is a store that archives, and not only recalls.
-type writable interface {
-	upload.Store
-	// Probe finds out what the store can be relied on for; object.ErrStore if
-	// it cannot be used.
+// prober is a store that finds out what it can be relied on for, and whether it
+// can be used at all (object.ErrStore). The others know without asking.
+type prober interface {
 	Probe(context.Context) (objstore.Capabilities, error)
 }
 

@@ -119,7 +119,7 @@ func TestWhatIsWrongInAFileIsNamedWithItsLine(t *testing.T) {
 		{"volume in a volume", "[volume.v]\nvolume=\"x\"", `c.toml:2: unknown key "volume"`},
 		{"no table", "[volume]\nv = \"x\"", `c.toml:2: must be a table: write [volume.v] on a line of its own`},
 		{"config in the file", "config = \"x\"", `c.toml:1: unknown key "config"`},
-		{"unit", "older-than = \"30x\"", `c.toml:1: older-than: "30x" is no length of time: write for example 30d, 2w, 12h, 90m or 45s`},
+		{"unit", "older-than = \"30x\"", `c.toml:1: older-than: "30x" is no length of time: write for example 30d, 2w, 1y, 12h, 90m or 45s`},
 		{"negative", "older-than = -1", `c.toml:1: older-than: "-1" is negative`},
 		{"number as string", "jobs = \"4\"", `c.toml:1: jobs: must be a whole number, without quotes, not a string`},
 		{"number as fraction", "jobs = 4.5", `c.toml:1: jobs: must be a whole number, without quotes, not a fraction`},

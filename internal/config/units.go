@@ -11,9 +11,10 @@ import (
 const (
 	day  = 24 * time.Hour
 	week = 7 * day
+	year = 365 * day
 
 	// maxAge refuses what can only be a slip of the hand: 200 years.
-	maxAge = 200 * 365 * day
+	maxAge = 200 * year
 )
 
 // ageUnits, longest first: an age is written with the fewest of them.
@@ -21,11 +22,11 @@ var ageUnits = []struct {
 	suffix string
 	length time.Duration
 }{
-	{"w", week}, {"d", day}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second},
+	{"y", year}, {"w", week}, {"d", day}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second},
 }
 
-// Age is how long something lies back: "30d", "2w", "1d12h"; a bare number is
-// days.
+// Age is how long something lies back: "30d", "2w", "1y", "1d12h"; a bare number
+// is days, and a year has 365 of them.
 type Age time.Duration
 
 // ParseAge reads an age. It refuses negative ones and those over 200 years.
@@ -71,7 +72,7 @@ func (s *Span) Type() string { return "duration" }
 // parseSpan reads numbers with units; bare is the unit of a number without
 // one, 0 if there is none.
 func parseSpan(s string, bare time.Duration) (time.Duration, error) {
-	const forms = "write for example 30d, 2w, 12h, 90m or 45s"
+	const forms = "write for example 30d, 2w, 1y, 12h, 90m or 45s"
 	if strings.HasPrefix(s, "-") {
 		return 0, fmt.Errorf("%q is negative", s)
 	}
@@ -122,7 +123,7 @@ func formatSpan(d time.Duration) string {
 		return "0"
 	}
 	for _, u := range ageUnits { // one unit, where the whole is a multiple of it
-		if u.length != week && d%u.length == 0 {
+		if u.length <= day && d%u.length == 0 {
 			return strconv.FormatInt(int64(d/u.length), 10) + u.suffix
 		}
 	}

@@ -8,7 +8,7 @@ import (
 
 func TestAgesAreReadWithTheirUnit(t *testing.T) {
 	for text, want := range map[string]time.Duration{
-		"0": 0, "0d": 0, "30d": 720 * time.Hour, "2w": 336 * time.Hour, "12h": 12 * time.Hour,
+		"0": 0, "0d": 0, "30d": 720 * time.Hour, "2w": 336 * time.Hour, "1y": 8760 * time.Hour, "200y": 73000 * 24 * time.Hour, "12h": 12 * time.Hour,
 		"90m": 90 * time.Minute, "45s": 45 * time.Second, "30": 720 * time.Hour,
 		"1d12h": 36 * time.Hour, "73000d": 73000 * 24 * time.Hour,
 	} {
@@ -21,7 +21,7 @@ func TestAgesAreReadWithTheirUnit(t *testing.T) {
 func TestNegativeAndAbsurdAgesAreRefused(t *testing.T) {
 	for text, why := range map[string]string{
 		"-1d": "negative", "-5": "negative", "-": "negative",
-		"73001d": "200 years", "73001": "200 years", "10429w": "200 years", "73000d1s": "200 years",
+		"73001d": "200 years", "73001": "200 years", "201y": "200 years", "10429w": "200 years", "73000d1s": "200 years",
 		"99999999999999999999d": "200 years", "9223372036854775807s": "200 years",
 		"": "no length of time", "d": "no length of time", "3x": "no length of time", "3 d": "no length of time",
 		"3days": "no length of time", "1d2": "no length of time", "1.5d": "no length of time", "+3d": "no length of time",
