@@ -38,7 +38,8 @@ func (a *app) command() *cobra.Command {
 	root.SetErr(a.screen)
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		newArchive(a), newCrawl(a), newConfig(a), newStores(a), newVersion(a), newCompletion(a),
+		newCrawl(a), newArchive(a), newRecall(a), newStatus(a),
+		newConfig(a), newStores(a), newVersion(a), newCompletion(a),
 	)
 	root.SetHelpCommand(newHelp(root))
 	return root

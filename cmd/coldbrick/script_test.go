@@ -28,7 +28,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
-			e.Values["ground"] = &ground{TB: e.T().(testing.TB)}
+			e.Values["scene"] = &scene{TB: e.T().(testing.TB)}
 			e.Setenv("COLDBRICK_STATE_DIR", e.WorkDir+"/state")
 			e.Setenv("COLDBRICK_CONFIG", e.WorkDir+"/coldbrick.toml")
 			return os.WriteFile(e.WorkDir+"/coldbrick.toml", nil, 0o600)
@@ -44,13 +44,13 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// ground is what a script stands on.
-type ground struct {
+// scene is what a script stands on.
+type scene struct {
 	testing.TB
 	volume *testkit.Volume
 }
 
-func groundOf(ts *testscript.TestScript) *ground { return ts.Value("ground").(*ground) }
+func sceneOf(ts *testscript.TestScript) *scene { return ts.Value("scene").(*scene) }
 
 // exits CODE COMMAND... runs a command that must end with the exit code.
 func exitsWith(ts *testscript.TestScript, _ bool, args []string) {
@@ -99,7 +99,7 @@ func startVolume(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) > 0 {
 		options = append(options, testkit.Replica(3))
 	}
-	g := groundOf(ts)
+	g := sceneOf(ts)
 	v := testkit.NewVolume(g, options...)
 	g.volume = v
 	ts.Setenv("BRICK", v.BrickDir())
@@ -108,7 +108,7 @@ func startVolume(ts *testscript.TestScript, _ bool, args []string) {
 
 // s3 starts a server and sets what coldbrick needs to find it.
 func startS3(ts *testscript.TestScript, _ bool, _ []string) {
-	s := testkit.S3(groundOf(ts))
+	s := testkit.S3(sceneOf(ts))
 	for _, assignment := range s.Env() {
 		name, value, _ := strings.Cut(assignment, "=")
 		ts.Setenv(name, value)
@@ -126,14 +126,14 @@ func write(ts *testscript.TestScript, _ bool, args []string) {
 	for _, path := range args[2:] {
 		name, err := strconv.Unquote(`"` + path + `"`)
 		ts.Check(err)
-		groundOf(ts).volume.Write(name, bytes.Repeat([]byte("x"), size), time.Now().Add(-age))
+		sceneOf(ts).volume.Write(name, bytes.Repeat([]byte("x"), size), time.Now().Add(-age))
 	}
 }
 
 // marks STATE PATH... checks where the data of files is, on the brick.
 func marks(ts *testscript.TestScript, _ bool, args []string) {
 	for _, path := range args[1:] {
-		v := groundOf(ts).volume
+		v := sceneOf(ts).volume
 		if got := v.BrickMarks(path).State(v.BrickSize(path)); string(got) != args[0] {
 			ts.Fatalf("%s is %s, not %s", path, got, args[0])
 		}

@@ -33,6 +33,9 @@ type settings struct {
 	partSize                                                  config.Size
 	accessKeyID, secretAccessKey, sessionToken                config.Secret
 
+	recursive, null, stdoutData, check bool
+	filesFrom, to                      string
+
 	jobs, crawlers config.Number
 	bwlimit        config.Rate
 	maxFiles       config.Number
@@ -86,6 +89,13 @@ func (s *settings) flags() *pflag.FlagSet {
 	text(&s.under, "under", "only this `DIR` of the brick, relative to its root")
 	s.crawlers = config.NewNumber(16, 1, maxJobs)
 	value(&s.crawlers, "crawlers", "read this `NUMBER` of directories at once")
+
+	f.BoolVarP(&s.recursive, "recursive", "r", false, "take all files below each PATH that is a directory")
+	text(&s.filesFrom, "files-from", "also take the paths in `FILE`, one a line; - is standard input")
+	f.BoolVarP(&s.null, "null", "0", false, "paths in --files-from end in NUL, not in a newline")
+	text(&s.to, "to", "write the data below `DIR` and leave the stubs as they are")
+	f.BoolVar(&s.stdoutData, "stdout", false, "write the data to standard output and leave the stubs as they are")
+	f.BoolVar(&s.check, "check", false, "also ask the store for each object")
 
 	s.store = "s3"
 	text(&s.store, "store", "keep objects in the store `NAME`: see coldbrick stores")

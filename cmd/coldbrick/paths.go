@@ -1,0 +1,211 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/recall"
+)
+
+// pathFlags say which files a command is about.
+var pathFlags = []string{"recursive", "files-from", "null"}
+
+// named yields the paths that the user named, as arguments and in the list of
+// --files-from, without holding the list in memory.
+func (a *app) named(args []string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for _, path := range args {
+			if !yield(path, nil) {
+				return
+			}
+		}
+		if a.filesFrom == "" {
+			return
+		}
+		list := a.stdin
+		if a.filesFrom != "-" {
+			file, err := os.Open(a.filesFrom)
+			if err != nil {
+				yield("", usageError{fmt.Errorf("--files-from: %w", err)})
+				return
+			}
+			defer file.Close()
+			list = file
+		}
+		end := byte('\n')
+		if a.null {
+			end = 0
+		}
+		for lines := bufio.NewReader(list); ; {
+			path, err := lines.ReadString(end)
+			if len(path) > 0 && path[len(path)-1] == end {
+				path = path[:len(path)-1]
+			}
+			switch {
+			case err != nil && !errors.Is(err, io.EOF):
+				yield("", fmt.Errorf("--files-from: %w", err))
+				return
+			case path != "" && !yield(path, nil), err != nil:
+				return
+			}
+		}
+	}
+}
+
+// ground is a volume to recall from: private mounts of it, and its store.
+type ground struct {
+	recaller recall.Recaller
+	files    *volume.Private
+	barrier  *volume.Private // nil if the volume has no cloudsync
+	plugin   recall.Plugin   // nil if the store is not asked
+}
+
+// openGround prepares to recall from the volume mounted at dir, or only to look
+// at it: without the store and the barrier.
+func (a *app) openGround(ctx context.Context, dir string, store, write bool) (g *ground, err error) {
+	mount, err := a.inspect(dir)
+	if err != nil {
+		return nil, err
+	}
+	if store {
+		if err := a.checkStore(mount.Graph); err != nil {
+			return nil, err
+		}
+	}
+	g = &ground{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(causeOf(ctx, err), g.Close())
+		}
+	}()
+	if g.files, err = mount.Private(ctx, volume.ForRecall); err != nil {
+		return g, err
+	}
+	g.recaller = recall.Recaller{Files: g.files, Barrier: g.files, BarrierLimit: barrierPatience}
+	if g.recaller.Owner, err = newOwner(); err != nil {
+		return g, err
+	}
+	if write && mount.Graph.Has(gluster.TypeCloudsync) {
+		if g.barrier, err = mount.Private(ctx, volume.ForStamping); err != nil {
+			return g, err
+		}
+		g.recaller.Barrier = g.barrier
+	}
+	if store {
+		if g.plugin, err = a.openStore(ctx, mount.Graph, nil); err != nil {
+			return g, err
+		}
+		g.recaller.Plugin = g.plugin
+	}
+	return g, nil
+}
+
+// Close unmounts what was mounted.
+func (g *ground) Close() error {
+	var errs []error
+	if g.plugin != nil {
+		errs = append(errs, g.plugin.Fini())
+	}
+	for _, p := range []*volume.Private{g.barrier, g.files} {
+		if p != nil {
+			errs = append(errs, p.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// find emits the files that the user named, which must all be on one mount; and
+// with --recursive those below the directories that the user named.
+func (a *app) find(ctx context.Context, g *ground, dir string, next func() (string, error, bool), first string, emit func(context.Context, recall.Target) error) error {
+	ctx, stop := a.drains(ctx)
+	defer stop()
+	for path, ok := first, true; ok; {
+		if err := a.findOne(ctx, g, dir, path, emit); err != nil {
+			return causeOf(ctx, err)
+		}
+		var err error
+		if path, err, ok = next(); ok && err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *app) findOne(ctx context.Context, g *ground, dir, path string, emit func(context.Context, recall.Target) error) error {
+	on, rel, err := volume.FindMount(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		a.failed(path, report.Vanished, err)
+		return nil
+	case err != nil:
+		a.failed(path, report.IOError, err)
+		return nil
+	case on != dir:
+		a.failed(path, report.IOError, fmt.Errorf("is on another mount, %s: it needs a run of its own", on))
+		return nil
+	}
+	at, err := g.files.Open(rel, unix.O_PATH)
+	if err != nil {
+		a.failed(rel, report.Vanished, err)
+		return nil
+	}
+	info, err := at.Stat()
+	at.Close()
+	switch {
+	case err != nil:
+		a.failed(rel, report.IOError, err)
+	case !info.IsDir():
+		return emit(ctx, recall.Target{Path: rel})
+	case !a.recursive:
+		a.failed(rel, report.IOError, errors.New("is a directory: -r takes all below it"))
+	default:
+		return recall.Walk(ctx, g.files, rel, emit, func(dir string, err error) { a.failed(dir, report.Unreadable, err) })
+	}
+	return nil
+}
+
+// onGround opens the volume of the first path and hands it over with a search
+// for all.
+func (a *app) onGround(ctx context.Context, args []string, store, write bool,
+	do func(g *ground, find func(context.Context, func(context.Context, recall.Target) error) error) error,
+) (err error) {
+	next, stop := iter.Pull2(a.named(args))
+	defer stop()
+	first, err, ok := next()
+	switch {
+	case err != nil:
+		return err
+	case !ok && a.filesFrom != "":
+		return nil // an empty list is nothing to do
+	case !ok:
+		return usagef("no PATH given: write paths, or --files-from FILE")
+	}
+	dir, _, err := volume.FindMount(first)
+	if isMissing(err) {
+		return usageError{err}
+	}
+	if err != nil {
+		return err
+	}
+	preparing, prepared := a.drains(ctx)
+	defer prepared()
+	g, err := a.openGround(preparing, dir, store, write)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.Close()) }()
+	return do(g, func(ctx context.Context, emit func(context.Context, recall.Target) error) error {
+		return a.find(ctx, g, dir, next, first, emit)
+	})
+}
