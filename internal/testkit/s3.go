@@ -54,7 +54,7 @@ func S3(t testing.TB, options ...S3Option) *S3Server {
 		Region:    "us-east-1",
 		AccessKey: "testkey",
 		SecretKey: "testsecret",
-		program:   versitygw(t),
+		program:   Versitygw(t),
 	}
 	for _, o := range options {
 		o(s)
@@ -201,9 +201,9 @@ func (s *S3Server) serverTLS() *tls.Config {
 
 func (s *S3Server) keyFile() string { return filepath.Join(s.dir, "key.pem") }
 
-// versitygw is the path of the server's program: $VERSITYGW, or else the one
+// Versitygw is the path of the server's program: $VERSITYGW, or else the one
 // that tool.sh builds once for all tests.
-func versitygw(t testing.TB) string {
+func Versitygw(t testing.TB) string {
 	t.Helper()
 	if program := os.Getenv("VERSITYGW"); program != "" {
 		return program

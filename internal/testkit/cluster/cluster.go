@@ -1,8 +1,8 @@
 // Package cluster runs real Gluster clusters on one machine, for tests.
 //
 // A node is a set of Linux namespaces with a glusterd of its own: private /run,
-// /var/lib/glusterd, /var/log/glusterfs, /mnt and a private XFS disk on /srv; the
-// rest of the host's tree is there read-only. The nodes meet on a bridge in a
+// /tmp, /mnt, /var/lib and /var/log, and a private XFS disk on /srv; the rest of the
+// host's tree is there read-only. The nodes meet on a bridge in a
 // namespace that has no way to the host's network. Nothing of a cluster has a name
 // on the host, so nothing is left there, even if the test process is killed: the
 // kernel takes the namespaces, their processes, mounts, interfaces and disks away.
@@ -23,7 +23,7 @@ import (
 // Cluster is a trusted storage pool.
 type Cluster struct {
 	Nodes []*Node
-	hub   *namespace // holds the bridge, and the store
+	hub   *Node // holds the bridge, and the store; it has no glusterd
 }
 
 // Start starts n nodes, named node1 to node<n>, and joins them to one pool.
@@ -57,7 +57,7 @@ func (c *Cluster) Close() error {
 		errs = append(errs, n.ns.close())
 	}
 	if c.hub != nil {
-		errs = append(errs, c.hub.close())
+		errs = append(errs, c.hub.ns.close())
 	}
 	return errors.Join(errs...)
 }
@@ -75,11 +75,12 @@ func (c *Cluster) start(n int) error {
 	}
 	hostsFile := strings.Join(hosts, "\n")
 
-	var err error
-	if c.hub, err = startNamespace("store", hostsFile); err != nil {
+	ns, err := startNamespace("store", hostsFile)
+	if err != nil {
 		return err
 	}
-	if err := c.hub.ip(
+	c.hub = &Node{Name: "store", ns: ns}
+	if err := ns.ip(
 		"link add name bridge type bridge",
 		"addr add "+hubAddress+"/24 dev bridge",
 		"link set bridge up",
@@ -93,7 +94,7 @@ func (c *Cluster) start(n int) error {
 		}
 		c.Nodes = append(c.Nodes, &Node{Name: nodeName(i), ns: ns})
 		port := fmt.Sprintf("port%d", i+1)
-		if err := c.hub.ip(
+		if err := c.hub.ns.ip(
 			"link add "+port+" type veth peer name eth0 netns "+ns.pid(),
 			"link set "+port+" master bridge up",
 		); err != nil {

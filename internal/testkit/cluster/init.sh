@@ -12,12 +12,12 @@ mount -t proc proc /proc
 hostname "$1"
 ip link set lo up
 
-# What Gluster writes to is the node's own: with a shared /run a second glusterd
+# What programs write to is the node's own: with a shared /run a second glusterd
 # would not start, and its command line would talk to the first one.
-for dir in /run /tmp /mnt /var/lib/glusterd /var/log/glusterfs; do
+for dir in /run /tmp /mnt /var/lib /var/log; do
 	mount -t tmpfs -o mode=755 tmpfs "$dir"
 done
-mkdir /run/gluster /run/lock
+mkdir /run/gluster /run/lock /var/lib/glusterd /var/log/glusterfs
 printf '%s\n' "$2" >/run/hosts
 mount --bind /run/hosts /etc/hosts
 

@@ -43,6 +43,10 @@ func (n *Node) Gluster(args ...string) ([]byte, error) {
 	return []byte(out), nil
 }
 
+// Path is where the host sees a file of the node: its bricks, its mounts, its
+// /var/lib. Every byte of path is kept.
+func (n *Node) Path(path string) string { return "/proc/" + n.ns.pid() + "/root" + path }
+
 // Install puts a program of the host into the node's PATH.
 func (n *Node) Install(program string) error {
 	f, err := os.Open(program)

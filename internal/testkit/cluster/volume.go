@@ -75,6 +75,9 @@ func (c *Cluster) brick(volume string, i int) Brick {
 	return Brick{Node: c.Nodes[i%len(c.Nodes)], Dir: fmt.Sprintf("/srv/%s-%d", volume, i+1)}
 }
 
+// Path is where the host sees the brick.
+func (b Brick) Path() string { return b.Node.Path(b.Dir) }
+
 // Gluster runs gluster volume COMMAND NAME ARGS and returns its XML.
 func (v *Volume) Gluster(command string, args ...string) ([]byte, error) {
 	return v.node.Gluster(append([]string{"volume", command, v.Name}, args...)...)
