@@ -65,10 +65,14 @@ func (c *Cluster) CreateVolume(name string, layout Layout, bricks int, options .
 }
 
 // NewBrick returns a place for one more brick of v.
-func (c *Cluster) NewBrick(v *Volume) Brick {
-	b := c.brick(v.Name, len(v.Bricks))
-	b.Dir += "-new"
-	return b
+func (c *Cluster) NewBrick(v *Volume) Brick { return c.NewBricks(v, 1)[0] }
+
+// NewBricks returns places for a set of n more bricks of v.
+func (c *Cluster) NewBricks(v *Volume, n int) (bricks []Brick) {
+	for i := range n {
+		bricks = append(bricks, c.brick(v.Name, len(v.Bricks)+i))
+	}
+	return bricks
 }
 
 func (c *Cluster) brick(volume string, i int) Brick {
