@@ -5,7 +5,7 @@ SHELL      := bash
 tool       := internal/testkit/tool.sh
 FUZZTIME   ?= 30s
 
-.PHONY: build test fuzz check demo help
+.PHONY: build test e2e fuzz check demo help
 
 build: ## bin/coldbrick, a static program
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/coldbrick
@@ -18,6 +18,14 @@ test: ## all tests with the race detector, on real bricks and a real S3 server (
 	@go test -race -count=1 -timeout 15m -v ./... 2>&1 | tee .cache/test.log | \
 		grep -vE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS|PASS$$)'
 	@if grep -- '--- SKIP' .cache/test.log; then echo 'skipped tests count as failed' >&2; exit 1; fi
+
+e2e: ## coldbrick as users run it, on real clusters of three hosts (root, under 30 minutes)
+	@internal/testkit/require.sh
+	@$(tool) versitygw >/dev/null
+	@mkdir -p .cache
+	@go test -tags e2e -count=1 -timeout 30m -v ./internal/e2e 2>&1 | tee .cache/e2e.log | \
+		grep -vE '^ *(=== (RUN|PAUSE|CONT|NAME)|PASS$$)'
+	@if grep -- '--- SKIP' .cache/e2e.log; then echo 'skipped tests count as failed' >&2; exit 1; fi
 
 fuzz: ## each fuzz test for FUZZTIME (30s)
 	@grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n 1 dirname | sort -u | while read -r package; do \

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/internal/testkit/cluster"
 )
@@ -100,23 +99,10 @@ func TestOverlappingRunsLoseNothing(t *testing.T) {
 	want := v.fill(300)
 	n := v.Bricks[0].Node
 
-	type ended struct {
-		result
-		error
-	}
-	second := make(chan ended)
-	go func() {
-		r, err := finish(coldbrick(n, "archive", "--volume", v.Name, "--state-dir", "/var/lib/coldbrick-2"))
-		second <- ended{r, err}
-	}()
-	first := run(t, n, 0, "archive", "--volume", v.Name)
-	other := <-second
-	must(t, other.error)
-	if other.code != 0 {
-		t.Errorf("want exit 0: %s", other.result)
-	}
-	if n := first.archived() + other.archived(); n < len(want) {
-		t.Errorf("%d files were archived, want %d", n, len(want))
+	second := start(t, n, "archive", "--volume", v.Name, "--state-dir", "/var/lib/coldbrick-2")
+	run(t, n, 0, "archive", "--volume", v.Name)
+	if r := <-second; r.code != 0 {
+		t.Errorf("want exit 0: %s", r)
 	}
 	v.allArchived()
 	run(t, n, 0, "fsck", "--volume", v.Name)
@@ -141,7 +127,7 @@ func TestNoPrivateMountOutlivesTheNextRun(t *testing.T) {
 	cmd := coldbrick(n, "archive", "--volume", v.Name, "--jobs", "1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // nsenter and coldbrick
 	must(t, cmd.Start())
-	eventually(t, time.Minute, "some files are stubs", func() bool { return v.stubs() > 5 })
+	testkit.Eventually(t, time.Minute, "some files are stubs", func() bool { return v.stubs() > 5 })
 	must(t, syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL))
 	if err := cmd.Wait(); err == nil {
 		t.Fatal("the run was over before it could be killed")
@@ -156,8 +142,8 @@ func TestNoPrivateMountOutlivesTheNextRun(t *testing.T) {
 	v.same(want)
 }
 
-// TestFilesThatCameBackFromTheObjectAreLeftToTheNextRun keeps recalled files out
-// of the way of a run right after.
+// TestRecalledFilesStayForTheirGrace keeps what was just recalled from going at
+// once.
 func TestRecalledFilesStayForTheirGrace(t *testing.T) {
 	g := newGround(t)
 	v := g.newVolume(t, "grace", cluster.Replica3, 3)
@@ -173,14 +159,4 @@ func TestRecalledFilesStayForTheirGrace(t *testing.T) {
 	v.allArchived()
 	run(t, n, 0, "recall", "-r", v.mount(n))
 	v.same(want)
-}
-
-// stampByHand stamps a file as no run of coldbrick would: without looking at the
-// bricks. The object under its path must have its bytes.
-func (v *volume) stampByHand(n *cluster.Node, path string) {
-	v.t.Helper()
-	name := n.Path("/mnt/"+v.Name) + "/" + path
-	info, err := os.Stat(name)
-	must(v.t, err)
-	testkit.SetXattr(v.t, name, gluster.XattrStamp, fmt.Sprint(info.ModTime().Unix()))
 }

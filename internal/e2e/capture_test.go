@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coldbrick/coldbrick/internal/testkit/cluster"
 )
@@ -48,16 +49,10 @@ func TestCaptureGlusterOutput(t *testing.T) {
 		}
 		write(name+".xml", out)
 	}
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	shell := func(n *cluster.Node, script string) string {
 		t.Helper()
 		out, err := n.Run("bash", "-euc", script)
-		must(err)
+		must(t, err)
 		return out
 	}
 
@@ -80,14 +75,14 @@ func TestCaptureGlusterOutput(t *testing.T) {
 		{"shard", cluster.Distribute, 2, []string{"features.shard=on", "features.ctime=off"}},
 	} {
 		volume, err := c.CreateVolume(v.name, v.layout, v.bricks, v.options...)
-		must(err)
+		must(t, err)
 		gluster("volume-info-"+v.name, "volume", "info", v.name)
 		spec, err := node.Run("gluster", "system::", "getspec", v.name)
-		must(err)
+		must(t, err)
 		write("getspec-"+v.name+".vol", spec)
 
 		dir, err := volume.Mount(node)
-		must(err)
+		must(t, err)
 		for _, file := range strings.Fields(shell(node, "cd "+dir+"/.meta; shopt -s nullglob; echo version cmdline graphs/active/volfile graphs/active/*-{client,replicate,dht}*/private")) {
 			write("meta-"+v.name+"/"+strings.ReplaceAll(strings.TrimPrefix(file, "graphs/active/"), "/", "."), shell(node, "cat "+dir+"/.meta/"+file))
 		}
@@ -99,17 +94,17 @@ func TestCaptureGlusterOutput(t *testing.T) {
 			gluster("volume-get-quick-read", "volume", "get", v.name, "performance.quick-read")
 			gluster("rebalance-status-never", "volume", "rebalance", v.name, "status")
 			shell(node, "mkdir "+dir+"/d; cd "+dir+"/d; seq 3000 | while read -r i; do echo \"$i\" >\"f$i\"; done")
-			must(volume.AddBricks(c.NewBrick(volume)))
+			must(t, volume.AddBricks(c.NewBrick(volume)))
 			_, err := volume.Gluster("rebalance", "start", "force")
-			must(err)
+			must(t, err)
 			gluster("rebalance-status-running", "volume", "rebalance", v.name, "status")
 			gluster("volume-status-rebalancing", "volume", "status", v.name)
-			must(volume.WaitRebalanced())
+			must(t, volume.WaitRebalanced())
 			gluster("rebalance-status-completed", "volume", "rebalance", v.name, "status")
 			gluster("volume-status-rebalanced", "volume", "status", v.name)
 			last := volume.Bricks[3].String()
 			_, err = volume.Gluster("remove-brick", last, "start")
-			must(err)
+			must(t, err)
 			gluster("remove-brick-status", "volume", "remove-brick", v.name, last, "status")
 			gluster("volume-status-removing-brick", "volume", "status", v.name)
 			gluster("volume-info-removing-brick", "volume", "info", v.name)
@@ -117,15 +112,15 @@ func TestCaptureGlusterOutput(t *testing.T) {
 			gluster("volume-status-replica3", "volume", "status", v.name)
 			gluster("heal-summary-healthy", "volume", "heal", v.name, "info", "summary")
 			// Not healed again: what is to heal stays on the volume.
-			must(volume.Set("cluster.self-heal-daemon=off"))
-			must(volume.KillBrick(1))
+			must(t, volume.Set("cluster.self-heal-daemon=off"))
+			must(t, volume.KillBrick(1))
 			shell(node, "cd "+dir+"; for i in 1 2 3; do echo \"$i\" >\"f$i\"; done")
 			gluster("heal-summary-brick-down", "volume", "heal", v.name, "info", "summary")
 			gluster("heal-info-brick-down", "volume", "heal", v.name, "info")
 			gluster("volume-status-brick-down", "volume", "status", v.name)
 			write("meta-brick-down/client.private", shell(node, "cat "+dir+"/.meta/graphs/active/replica3-client-1/private"))
 			write("meta-brick-down/replicate.private", shell(node, "cat "+dir+"/.meta/graphs/active/replica3-replicate-0/private"))
-			must(volume.StartBricks())
+			must(t, volume.StartBricks())
 			gluster("heal-summary-pending", "volume", "heal", v.name, "info", "summary")
 			gluster("heal-info-pending", "volume", "heal", v.name, "info")
 		}
@@ -138,16 +133,20 @@ func TestCaptureGlusterOutput(t *testing.T) {
 	gluster("heal-summary-missing", "volume", "heal", "nosuch", "info", "summary")
 	gluster("volume-get-missing", "volume", "get", "nosuch", "all")
 	gluster("pool-list", "pool", "list")
-	must(shardStopped(node))
+	_, err := node.Gluster("volume", "stop", "shard")
+	must(t, err)
 	gluster("volume-info-stopped", "volume", "info", "shard")
 	gluster("volume-status-stopped", "volume", "status", "shard")
+
+	// The bricks of node2 are up, but nobody there answers for them.
+	shell(c.Nodes[1], "pkill -x glusterd")
+	time.Sleep(time.Second)
+	gluster("pool-list-peer-down", "pool", "list")
+	gluster("volume-status-peer-down", "volume", "status", "2x3")
+	gluster("heal-summary-peer-down", "volume", "heal", "2x3", "info", "summary")
+	gluster("rebalance-status-peer-down", "volume", "rebalance", "distribute", "status")
 	shell(node, "pkill -x glusterd")
 	out, err := node.Command("gluster", "--mode=script", "--xml", "volume", "info").CombinedOutput()
 	t.Logf("without glusterd: %v", err)
 	write("no-glusterd.txt", string(out))
-}
-
-func shardStopped(node *cluster.Node) error {
-	_, err := node.Gluster("volume", "stop", "shard")
-	return err
 }

@@ -3,10 +3,14 @@
 package e2e
 
 import (
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/internal/testkit/cluster"
 )
 
@@ -54,21 +58,45 @@ func TestABrickMayDieInTheMiddle(t *testing.T) {
 	want := v.fill(400)
 	n := v.Bricks[0].Node
 
-	ended := make(chan result, 1)
-	go func() {
-		r, err := finish(coldbrick(n, "archive", "--volume", v.Name, "--jobs", "2"))
-		if err != nil {
-			t.Error(err)
-		}
-		ended <- r
-	}()
-	eventually(t, time.Minute, "some files are stubs", func() bool { return v.stubs() > 20 })
+	ended := start(t, n, "archive", "--volume", v.Name, "--jobs", "2")
+	testkit.Eventually(t, time.Minute, "some files are stubs", func() bool { return v.stubs() > 20 })
 	must(t, v.KillBrick(2))
 	if r := <-ended; r.code != 13 || r.archived() >= len(want) {
 		t.Errorf("want exit 13 before the end: %s", r)
 	}
 
 	must(t, v.StartBricks())
+	must(t, v.Heal())
+	for _, r := range g.everywhere(t, "archive", "--volume", v.Name) {
+		if r.code != 0 {
+			t.Errorf("want exit 0: %s", r)
+		}
+	}
+	v.allArchived()
+	run(t, n, 0, "fsck", "--volume", v.Name)
+	run(t, n, 0, "recall", "-r", v.mount(n))
+	v.same(want)
+	v.noneMarked()
+}
+
+// TestAHostMayBeCutOffInTheMiddle: nobody tells the client, so the stamps of that
+// moment wait for its ping-timeout and then succeed without that host.
+func TestAHostMayBeCutOffInTheMiddle(t *testing.T) {
+	g := newGround(t)
+	v := g.newVolume(t, "cut-off", cluster.Replica3, 3, "network.ping-timeout=10")
+	want := v.fill(400)
+	n := v.Bricks[0].Node
+
+	ended := start(t, n, "archive", "--volume", v.Name, "--jobs", "2")
+	testkit.Eventually(t, time.Minute, "some files are stubs", func() bool { return v.stubs() > 20 })
+	must(t, g.Nodes[2].Disconnect())
+	t.Cleanup(func() { must(t, g.Nodes[2].Connect()) })
+	if r := <-ended; r.code != 13 || r.archived() >= len(want) {
+		t.Errorf("want exit 13 before the end: %s", r)
+	}
+
+	must(t, g.Nodes[2].Connect())
+	must(t, g.WaitPool())
 	must(t, v.Heal())
 	for _, r := range g.everywhere(t, "archive", "--volume", v.Name) {
 		if r.code != 0 {
@@ -141,15 +169,8 @@ func TestARebalanceIsLeftInPeace(t *testing.T) {
 	_, err := n.Run("bash", "-euc", "mkdir /mnt/rebalance/warm; cd /mnt/rebalance/warm; for i in {1..4000}; do echo $i >$i; done")
 	must(t, err)
 
-	ended := make(chan result, 1)
-	go func() {
-		r, err := finish(coldbrick(n, "archive", "--volume", v.Name, "--jobs", "1", "--bwlimit", "20MB/s"))
-		if err != nil {
-			t.Error(err)
-		}
-		ended <- r
-	}()
-	eventually(t, time.Minute, "some files are stubs", func() bool { return v.stubs() > 20 })
+	ended := start(t, n, "archive", "--volume", v.Name, "--jobs", "1")
+	testkit.Eventually(t, time.Minute, "some files are stubs", func() bool { return v.stubs() > 20 })
 	must(t, v.AddBricks(g.NewBrick(v.Volume)))
 	_, err = v.Gluster("rebalance", "start", "force")
 	must(t, err)
@@ -174,4 +195,14 @@ func TestARebalanceIsLeftInPeace(t *testing.T) {
 	run(t, n, 0, "recall", "-r", v.mount(n))
 	v.same(want)
 	v.noneMarked()
+}
+
+// stampByHand stamps a file as no run of coldbrick would: without looking at the
+// bricks. The object under its path must have its bytes.
+func (v *volume) stampByHand(n *cluster.Node, path string) {
+	v.t.Helper()
+	name := n.Path("/mnt/"+v.Name) + "/" + path
+	info, err := os.Stat(name)
+	must(v.t, err)
+	testkit.SetXattr(v.t, name, gluster.XattrStamp, fmt.Sprint(info.ModTime().Unix()))
 }

@@ -18,7 +18,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/testkit"
@@ -327,6 +326,20 @@ func run(t *testing.T, n *cluster.Node, code int, args ...string) result {
 	return r
 }
 
+// start runs coldbrick on a node in the background.
+func start(t *testing.T, n *cluster.Node, args ...string) <-chan result {
+	t.Helper()
+	ended := make(chan result, 1)
+	go func() {
+		r, err := finish(coldbrick(n, args...))
+		if err != nil {
+			t.Error(err)
+		}
+		ended <- r
+	}()
+	return ended
+}
+
 // everywhere runs the same command on every node at once.
 func (g *ground) everywhere(t *testing.T, args ...string) []result {
 	t.Helper()
@@ -339,12 +352,6 @@ func (g *ground) everywhere(t *testing.T, args ...string) []result {
 	running.Wait()
 	must(t, errors.Join(errs...))
 	return results
-}
-
-// eventually waits for ok, looking often.
-func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
-	t.Helper()
-	testkit.Eventually(t, limit, what, ok)
 }
 
 func must(t *testing.T, err error) {

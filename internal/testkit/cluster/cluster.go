@@ -124,8 +124,13 @@ func (c *Cluster) joinPool() error {
 			return err
 		}
 	}
+	return c.WaitPool()
+}
+
+// WaitPool waits until every node sees all others.
+func (c *Cluster) WaitPool() error {
 	for _, n := range c.Nodes {
-		if err := eventually(30*time.Second, func() error { return n.knows(len(c.Nodes)) }); err != nil {
+		if err := eventually(time.Minute, func() error { return n.knows(len(c.Nodes)) }); err != nil {
 			return err
 		}
 	}

@@ -110,7 +110,9 @@ func TestNothingIsLeftOfAKilledTest(t *testing.T) {
 	if err := self.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	self.Wait() // by a signal, as wanted
+	if err := self.Wait(); err == nil {
+		t.Fatal("the child ended by itself")
+	}
 	deadline := time.Now().Add(20 * time.Second)
 	for len(left(t, traces)) > 0 {
 		if time.Now().After(deadline) {

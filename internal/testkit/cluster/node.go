@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -35,7 +36,7 @@ func (n *Node) Gluster(args ...string) ([]byte, error) {
 		OpErrstr string `xml:"opErrstr"`
 	}
 	if err := xml.Unmarshal([]byte(out), &answer); err != nil {
-		return nil, fmt.Errorf("gluster %q on %s: %w: %v: %s", args, n.Name, err, runErr, out)
+		return nil, fmt.Errorf("gluster %q on %s: %w: %s", args, n.Name, errors.Join(err, runErr), out)
 	}
 	if answer.OpRet != 0 {
 		return []byte(out), fmt.Errorf("gluster %q on %s: %s (%d)", args, n.Name, answer.OpErrstr, answer.OpErrno)
@@ -59,6 +60,13 @@ func (n *Node) Install(program string) error {
 	_, err = run(cmd)
 	return err
 }
+
+// Disconnect cuts the node off from all others, as a pulled cable would: nobody is
+// told, and clients wait for their ping-timeout.
+func (n *Node) Disconnect() error { return n.ns.ip("link set eth0 down") }
+
+// Connect ends what Disconnect began.
+func (n *Node) Connect() error { return n.ns.ip("link set eth0 up") }
 
 // knows returns nil if the node sees a pool of size connected nodes.
 func (n *Node) knows(size int) error {
