@@ -48,6 +48,7 @@ func (e *storeError) Unwrap() error { return e.kind }
 var refusedCodes = map[string]string{
 	"InvalidAccessKeyId":                 "the access key is unknown",
 	"SignatureDoesNotMatch":              "the secret key is wrong",
+	"XAdminUserNotFound":                 "the access key is unknown", // versitygw
 	"InvalidClientTokenId":               "the access key is unknown",
 	"UnrecognizedClientException":        "the credentials are unknown",
 	"ExpiredToken":                       "the session token has expired",
@@ -132,16 +133,24 @@ func (n *session) explain(ctx context.Context, op string, err error) error {
 
 // explainHead is explain for HEAD requests. Their answers have no body and so
 // no code: what a 403 or 404 is about is asked once more, of the bucket. A wrong
-// bucket must not look like a missing object.
+// bucket or key id must not look like a missing object.
 func (n *session) explainHead(ctx context.Context, op string, err error) error {
 	status := statusOf(err)
 	if status == http.StatusForbidden || status == http.StatusNotFound {
-		_, listErr := n.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &n.bucket, MaxKeys: aws.Int32(1), Prefix: aws.String(object.ReservedPrefix)})
-		if explained := n.explain(ctx, op, listErr); errors.Is(explained, object.ErrStore) || ctx.Err() != nil {
-			return explained
+		_, listErr := n.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
+			Bucket: &n.bucket, MaxKeys: aws.Int32(1), Prefix: aws.String(object.ReservedPrefix),
+		})
+		if listErr != nil && !mayNotList(listErr) {
+			return n.explain(ctx, op, listErr)
 		}
 	}
 	return n.explain(ctx, op, err)
+}
+
+// mayNotList reports that a listing was forbidden by a bucket that exists to
+// credentials that are known.
+func mayNotList(err error) bool {
+	return statusOf(err) == http.StatusForbidden && refusedCodes[codeOf(err)] == ""
 }
 
 // answer is what the store said: status, code and message.

@@ -126,11 +126,13 @@ func (p *prober) reach(ctx context.Context) error {
 		o.RetryMaxAttempts = 2
 		o.HTTPClient = dateReader{o.HTTPClient, &date}
 	})
-	if statusOf(err) == http.StatusForbidden && refusedCodes[codeOf(err)] == "" {
-		err = nil // listing may be forbidden where writing is not
-	}
-	if err != nil {
-		return p.explain(ctx, "probe", err)
+	if err != nil && !mayNotList(err) { // which may be so where writing is allowed
+		err = p.explain(ctx, "probe", err)
+		var reason *storeError
+		if errors.As(err, &reason) && reason.kind == nil {
+			reason.kind = object.ErrStore // nothing works, whatever it is
+		}
+		return err
 	}
 	if d := date.Load(); d != nil {
 		// Date has whole seconds: less than two of difference says nothing.
