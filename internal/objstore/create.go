@@ -3,12 +3,14 @@ package objstore
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"io/fs"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -16,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
 
+	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 )
 
@@ -27,7 +30,8 @@ const conflictTries = 5
 // returns nil only after the store has confirmed size and CRC-32: by its answer
 // where the probe showed that it verifies what it answers, by reading the
 // object back where not. Each byte of body is read once. With fs.ErrExist the
-// proof still holds the checksum of the bytes if all were read.
+// proof still holds the checksum of the bytes if all were read. Where the store
+// is not Conditional, a key that is no object.NonceKey is object.ErrKey.
 //
 // The first Create probes the store, unless Probe has been called.
 func (s *S3) Create(ctx context.Context, key string, body io.ReaderAt, size int64, metadata map[string]string) (object.Proof, error) {
@@ -41,6 +45,11 @@ func (s *S3) Create(ctx context.Context, key string, body io.ReaderAt, size int6
 	able, err := n.capabilities(ctx)
 	if err != nil {
 		return object.Proof{}, err
+	}
+	if !n.conditional(able, size) && !isNonceKey(key) {
+		// It could overwrite an object, and the caller may not know: the
+		// store was reconfigured, or not yet probed when it asked.
+		return object.Proof{}, &storeError{op: "create object", kind: object.ErrKey, text: "the store cannot leave a taken key alone: only a nonce key will do"}
 	}
 	c := &creation{session: n, able: able, key: key, body: body, size: size, metadata: metadata}
 	if n.multipart(size) {
@@ -59,14 +68,26 @@ func (s *S3) Conditional(size int64) bool {
 		return false
 	}
 	able := n.proven.Load()
-	switch {
-	case able == nil:
-		return false
-	case n.multipart(size):
+	return able != nil && n.conditional(able, size)
+}
+
+func (n *session) conditional(able *Capabilities, size int64) bool {
+	if n.multipart(size) {
 		return able.CompleteConditional
-	default:
-		return able.PutConditional
 	}
+	return able.PutConditional
+}
+
+// isNonceKey reports whether a key has the form of object.NonceKey.
+func isNonceKey(key string) bool {
+	i := strings.LastIndex("/"+key, "/"+object.ReservedPrefix)
+	if i < 0 {
+		return false
+	}
+	owner, nonce, _ := strings.Cut(key[i+len(object.ReservedPrefix):], "/")
+	_, gfidErr := gluster.ParseGFID(owner)
+	b, nonceErr := hex.DecodeString(nonce)
+	return gfidErr == nil && nonceErr == nil && len(b) == 16
 }
 
 // multipart reports whether an object of this size is sent in parts.

@@ -3,7 +3,7 @@
 //
 //	storetest.Run(t, func(t *testing.T) storetest.Store {
 //		s := &mystore.Store{}
-//		... s.Init(ctx, options) ...
+//		... s.Init(ctx, options), and whatever makes Conditional known ...
 //		return s
 //	})
 package storetest
@@ -24,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 )
 
@@ -103,6 +104,15 @@ func Meta() map[string]string {
 	return map[string]string{object.MetaAttempt: object.NewID(), "coldbrick-format": "1"}
 }
 
+// Key is a key for one object of this size: below prefix where the store leaves
+// taken keys alone, and else one that nobody else can have.
+func Key(s Store, prefix string, size int) string {
+	if s.Conditional(int64(size)) {
+		return prefix + fmt.Sprint(size)
+	}
+	return object.NonceKey(prefix, gluster.GFID{1})
+}
+
 func create(t *testing.T, s Store, key string, body []byte) object.Proof {
 	t.Helper()
 	proof, err := s.Create(t.Context(), key, bytes.NewReader(body), int64(len(body)), Meta())
@@ -162,7 +172,7 @@ func mustNotExist(t *testing.T, s Store, key string) {
 
 func comeBack(t *testing.T, s Store, prefix string) {
 	for _, size := range []int{0, 1, 4096, 65537, PartSize - 1, PartSize, PartSize + 1, 2*PartSize + 17} {
-		key := prefix + fmt.Sprint(size)
+		key := Key(s, prefix, size)
 		body := Bytes(uint64(size), size)
 		create(t, s, key, body)
 		mustHold(t, s, key, body)
@@ -171,7 +181,7 @@ func comeBack(t *testing.T, s Store, prefix string) {
 
 func metadataComesBack(t *testing.T, s Store, prefix string) {
 	for _, size := range []int{10, PartSize + 1} {
-		key := prefix + fmt.Sprint(size)
+		key := Key(s, prefix, size)
 		want := Meta()
 		want["coldbrick-path"] = strings.Repeat("QUJD", 340)
 		want["coldbrick-mtime"] = "-5.123456789"
@@ -208,7 +218,7 @@ func (m *meter) ReadAt(b []byte, off int64) (int, error) {
 func readsOnce(t *testing.T, s Store, prefix string) {
 	for _, size := range []int{100, 3*PartSize + 1} {
 		m := &meter{ReaderAt: bytes.NewReader(Bytes(1, size))}
-		proof, err := s.Create(t.Context(), prefix+fmt.Sprint(size), m, int64(size), Meta())
+		proof, err := s.Create(t.Context(), Key(s, prefix, size), m, int64(size), Meta())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -220,7 +230,7 @@ func readsOnce(t *testing.T, s Store, prefix string) {
 
 func takenKey(t *testing.T, s Store, prefix string) {
 	for _, size := range []int{100, PartSize + 1} {
-		key := prefix + fmt.Sprint(size)
+		key := Key(s, prefix, size)
 		first := Bytes(1, size)
 		create(t, s, key, first)
 		if !s.Conditional(int64(size)) {
@@ -246,7 +256,7 @@ func racers(t *testing.T, s Store, prefix string) {
 		if !s.Conditional(int64(size)) {
 			continue
 		}
-		key := prefix + fmt.Sprint(size)
+		key := Key(s, prefix, size)
 		var won [n]bool
 		var wg sync.WaitGroup
 		for i := range n {
@@ -277,7 +287,7 @@ func racers(t *testing.T, s Store, prefix string) {
 func changedBody(t *testing.T, s Store, prefix string) {
 	for _, size := range []int{100, PartSize, 2*PartSize + 5} {
 		for _, delta := range []int{-1, 1, -size, PartSize} {
-			key := prefix + fmt.Sprint(size, delta)
+			key := Key(s, prefix+fmt.Sprint(delta, "/"), size)
 			_, err := s.Create(t.Context(), key, bytes.NewReader(make([]byte, size+delta)), int64(size), Meta())
 			if !errors.Is(err, object.ErrChanged) {
 				t.Errorf("%d bytes given as %d: %v, want object.ErrChanged", size+delta, size, err)
@@ -303,7 +313,7 @@ func (f failing) ReadAt(b []byte, off int64) (int, error) {
 func unreadableBody(t *testing.T, s Store, prefix string) {
 	cause := errors.New("remote I/O error of the test")
 	for _, size := range []int64{100, 3 * PartSize} {
-		key := prefix + fmt.Sprint(size)
+		key := Key(s, prefix, int(size))
 		body := failing{bytes.NewReader(make([]byte, size)), size / 2, cause}
 		if _, err := s.Create(t.Context(), key, body, size, Meta()); !errors.Is(err, cause) {
 			t.Errorf("%d bytes: %v, want the cause", size, err)
@@ -316,7 +326,7 @@ func cancelled(t *testing.T, s Store, prefix string) {
 	create(t, s, prefix+"first", []byte("a store may probe at the first create"))
 	for _, size := range []int64{100, 3 * PartSize} {
 		ctx, cancel := context.WithCancel(t.Context())
-		key := prefix + fmt.Sprint(size)
+		key := Key(s, prefix, int(size))
 		body := readerAt(func(b []byte, off int64) (int, error) {
 			if off >= size {
 				return 0, io.EOF
@@ -353,7 +363,7 @@ func missing(t *testing.T, s Store, prefix string) {
 func refusedDownload(t *testing.T, s Store, prefix string) {
 	no := errors.New("not the object I wanted")
 	for _, size := range []int{100, 2 * PartSize} {
-		key := prefix + fmt.Sprint(size)
+		key := Key(s, prefix, size)
 		create(t, s, key, make([]byte, size))
 		var dst Buffer
 		if _, err := s.Download(t.Context(), key, &dst, func(object.Info) error { return no }); !errors.Is(err, no) {
@@ -372,7 +382,7 @@ func (f writerAt) WriteAt(b []byte, off int64) (int, error) { return f(b, off) }
 func fullDisk(t *testing.T, s Store, prefix string) {
 	full := errors.New("no space left in the test")
 	for _, size := range []int{100, 3 * PartSize} {
-		key := prefix + fmt.Sprint(size)
+		key := Key(s, prefix, size)
 		create(t, s, key, make([]byte, size))
 		if _, err := s.Download(t.Context(), key, writerAt(func(b []byte, off int64) (int, error) {
 			if off >= int64(size/2) {
@@ -462,12 +472,13 @@ func twoStores(t *testing.T, a, b Store, prefix string) {
 
 func parallelDownloads(t *testing.T, s Store, prefix string) {
 	body := Bytes(9, 4*PartSize+1)
-	create(t, s, prefix+"big", body)
+	key := Key(s, prefix, len(body))
+	create(t, s, key, body)
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
 			var dst Buffer
-			proof, err := s.Download(t.Context(), prefix+"big", &dst, accept)
+			proof, err := s.Download(t.Context(), key, &dst, accept)
 			if err != nil || proof.Size != int64(len(body)) || !bytes.Equal(dst.Bytes(), body) {
 				t.Errorf("%+v, %v, %d bytes", proof, err, len(dst.Bytes()))
 			}
