@@ -23,7 +23,7 @@ var (
 // examine collects the facts of the entry name of f, cheapest first, until the
 // policy has seen enough: most files cost a statx, stubs a list of names as
 // well, and only what remains its values. c.facts holds what was found, also
-// with an error. It does not allocate.
+// with an error. It does not allocate, unless globs have braces.
 func (c *crawler) examine(f *frame, name []byte) (report.Reason, error) {
 	facts := &c.facts
 	*facts = Facts{Path: unsafeString(c.path), PinnedAbove: f.pinned}
