@@ -11,10 +11,6 @@ const (
 	direntLenAt  = 16
 	direntTypeAt = 18
 	direntNameAt = 19
-
-	// longestDirent holds a name of 255 bytes. getdents64 refuses a buffer that
-	// is too small for the next entry.
-	longestDirent = (direntNameAt + 255 + 1 + 7) &^ 7
 )
 
 // typeDone marks, in our copy of a batch, an entry with which nothing is to be

@@ -245,7 +245,7 @@ type frame struct {
 
 const (
 	wideBatch  = 32 << 10
-	deepBatch  = 1 << 10
+	deepBatch  = 1 << 10 // getdents64 refuses less than its longest entry, 280 bytes
 	wideLevels = 16
 
 	pathMax = unix.PathMax - 1 // without the NUL
@@ -455,12 +455,12 @@ func (c *crawler) visit(ctx context.Context, f *frame, entry dirent) error {
 func (c *crawler) visitUnknown(ctx context.Context, f *frame, name []byte) error {
 	if err := statAt(f.fd, &name[0], &c.stat); err == nil {
 		switch c.stat.Mode & unix.S_IFMT {
+		case unix.S_IFREG:
 		case unix.S_IFDIR:
 			return c.visitDirectory(ctx, f, name)
 		default:
 			c.tally.Others++
 			return nil
-		case unix.S_IFREG:
 		}
 	}
 	return c.visitFile(ctx, f, name)

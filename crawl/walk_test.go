@@ -332,7 +332,8 @@ func TestWalkNeverLeavesTheBrickUnderMutation(t *testing.T) {
 	}
 
 	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() { // errors are part of the game
+	attempt := func(...error) {} // one thing after the other; failing is part of the game
+	go func() {
 		defer close(stopped)
 		for i := 0; ; i++ {
 			select {
@@ -343,20 +344,12 @@ func TestWalkNeverLeavesTheBrickUnderMutation(t *testing.T) {
 			dir := fmt.Sprintf("%s/d%d", root, i%40)
 			switch i % 3 {
 			case 0: // replaced by a symlink for a while
-				os.Rename(dir, dir+".away")
-				os.Symlink(outside, dir)
-				os.Remove(dir)
-				os.Rename(dir+".away", dir)
+				attempt(os.Rename(dir, dir+".away"), os.Symlink(outside, dir), os.Remove(dir), os.Rename(dir+".away", dir))
 			case 1: // a file replaced by a symlink, and by a directory
-				os.Rename(dir+"/f", dir+"/g")
-				os.Symlink(outside+"/f", dir+"/f")
-				os.Remove(dir + "/f")
-				os.Mkdir(dir+"/f", 0o755)
-				os.Remove(dir + "/f")
-				os.Rename(dir+"/g", dir+"/f")
+				attempt(os.Rename(dir+"/f", dir+"/g"), os.Symlink(outside+"/f", dir+"/f"), os.Remove(dir+"/f"))
+				attempt(os.Mkdir(dir+"/f", 0o755), os.Remove(dir+"/f"), os.Rename(dir+"/g", dir+"/f"))
 			case 2: // removed with all that is in it, and made anew
-				os.RemoveAll(dir + "/sub")
-				os.Mkdir(dir+"/sub", 0o755)
+				attempt(os.RemoveAll(dir+"/sub"), os.Mkdir(dir+"/sub", 0o755))
 			}
 		}
 	}()

@@ -36,6 +36,7 @@ func run(ctx context.Context) error {
 		files    = flag.Int("files", 1_000_000, "files of the tree")
 		dirs     = flag.Int("dirs", 20_000, "directories of the tree")
 		stubs    = flag.Float64("stubs", 0.3, "share of stubs")
+		light    = flag.Bool("light", false, "stubs of the tree carry one mark, not four: no attribute outgrows its inode")
 		warm     = flag.Int("warm", 5, "rounds with warm caches")
 		cold     = flag.Int("cold", 3, "rounds with cold caches")
 		jsonFile = flag.String("json", "", "also write the figures to this `file`")
@@ -51,7 +52,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	if *build {
-		return makeTree(root, tree{Directories: *dirs, Files: *files, Stubs: *stubs, Now: time.Now()})
+		return makeTree(root, tree{Directories: *dirs, Files: *files, Stubs: *stubs, Light: *light, Now: time.Now()})
 	}
 	made, err := readTree(root)
 	if err != nil {

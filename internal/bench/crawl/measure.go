@@ -105,8 +105,12 @@ type result struct {
 
 func (r result) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s; %s\n\n%d files in %d directories, %.0f %% stubs, half of the rest cold.\n",
-		r.Time.Format(time.DateOnly), r.Machine, r.Tree.Files, r.Tree.Directories, 100*r.Tree.Stubs)
+	marks := "all four marks, outside the inode"
+	if r.Tree.Light {
+		marks = "one mark, inside the inode"
+	}
+	fmt.Fprintf(&b, "%s; %s\n\n%d files in %d directories, %.0f %% stubs (%s), half of the rest cold.\n",
+		r.Time.Format(time.DateOnly), r.Machine, r.Tree.Files, r.Tree.Directories, 100*r.Tree.Stubs, marks)
 	for _, part := range []struct {
 		name string
 		all  []*figures

@@ -2,7 +2,7 @@
 # Measures the crawl beside its peers on an XFS image of its own, and leaves
 # nothing behind. Takes root, 4 GB of space and some minutes. Options are those
 # of the program: run.sh -warm 5 -cold 3 -json FILE
-# For a smaller tree: FILES=100000 DIRS=2000 run.sh
+# For another tree: TREE='-files 100000 -dirs 2000 -light' run.sh
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 for tool in mkfs.xfs find bfs getfattr; do
@@ -21,5 +21,5 @@ truncate -s 30G "$work/image"
 mkfs.xfs -q -i size=512 "$work/image"
 mkdir "$work/brick"
 mount -o loop,noatime,inode64 "$work/image" "$work/brick"
-"$work/bench" -make -files "${FILES:-1000000}" -dirs "${DIRS:-20000}" "$work/brick/b"
+"$work/bench" -make ${TREE:-} "$work/brick/b"
 "$work/bench" "$@" "$work/brick/b"

@@ -21,6 +21,7 @@ type tree struct {
 	Directories int       `json:"directories"`
 	Files       int       `json:"files"`
 	Stubs       float64   `json:"stubs"` // share of all files
+	Light       bool      `json:"light"` // stubs have cs.remote only, and all attributes fit the inode
 	Now         time.Time `json:"now"`   // the moment that ages are counted to
 }
 
@@ -96,9 +97,11 @@ func (t tree) buildFile(root, name, base string, parent gluster.GFID, random *ra
 	brickTime := mtime
 	if stub {
 		attrs[gluster.XattrRemote] = []byte(name)
-		attrs[gluster.XattrObjectSize] = fmt.Append(nil, size)
-		attrs[gluster.XattrBlockSize] = []byte("4096")
-		attrs[gluster.XattrNumBlocks] = []byte(gluster.NumBlocks(size, (size+511)/512))
+		if !t.Light {
+			attrs[gluster.XattrObjectSize] = fmt.Append(nil, size)
+			attrs[gluster.XattrBlockSize] = []byte("4096")
+			attrs[gluster.XattrNumBlocks] = []byte(gluster.NumBlocks(size, (size+511)/512))
+		}
 		brickTime = t.Now.Add(-between(random, oldest)) // of the stamp
 		size = 0
 	}
