@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -61,6 +62,10 @@ func usagef(format string, args ...any) error {
 type signalError struct{ signal os.Signal }
 
 func (e signalError) Error() string { return "stopped: " + e.signal.String() }
+
+// Is makes it one of the ways in which a context is cancelled, so that what it
+// cuts short counts as interrupted and not as failed.
+func (signalError) Is(target error) bool { return target == context.Canceled }
 
 // exitCode is the only place that maps errors to exit codes.
 func exitCode(err error) int {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -34,12 +35,13 @@ func TestScripts(t *testing.T) {
 			return os.WriteFile(e.WorkDir+"/coldbrick.toml", nil, 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":  exitsWith,
-			"schema": validate,
-			"volume": startVolume,
-			"s3":     startS3,
-			"write":  write,
-			"marks":  marks,
+			"exits":    exitsWith,
+			"schema":   validate,
+			"volume":   startVolume,
+			"s3":       startS3,
+			"write":    write,
+			"marks":    marks,
+			"waitlock": waitLock,
 		},
 	})
 }
@@ -47,7 +49,8 @@ func TestScripts(t *testing.T) {
 // scene is what a script stands on.
 type scene struct {
 	testing.TB
-	volume *testkit.Volume
+	volume  *testkit.Volume
+	records int // of runs that waitlock has seen
 }
 
 func sceneOf(ts *testscript.TestScript) *scene { return ts.Value("scene").(*scene) }
@@ -141,3 +144,14 @@ func marks(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 const schemaFile = "../../docs/schema/record.json"
+
+// waitlock waits until a run in the background holds its brick and transfers.
+func waitLock(ts *testscript.TestScript, _ bool, _ []string) {
+	g := sceneOf(ts)
+	testkit.Eventually(g, 10*time.Second, "a run record", func() bool {
+		records, err := filepath.Glob(ts.MkAbs("state") + "/runs/*")
+		ts.Check(err)
+		return len(records) > g.records
+	})
+	g.records++
+}
