@@ -73,4 +73,3 @@ func TestAFileTooWarmByASecondStays(t *testing.T) {
 	g.mustBeUnmarked("f")
 	g.mustRead("f", data)
 }
-
