@@ -33,6 +33,7 @@ type app struct {
 	out   *report.Printer
 	log   *slog.Logger
 	tally report.Tally
+	on    *runOn // what metrics are about; nil: nothing
 }
 
 func newApp(e env, stop *stopper) *app {
@@ -118,6 +119,11 @@ func (a *app) finish(command string, aim report.Outcome, err error) error {
 		Command: command, DryRun: a.dryRun, Aim: aim,
 		ExitCode: exitCode(err), Outcome: outcome(exitCode(err)), Err: err,
 		Totals: a.tally.Totals(), Started: a.started, Duration: time.Since(a.started),
+	}
+	if a.on != nil && a.metricsFile != "" && !a.dryRun && !errors.Is(err, errLocked) {
+		if err := a.writeMetrics(s, *a.on); err != nil {
+			a.log.Warn("no metrics written", "err", err) // the run itself is as good as it is
+		}
 	}
 	if err != nil && len(s.Totals) == 0 && !a.json {
 		return err // nothing was begun: the error is all there is to say

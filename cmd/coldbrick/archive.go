@@ -55,11 +55,15 @@ func (a *app) archive(ctx context.Context, brickDir string) (err error) {
 	if a.mount == "" {
 		return usagef("no mount given: write --mount DIR, a directory where the brick's volume is mounted")
 	}
+	a.on = &runOn{brick: brickDir}
 	brick, err := openBrick(brickDir)
 	if err != nil {
 		return err
 	}
 	defer brick.Close()
+	if a.on.free, err = freeBytes(brick); err != nil {
+		return err
+	}
 	mount, err := a.inspect(a.mount)
 	if err != nil {
 		return err
@@ -75,6 +79,7 @@ func (a *app) archive(ctx context.Context, brickDir string) (err error) {
 	if err := unsafe(checks); err != nil {
 		return err
 	}
+	a.on.pluginLoaded = pluginLoaded(mount.Graph)
 	for _, c := range checks {
 		if c.Status == report.Warning {
 			a.log.Warn(c.Detail, "check", c.Name)

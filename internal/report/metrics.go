@@ -1,0 +1,142 @@
+package report
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Metrics are what monitoring learns of the last run on a brick.
+type Metrics struct {
+	Summary
+	Brick        string
+	Runs         int64     // on this brick, ever
+	LastSuccess  time.Time // zero: never
+	FailingSince time.Time // the first of the failed runs since the last success; zero: none
+	FreeBefore   int64     // bytes
+	FreeAfter    int64     // bytes
+	PluginLoaded bool      // clients can recall by themselves
+}
+
+// Metric describes one metric for the manual.
+type Metric struct {
+	Name, Type, Help string
+	values           func(m Metrics) []sample
+}
+
+type sample struct {
+	labels []string // name, value, ...
+	value  float64
+}
+
+// AllMetrics lists all metrics. Each carries the labels command and brick.
+func AllMetrics() []Metric {
+	one := func(value func(Metrics) float64) func(Metrics) []sample {
+		return func(m Metrics) []sample { return []sample{{value: value(m)}} }
+	}
+	at := func(when func(Metrics) time.Time) func(Metrics) []sample {
+		return func(m Metrics) []sample {
+			if when(m).IsZero() {
+				return nil
+			}
+			return []sample{{value: float64(when(m).UnixMilli()) / 1000}}
+		}
+	}
+	by := func(value func(Total) int64) func(Metrics) []sample {
+		return func(m Metrics) []sample { return m.byResult(value) }
+	}
+	return []Metric{
+		{"coldbrick_runs_total", "counter", "Runs on this brick.", one(func(m Metrics) float64 { return float64(m.Runs) })},
+		{"coldbrick_run_files", "gauge", "Files of the last run by outcome and reason.", by(func(t Total) int64 { return t.Files })},
+		{"coldbrick_run_bytes", "gauge", "Bytes of the files of the last run by outcome and reason.", by(func(t Total) int64 { return t.Bytes })},
+		{"coldbrick_run_duration_seconds", "gauge", "How long the last run took.", one(func(m Metrics) float64 { return m.Duration.Seconds() })},
+		{"coldbrick_run_exit_code", "gauge", "Exit code of the last run.", one(func(m Metrics) float64 { return float64(m.ExitCode) })},
+		{"coldbrick_last_run_timestamp_seconds", "gauge", "When the last run ended.", at(func(m Metrics) time.Time { return m.Started.Add(m.Duration) })},
+		{"coldbrick_last_success_timestamp_seconds", "gauge", "When the last run that did not fail ended. A run that a budget ended did not fail.", at(func(m Metrics) time.Time { return m.LastSuccess })},
+		{"coldbrick_failing_since_timestamp_seconds", "gauge", "When the first run failed since the last success; absent while all is well.", at(func(m Metrics) time.Time { return m.FailingSince })},
+		{"coldbrick_brick_free_bytes", "gauge", "Free space of the brick before and after the last run.", func(m Metrics) []sample {
+			return []sample{{[]string{"when", "before"}, float64(m.FreeBefore)}, {[]string{"when", "after"}, float64(m.FreeAfter)}}
+		}},
+		{"coldbrick_plugin_loaded", "gauge", "1 if clients can recall by themselves; 0 if readers of stubs get EREMOTE.", one(func(m Metrics) float64 {
+			if m.PluginLoaded {
+				return 1
+			}
+			return 0
+		})},
+	}
+}
+
+func (m Metrics) byResult(value func(Total) int64) []sample {
+	var samples []sample
+	for r, t := range m.Totals {
+		samples = append(samples, sample{[]string{"outcome", string(r.Outcome), "reason", string(r.Reason)}, float64(value(t))})
+	}
+	slices.SortFunc(samples, func(a, b sample) int { return slices.Compare(a.labels, b.labels) })
+	return samples
+}
+
+// Encode gives the metrics in Prometheus' text format.
+func (m Metrics) Encode() []byte {
+	var b strings.Builder
+	for _, metric := range AllMetrics() {
+		samples := metric.values(m)
+		if len(samples) == 0 {
+			continue
+		}
+		fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %[1]s %[3]s\n", metric.Name, metric.Help, metric.Type)
+		for _, s := range samples {
+			labels := append([]string{"command", m.Command, "brick", m.Brick}, s.labels...)
+			b.WriteString(metric.Name)
+			b.WriteByte('{')
+			for i := 0; i < len(labels); i += 2 {
+				if i > 0 {
+					b.WriteByte(',')
+				}
+				fmt.Fprintf(&b, `%s="%s"`, labels[i], escapeLabel(labels[i+1]))
+			}
+			fmt.Fprintf(&b, "} %s\n", strconv.FormatFloat(s.value, 'f', -1, 64))
+		}
+	}
+	return []byte(b.String())
+}
+
+// escapeLabel writes a label's value; it must be UTF-8, and a brick's path need
+// not be.
+func escapeLabel(s string) string {
+	s = strings.ToValidUTF8(s, "\ufffd")
+	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s)
+}
+
+// WriteFile puts the metrics where node_exporter finds them. The file is
+// replaced at once: a reader sees the old or the new one.
+func (m Metrics) WriteFile(path string) error {
+	if err := ReplaceFile(path, m.Encode()); err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	return nil
+}
+
+// ReplaceFile puts content in the place of the file at path. It is not fsynced:
+// after a power failure the file may be gone.
+func ReplaceFile(path string, content []byte) (err error) {
+	// node_exporter reads what ends in .prom; this does not.
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".coldbrick-*.tmp")
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(content)
+	const readable = 0o644 // node_exporter is not root
+	err = errors.Join(err, tmp.Chmod(readable), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(tmp.Name()))
+	}
+	return nil
+}

@@ -1,0 +1,119 @@
+package report
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// parseMetrics reads a file as Prometheus does.
+func parseMetrics(t *testing.T, path string) map[string]*dto.MetricFamily {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return families
+}
+
+// value finds the metric that has all the labels, given as name=value.
+func value(t *testing.T, f *dto.MetricFamily, labels ...string) float64 {
+	t.Helper()
+	for _, m := range f.GetMetric() {
+		var have []string
+		for _, l := range m.GetLabel() {
+			have = append(have, l.GetName()+"="+l.GetValue())
+		}
+		all := true
+		for _, l := range labels {
+			all = all && strings.Contains("\x00"+strings.Join(have, "\x00")+"\x00", "\x00"+l+"\x00")
+		}
+		if all {
+			return m.GetGauge().GetValue() + m.GetCounter().GetValue()
+		}
+	}
+	t.Fatalf("%s has no %v", f.GetName(), labels)
+	return 0
+}
+
+func TestPrometheusReadsTheMetrics(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "coldbrick.prom")
+	m := Metrics{
+		Summary: Summary{Command: "archive", ExitCode: 3, Started: time.Unix(1700000000, 0), Duration: 90 * time.Second,
+			Totals: map[Result]Total{{Archived, ""}: {12, 1 << 40}, {Skipped, TooWarm}: {3, 7}}},
+		Brick: "/bricks/\"b\\1\n\xff", Runs: 5, LastSuccess: time.Unix(1600000000, 0), FailingSince: time.Unix(1650000000, 0),
+		FreeBefore: 100, FreeAfter: 1 << 50, PluginLoaded: true,
+	}
+	if err := m.WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	families := parseMetrics(t, path)
+	brick := "brick=/bricks/\"b\\1\n\ufffd"
+	for _, tt := range []struct {
+		name   string
+		labels []string
+		want   float64
+	}{
+		{"coldbrick_runs_total", []string{brick, "command=archive"}, 5},
+		{"coldbrick_run_files", []string{brick, "outcome=archived", "reason="}, 12},
+		{"coldbrick_run_bytes", []string{brick, "outcome=archived"}, 1 << 40},
+		{"coldbrick_run_files", []string{"outcome=skipped", "reason=too-warm"}, 3},
+		{"coldbrick_run_duration_seconds", []string{brick}, 90},
+		{"coldbrick_run_exit_code", []string{brick}, 3},
+		{"coldbrick_last_run_timestamp_seconds", []string{brick}, 1700000090},
+		{"coldbrick_last_success_timestamp_seconds", []string{brick}, 1600000000},
+		{"coldbrick_failing_since_timestamp_seconds", []string{brick}, 1650000000},
+		{"coldbrick_brick_free_bytes", []string{"when=before"}, 100},
+		{"coldbrick_brick_free_bytes", []string{"when=after"}, 1 << 50},
+		{"coldbrick_plugin_loaded", []string{brick}, 1},
+	} {
+		family := families[tt.name]
+		if family == nil {
+			t.Errorf("no %s", tt.name)
+		} else if got := value(t, family, tt.labels...); got != tt.want {
+			t.Errorf("%s%v = %v, want %v", tt.name, tt.labels, got, tt.want)
+		}
+	}
+	if len(families) != len(AllMetrics()) {
+		t.Errorf("%d metrics, %d described", len(families), len(AllMetrics()))
+	}
+}
+
+func TestAMetricsFileIsReplacedAtOnceAndReadableByAll(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "coldbrick.prom")
+	for range 2 {
+		if err := (Metrics{Summary: Summary{Command: "archive"}}).WriteFile(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) != 1 || info.Mode().Perm() != 0o644 {
+		t.Errorf("%v, mode %v", entries, info.Mode())
+	}
+	if _, ok := parseMetrics(t, path)["coldbrick_failing_since_timestamp_seconds"]; ok {
+		t.Error("failing since the epoch")
+	}
+	if err := (Metrics{}).WriteFile(dir + "/none/x"); err == nil {
+		t.Error("a missing directory is no error")
+	}
+}
