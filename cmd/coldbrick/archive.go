@@ -153,7 +153,7 @@ func coldFor(p crawl.Policy) time.Duration {
 
 // upload runs the archiver over what the walk finds, within the budget.
 func (a *app) upload(ctx context.Context, archiver *upload.Archiver, brick *volume.Brick, policy crawl.Policy, b *budget) error {
-	var g gauge
+	g := gauge{total: b.maxBytes}
 	a.startBar("archiving", byBytes, &g)
 	find := func(ctx context.Context, emit func(context.Context, gluster.File) error) error {
 		ctx, stop := a.drains(ctx)

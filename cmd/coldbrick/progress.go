@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/coldbrick/coldbrick/crawl"
+	"github.com/coldbrick/coldbrick/internal/report"
 )
 
 // This file alone knows progressbar. Of its traits, these shaped the code:
@@ -79,7 +80,7 @@ func (s *screen) stopBar() {
 type gauge struct {
 	seen         crawl.Progress // files looked at
 	files, bytes atomic.Int64
-	total        atomic.Int64 // bytes; 0 while it is not known
+	total        int64 // bytes; 0 if that is not known
 }
 
 // unit is what a bar measures.
@@ -102,7 +103,7 @@ func (a *app) startBar(what string, unit unit, g *gauge) {
 	}
 	const interval = 200 * time.Millisecond
 	done, gone := make(chan struct{}), make(chan struct{})
-	bar := newBar(what, unit, columns)
+	bar := newBar(what, unit, g.total, columns)
 	go func() {
 		defer close(gone)
 		tick := time.NewTicker(interval)
@@ -113,7 +114,7 @@ func (a *app) startBar(what string, unit unit, g *gauge) {
 				if c, ok := a.width(a.stderr); ok {
 					columns = c
 				}
-				a.screen.draw(bar.picture(g, unit, columns))
+				a.screen.draw(bar.picture(g, columns))
 			case <-done:
 				a.screen.Write(nil) // erases it
 				return
@@ -126,45 +127,51 @@ func (a *app) startBar(what string, unit unit, g *gauge) {
 // bar draws a gauge in one line.
 type bar struct {
 	*progressbar.ProgressBar
-	total int64
+	what string
+	unit unit
 }
+
+// narrow is the width of a terminal that has no room for all.
+const narrow = 60
 
 // newBar makes a bar for a terminal of so many columns. It never writes: its
 // picture is taken from it.
-func newBar(what string, unit unit, columns int) *bar {
-	const narrow = 60
-	b := progressbar.NewOptions64(-1,
+func newBar(what string, unit unit, total int64, columns int) *bar {
+	options := []progressbar.Option{
 		progressbar.OptionSetWriter(io.Discard),
 		progressbar.OptionSetDescription(what),
 		progressbar.OptionShowCount(),
-		progressbar.OptionShowBytes(unit == byBytes),
-		progressbar.OptionUseIECUnits(true),
+		progressbar.OptionSetTheme(progressbar.ThemeASCII),
 		progressbar.OptionSetWidth(max(4, (columns-narrow)/2)),
 		progressbar.OptionShowTotalBytes(columns >= narrow && unit == byBytes),
 		progressbar.OptionSetSpinnerChangeInterval(0), // else a goroutine that never ends
-		progressbar.OptionSpinnerType(9),
-		progressbar.OptionSetTheme(progressbar.ThemeASCII),
-	)
-	if unit == byFiles {
-		progressbar.OptionShowIts()(b)
-		progressbar.OptionSetItsString("files")(b)
 	}
-	return &bar{ProgressBar: b}
+	if unit == byBytes {
+		options = append(options, progressbar.OptionShowBytes(true), progressbar.OptionUseIECUnits(true))
+	} else {
+		options = append(options, progressbar.OptionShowIts(), progressbar.OptionSetItsString("files"))
+	}
+	if total == 0 {
+		total = -1 // not known
+	}
+	return &bar{progressbar.NewOptions64(total, options...), what, unit}
 }
 
 // picture is the line that shows g, short enough for the terminal: one that
 // wraps could not be erased.
-func (b *bar) picture(g *gauge, unit unit, columns int) string {
-	if total := g.total.Load(); total > b.total {
-		b.total = total
-		b.ChangeMax64(total)
+func (b *bar) picture(g *gauge, columns int) string {
+	at := g.seen.Files.Load()
+	if b.unit == byBytes {
+		at = g.bytes.Load()
+		if columns >= narrow {
+			b.Describe(b.what + " " + report.Count(g.files.Load(), "file"))
+		}
 	}
-	at := g.bytes.Load()
-	if unit == byFiles {
-		at = g.seen.Files.Load()
+	if g.total > 0 {
+		at = min(at, g.total-1) // at the full total a bar counts as finished and stays as it is
 	}
 	b.Set64(at)
-	line := strings.TrimSpace(b.String())
+	line := strings.TrimSpace(strings.ReplaceAll(b.String(), "\r", ""))
 	if len(line) >= columns {
 		line = line[:columns-1]
 	}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+func TestABarFitsItsTerminal(t *testing.T) {
+	for _, unit := range []unit{byBytes, byFiles} {
+		for _, total := range []int64{0, 1 << 40} {
+			for _, columns := range []int{1, 10, 40, 59, 60, 80, 200} {
+				g := gauge{total: total}
+				b := newBar("archiving", unit, total, columns)
+				for _, n := range []int64{0, 1, 1 << 20, 1<<40 - 1, 1 << 40, 1 << 41} {
+					g.bytes.Store(n)
+					g.files.Store(n)
+					g.seen.Files.Store(n)
+					line := b.picture(&g, columns)
+					if len(line) >= columns || strings.ContainsAny(line, "\r\n") || !utf8.ValidString(line) {
+						t.Errorf("%d columns, total %d: %d wide: %q", columns, total, len(line), line)
+					}
+					if columns >= 40 && !strings.Contains(line, "archiving") {
+						t.Errorf("%d columns, total %d: says nothing: %q", columns, total, line)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestABarShowsFilesBytesAndRate(t *testing.T) {
+	var g gauge
+	b := newBar("archiving", byBytes, 0, 80)
+	b.picture(&g, 80)
+	g.files.Store(1234)
+	g.bytes.Store(5 << 30)
+	time.Sleep(10 * time.Millisecond)
+	if line := b.picture(&g, 80); !strings.Contains(line, "archiving 1,234 files (5.0 GiB, ") || !strings.Contains(line, "iB/s)") {
+		t.Error(line)
+	}
+	g.total = 10 << 30
+	if line := newBar("archiving", byBytes, g.total, 80).picture(&g, 80); !strings.Contains(line, "50%") || !strings.Contains(line, "5.0/10 GiB") {
+		t.Error(line)
+	}
+}
+
+// sink is a terminal that remembers.
+type sink struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+// Lines of many goroutines beside a bar: on the terminal each stands alone, and
+// nothing of the bar is left behind.
+func TestLinesDoNotTearTheBar(t *testing.T) {
+	var out sink
+	s := &screen{to: &out}
+	a := &app{env: env{width: func(io.Writer) (int, bool) { return 80, true }}, screen: s}
+	a.settings.flags()
+	var g gauge
+	a.startBar("archiving", byBytes, &g)
+	var wg sync.WaitGroup
+	const line = "one whole line\n"
+	for range 4 {
+		wg.Go(func() {
+			for range 20 {
+				io.WriteString(s, line)
+				time.Sleep(10 * time.Millisecond)
+			}
+		})
+	}
+	wg.Wait()
+	time.Sleep(300 * time.Millisecond)
+	s.stopBar()
+	text := out.b.String()
+	if !strings.Contains(text, "archiving") {
+		t.Fatal("no bar was drawn")
+	}
+	shown := 0
+	for l := range strings.Lines(text) {
+		_, visible, cut := cutLast(l, eraseLine)
+		if !cut {
+			visible = l
+		}
+		switch visible {
+		case line:
+			shown++
+		case "":
+		default:
+			t.Errorf("on the terminal: %q", visible)
+		}
+	}
+	if shown != 80 {
+		t.Errorf("%d lines of 80", shown)
+	}
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+func TestABarIsShownWhereItIsWanted(t *testing.T) {
+	for _, tt := range []struct {
+		progress        string
+		terminal, quiet bool
+		want            bool
+	}{
+		{"auto", true, false, true},
+		{"auto", false, false, false},
+		{"always", false, false, true},
+		{"never", true, false, false},
+		{"auto", true, true, false},
+	} {
+		s := &screen{to: io.Discard}
+		a := &app{env: env{width: func(io.Writer) (int, bool) { return 80, tt.terminal }}, screen: s}
+		a.settings.flags()
+		if err := a.progress.Set(tt.progress); err != nil {
+			t.Fatal(err)
+		}
+		a.quiet = tt.quiet
+		a.startBar("x", byFiles, &gauge{})
+		if got := s.stop != nil; got != tt.want {
+			t.Errorf("%+v: shown %v", tt, got)
+		}
+		s.stopBar()
+	}
+}
