@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -380,15 +381,34 @@ func (p *prober) settings(ctx context.Context) {
 	}
 }
 
-// clean deletes the objects of this probe: what lies under its own nonce.
+// clean deletes the objects of this probe: what lies under its own nonce. In a
+// bucket with versions that is each version, or the bucket would keep them.
 func (p *prober) clean(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortPatience)
 	defer cancel()
-	for _, name := range []string{probeFree, probeWrongSum, probePart, probeWrongWhole} {
-		key := p.prefix + name
-		if _, err := p.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &p.bucket, Key: &key}); err != nil && statusOf(err) != http.StatusNotFound {
-			p.left(key)
+	if p.able.Versioning != "" {
+		out, err := p.client.ListObjectVersions(ctx, &s3.ListObjectVersionsInput{Bucket: &p.bucket, Prefix: &p.prefix})
+		if err == nil {
+			for _, v := range out.Versions {
+				p.delete(ctx, aws.ToString(v.Key), v.VersionId)
+			}
+			return
 		}
+	}
+	for _, name := range []string{probeFree, probeWrongSum, probePart, probeWrongWhole} {
+		p.delete(ctx, p.prefix+name, nil)
+	}
+}
+
+// delete deletes an object of this probe, and refuses any other: a server may
+// list more than it was asked for.
+func (p *prober) delete(ctx context.Context, key string, version *string) {
+	if !strings.HasPrefix(key, p.prefix) {
+		return
+	}
+	_, err := p.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &p.bucket, Key: &key, VersionId: version})
+	if err != nil && statusOf(err) != http.StatusNotFound {
+		p.left(key)
 	}
 }
 

@@ -11,9 +11,13 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
+	"golang.org/x/time/rate"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
@@ -215,5 +219,56 @@ func TestHostileKeysNeverReachTheServer(t *testing.T) {
 	}
 	if n := len(proxy.Requests(testkit.Match{})); n != before {
 		t.Errorf("%d requests were sent", n-before)
+	}
+}
+
+func TestAProbeLeavesNoVersionBehind(t *testing.T) {
+	s := newS3(t, flatServer(t, nil))
+	n := s.current.Load()
+	if _, err := n.client.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{
+		Bucket: &n.bucket, VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	able, err := s.Probe(t.Context())
+	if err != nil || able.Versioning != "Enabled" || len(able.LeftBehind) != 0 {
+		t.Fatalf("%+v, %v", able, err)
+	}
+	out, err := n.client.ListObjectVersions(t.Context(), &s3.ListObjectVersionsInput{Bucket: &n.bucket})
+	if err != nil || len(out.Versions)+len(out.DeleteMarkers) != 0 {
+		t.Errorf("%d versions and %d delete markers are left, %v", len(out.Versions), len(out.DeleteMarkers), err)
+	}
+}
+
+// The limit holds for what is sent and what is received, and waiting for it is
+// not stalling.
+func TestTheBandwidthLimitHolds(t *testing.T) {
+	server := testkit.S3(t)
+	const rateLimit = 1 << 20
+	s := &S3{Limiter: rate.NewLimiter(rateLimit, 64<<10)}
+	options := optionsOf(server, server.Endpoint)
+	options["idle-timeout"] = "100ms"
+	if err := s.Init(t.Context(), options); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d := &Dir{Limiter: s.Limiter}
+	if err := d.Init(t.Context(), map[string]string{"dir": t.TempDir()}); err != nil {
+		t.Fatal(err)
+	}
+	for name, store := range map[string]storetest.Store{"s3": s, "dir": d} {
+		start := time.Now()
+		if _, err := store.Create(t.Context(), "k", bytes.NewReader(make([]byte, rateLimit)), rateLimit, nil); err != nil {
+			t.Fatal(err)
+		}
+		sent := time.Since(start)
+		if _, err := store.Download(t.Context(), "k", nowhere{}, func(object.Info) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if received := time.Since(start) - sent; sent < 800*time.Millisecond || received < 800*time.Millisecond {
+			t.Errorf("%s: sent in %v, received in %v, the limit makes it 1 s", name, sent, received)
+		}
 	}
 }
