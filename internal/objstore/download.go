@@ -71,10 +71,9 @@ func (n *session) download(ctx context.Context, key string, dst io.WriterAt, acc
 
 	parts := make([]part, max(1, (info.Size+n.partSize-1)/n.partSize))
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(n.jobs)
 	for i := range parts {
-		if gctx.Err() != nil {
-			break
+		if i > 0 && n.ranges.Acquire(gctx, 1) != nil {
+			break // another range has failed
 		}
 		r := &byteRange{session: n, key: key, info: info, dst: dst, off: int64(i) * n.partSize}
 		r.size = min(n.partSize, info.Size-r.off)
@@ -82,15 +81,19 @@ func (n *session) download(ctx context.Context, key string, dst io.WriterAt, acc
 			r.body = first
 		}
 		g.Go(func() (err error) {
+			if i > 0 {
+				defer n.ranges.Release(1)
+			}
 			parts[i].size = r.size
 			parts[i].sum, err = r.fetch(gctx)
 			return err
 		})
 	}
-	if err := g.Wait(); err != nil {
-		if ctx.Err() != nil {
-			return object.Proof{}, context.Cause(ctx)
-		}
+	err = g.Wait()
+	if ctx.Err() != nil { // some ranges may not even have begun
+		return object.Proof{}, context.Cause(ctx)
+	}
+	if err != nil {
 		return object.Proof{}, err
 	}
 
@@ -100,6 +103,9 @@ func (n *session) download(ctx context.Context, key string, dst io.WriterAt, acc
 		got.Size += p.size
 	}
 	got.Reads = got.Size
+	if got.Size != info.Size {
+		return got, &storeError{op: "get object", kind: object.ErrCorrupt, text: fmt.Sprintf("%d bytes received of %d", got.Size, info.Size)}
+	}
 	if info.HasCRC32 && got.CRC32 != info.CRC32 {
 		return got, &storeError{op: "get object", kind: object.ErrCorrupt,
 			text: fmt.Sprintf("CRC-32 %08x received, %08x noted by the store", got.CRC32, info.CRC32)}

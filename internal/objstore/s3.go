@@ -26,6 +26,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/coldbrick/coldbrick/internal/object"
 )
@@ -68,6 +69,7 @@ type session struct {
 	client    *s3.Client
 	transport interface{ CloseIdleConnections() }
 	buffers   *buffers
+	ranges    *semaphore.Weighted // all downloads' ranges beyond their first: as many as jobs
 	onUpload  func(key, uploadID string) error
 	where     string // the endpoint, for messages
 
@@ -152,7 +154,7 @@ func newSession(ctx context.Context, o options, limiter Limiter, attempts int) (
 	}
 	transport := sdkClient.WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialPatience }).GetTransport()
 	transport.MaxIdleConns = 0
-	transport.MaxIdleConnsPerHost = 2 * max(o.jobs, defaultJobs)
+	transport.MaxIdleConnsPerHost = 2 * max(o.jobs, defaultJobs) // jobs, and as many ranges beside them
 	transport.ReadBufferSize, transport.WriteBufferSize = wireBuffer, wireBuffer
 	transport.DisableCompression = true
 	transport.ForceAttemptHTTP2 = false
@@ -160,6 +162,7 @@ func newSession(ctx context.Context, o options, limiter Limiter, attempts int) (
 	n := &session{
 		options:   o,
 		transport: transport,
+		ranges:    semaphore.NewWeighted(int64(o.jobs)),
 		buffers:   newBuffers(int(min(int64(o.jobs)*o.partSize, max(bufferMemory, 2*o.partSize)))),
 	}
 	n.client = s3.NewFromConfig(cfg, func(c *s3.Options) {

@@ -52,6 +52,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"AChangedBodyLeavesNoObject":        changedBody,
 		"AnUnreadableBodyLeavesNoObject":    unreadableBody,
 		"ACancelledCreateLeavesNoObject":    cancelled,
+		"ACancelledDownloadIsNoSuccess":     cancelledDownload,
 		"AMissingObjectIsNotExist":          missing,
 		"ARefusedDownloadWritesNothing":     refusedDownload,
 		"AFullDiskEndsTheDownload":          fullDisk,
@@ -341,6 +342,23 @@ func cancelled(t *testing.T, s Store, prefix string) {
 		}
 		cancel()
 		mustNotExist(t, s, key)
+	}
+}
+
+// Parts that were never begun must not be taken for parts that are done.
+func cancelledDownload(t *testing.T, s Store, prefix string) {
+	key := Key(s, prefix, 8*PartSize)
+	create(t, s, key, make([]byte, 8*PartSize))
+	for range 5 {
+		ctx, cancel := context.WithCancel(t.Context())
+		proof, err := s.Download(ctx, key, writerAt(func(b []byte, _ int64) (int, error) {
+			cancel()
+			return len(b), nil
+		}), accept)
+		cancel()
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%+v, %v; want context.Canceled", proof, err)
+		}
 	}
 }
 
