@@ -16,12 +16,21 @@ type CLIError struct {
 
 func (e *CLIError) Error() string { return fmt.Sprintf("gluster: %s (opErrno %d)", e.Text, e.Errno) }
 
-// errnoNoVolume is EG_NOVOL of the source: what volume info answers about a
-// volume that does not exist. Other commands answer other numbers.
-const errnoNoVolume = 30806
+// Numbers of glusterd-errno.h.
+const (
+	errnoBusy     = 30802 // EG_ANOTRANS
+	errnoNoVolume = 30806 // EG_NOVOL: volume info about a volume that does not exist; other commands answer other numbers
+)
 
 // NoVolume reports whether volume info said that there is no such volume.
 func (e *CLIError) NoVolume() bool { return e.Errno == errnoNoVolume }
+
+// Busy reports whether the cluster was at another command, perhaps one that was
+// given on another host; the same question may be answered a moment later.
+func (e *CLIError) Busy() bool {
+	return e.Errno == errnoBusy || strings.Contains(e.Text, "Another transaction is in progress") ||
+		strings.Contains(e.Text, "Locking failed")
+}
 
 // VolumeInfo is what volume info tells.
 type VolumeInfo struct {

@@ -104,7 +104,7 @@ func (b *Brick) countIndex(dir string, limit int) (int, error) {
 			break
 		}
 	}
-	return count, nil
+	return min(count, limit), nil
 }
 
 func isGFID(name string) bool {

@@ -242,3 +242,41 @@ func TestGraphChangeIsSeen(t *testing.T) {
 		t.Errorf("and on again: %v", err)
 	}
 }
+
+func TestHealBacklogIsThatOfTheBricksThatWereUp(t *testing.T) {
+	v := testkit.NewVolume(t, testkit.Replica(3))
+	backlog := func(i int) int {
+		t.Helper()
+		b, err := OpenBrick(v.BrickDirs()[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		n, err := b.HealBacklog(3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	v.Write("f", []byte("data"), testkit.Old)
+	testkit.Eventually(t, 10*time.Second, "nothing is pending", func() bool { return backlog(0) == 0 })
+	v.StopBrick(1)
+	for i := range 5 {
+		v.Write(fmt.Sprint(i), []byte("data"), testkit.Old)
+	}
+	testkit.Eventually(t, 10*time.Second, "limit is reached", func() bool { return backlog(0) == 3 })
+	if n := backlog(1); n != 0 {
+		t.Errorf("the brick that was down knows of %d entries", n)
+	}
+}
+
+func TestBrickWithoutHealIndexHasNoBacklog(t *testing.T) {
+	b, err := OpenBrick(testkit.NewVolume(t).BrickDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if n, err := b.HealBacklog(1); n != 0 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -60,14 +61,33 @@ func ask(ctx context.Context, args ...string) ([]byte, error) {
 // notRunning begins what gluster says without glusterd, in place of XML.
 var notRunning = []byte("Connection failed. Please check if gluster daemon is operational")
 
+// askXML asks again while the cluster is busy: glusterd answers one command at a
+// time, and every host runs the same timer.
 func askXML[T any](ctx context.Context, parse func([]byte) (T, error), args ...string) (T, error) {
-	text, err := ask(ctx, append([]string{"--xml"}, args...)...)
-	if err != nil {
-		var none T
-		return none, err
+	var none T
+	for tries := 0; ; tries++ {
+		text, err := ask(ctx, append([]string{"--xml"}, args...)...)
+		if err != nil {
+			return none, err
+		}
+		answer, err := parse(text)
+		var cli *gluster.CLIError
+		if !errors.As(err, &cli) || !cli.Busy() || tries == busyTries {
+			return answer, err
+		}
+		select {
+		case <-ctx.Done():
+			return none, fmt.Errorf("%w: %w", ctx.Err(), err)
+		case <-time.After(busyPause/2 + rand.N(busyPause)): // hosts must not meet again
+		}
 	}
-	return parse(text)
 }
+
+// How often, and at what mean distance, a busy cluster is asked again.
+const (
+	busyTries = 30
+	busyPause = 500 * time.Millisecond
+)
 
 // volumeName is what glusterd accepts. Nothing else is passed to a command.
 var volumeName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]{0,255}$`)

@@ -207,3 +207,23 @@ func TestGlusterThatHangsOrIsMissing(t *testing.T) {
 		t.Error(c)
 	}
 }
+
+// glusterd answers one command at a time, and all hosts ask at the same minute.
+func TestABusyClusterIsAskedAgain(t *testing.T) {
+	testdata, err := filepath.Abs("../gluster/testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := t.TempDir() + "/count"
+	fakeGluster(t, fmt.Sprintf(`#!/bin/sh
+echo x >>'%s'
+case $(wc -l <'%[1]s') in
+1) echo '<cliOutput><opRet>-1</opRet><opErrno>30802</opErrno><opErrstr>Another transaction is in progress for vol. Please try again after some time.</opErrstr></cliOutput>' ;;
+2) echo '<cliOutput><opRet>-1</opRet><opErrno>30800</opErrno><opErrstr>Locking failed on node2. Please check log file for details.</opErrstr></cliOutput>' ;;
+*) cat '%s/volume-info-distribute.xml' ;;
+esac
+`, count, testdata))
+	if info, err := volumeInfo(t.Context(), "distribute"); err != nil || len(info.Bricks) != 3 {
+		t.Errorf("%+v, %v", info, err)
+	}
+}

@@ -40,11 +40,25 @@ const defaultTimeout = time.Second
 // Inspect reads the .meta tree of the mount at mountDir. ErrNoMount: it is not
 // the mount point of a whole Gluster volume.
 func Inspect(mountDir string) (*Mount, error) {
-	m, err := inspect(mountDir)
+	m, err := retryStale(func() (*Mount, error) { return inspect(mountDir) })
 	if err != nil {
 		return nil, fmt.Errorf("inspect %s: %w", mountDir, err)
 	}
 	return m, nil
+}
+
+// retryStale repeats f while it meets a .meta that has just gone: when a client
+// switches graphs, the kernel may know files of the former one for as long as
+// the mount lets it cache names.
+func retryStale(f func() (*Mount, error)) (*Mount, error) {
+	const patience, pause = 2 * time.Second, 50 * time.Millisecond
+	for waited := time.Duration(0); ; waited += pause {
+		m, err := f()
+		if !errors.Is(err, unix.ESTALE) || waited >= patience {
+			return m, err
+		}
+		time.Sleep(pause)
+	}
 }
 
 func inspect(mountDir string) (*Mount, error) {
@@ -188,7 +202,7 @@ var ErrGraphChanged = errors.New("the volume's translators or bricks changed")
 // one readlink to see; without a mount glusterd is asked, which takes a tenth of
 // a second. A new graph of the same shape counts as unchanged.
 func (m *Mount) Unchanged(ctx context.Context) error {
-	now, err := m.again(ctx)
+	now, err := retryStale(func() (*Mount, error) { return m.again(ctx) })
 	if err == nil && now != nil && !m.Graph.SameShape(now.Graph) {
 		err = ErrGraphChanged
 	}

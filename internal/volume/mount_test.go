@@ -217,3 +217,18 @@ func TestInspectRefusesWhatIsNoGlusterMount(t *testing.T) {
 		t.Errorf("Inspect of what is unmounted: %v", err)
 	}
 }
+
+func FuzzMountinfo(f *testing.F) {
+	f.Add(`40 21 0:39 / /mnt/a\040b\011 rw,nosuid shared:2 - fuse.glusterfs host:/vol/sub rw` + "\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		entries, err := parseMountinfo(strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		for _, e := range entries {
+			if e.check() == nil && (e.fsType != mountType || e.subdir() != "" || strings.Contains(e.volume(), "/")) {
+				t.Fatalf("%q is taken for a mount of a whole volume: %+v", text, e)
+			}
+		}
+	})
+}
