@@ -1,0 +1,256 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+	"github.com/spf13/pflag"
+
+	"github.com/coldbrick/coldbrick/internal/config"
+	"github.com/coldbrick/coldbrick/internal/report"
+)
+
+var update = flag.Bool("update", false, "write the generated pages of the manual anew")
+
+const generated = "<!-- made from the code: go test ./cmd/coldbrick -run TestTheManual -update -->\n\n"
+
+// TestTheManualIsTrue holds the reference pages, the man pages and the sample
+// configuration against the code.
+func TestTheManualIsTrue(t *testing.T) {
+	a := newApp(env{stderr: os.Stderr}, nil)
+	root := a.command()
+	pages := map[string]string{
+		"cli.md":           cliPage(root),
+		"reasons.md":       reasonsPage(),
+		"configuration.md": configurationPage(),
+		"metrics.md":       metricsPage(),
+		"coldbrick.toml":   sampleConfig(),
+	}
+	manPages(t, root, pages)
+	for name, want := range pages {
+		path := filepath.Join("../../docs", name)
+		if *update {
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(got) != want {
+			t.Errorf("docs/%s is not what the code says: go test ./cmd/coldbrick -run TestTheManual -update", name)
+		}
+	}
+	for _, old := range stale(t, pages) {
+		t.Errorf("%s: no command has this page", old)
+	}
+}
+
+// stale lists man pages of commands that are no more.
+func stale(t *testing.T, pages map[string]string) []string {
+	t.Helper()
+	found, err := filepath.Glob("../../docs/man/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(found, func(path string) bool {
+		_, ok := pages["man/"+filepath.Base(path)]
+		return ok
+	})
+}
+
+// walkCommands visits the commands that a user can run, in the order of the help.
+func walkCommands(cmd *cobra.Command, visit func(*cobra.Command)) {
+	if cmd.Runnable() && cmd.HasParent() && !cmd.HasSubCommands() && cmd.Name() != "help" {
+		visit(cmd)
+	}
+	for _, c := range cmd.Commands() {
+		walkCommands(c, visit)
+	}
+}
+
+func cliPage(root *cobra.Command) string {
+	var b strings.Builder
+	b.WriteString("# The command line\n\n" + generated)
+	b.WriteString("`BRICK` is a brick's directory on this host, `PATH` a path on a mount of the volume. Paths in output are\n" +
+		"relative to the volume root, without a leading slash.\n\n" +
+		"Standard output is data, standard error is for people: one line for each file that failed, with `-v` for each\n" +
+		"file, and a summary at the end. With `-q` the summary appears only when something went wrong. `--json` writes\n" +
+		"one object a line to standard output, as [schema/record.json](schema/record.json) says. Names that are not\n" +
+		"printable are quoted with escapes in text; in JSON, one that is not UTF-8 has `path_base64` as well.\n\n" +
+		"The first SIGINT or SIGTERM takes no new file and finishes those in work. The second drops them at once,\n" +
+		"still losing nothing.\n")
+	walkCommands(root, func(cmd *cobra.Command) {
+		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n", cmd.CommandPath(), cmd.Short)
+		if cmd.Long != "" {
+			fmt.Fprintf(&b, "%s\n\n", cmd.Long)
+		}
+		fmt.Fprintf(&b, "    %s\n", cmd.UseLine())
+		if cmd.HasAvailableLocalFlags() {
+			fmt.Fprintf(&b, "\n```\n%s```\n", cmd.LocalFlags().FlagUsages())
+		}
+	})
+	b.WriteString("\n## Exit codes\n\n| code | outcome | meaning |\n|---|---|---|\n")
+	for _, e := range exits {
+		fmt.Fprintf(&b, "| %d | `%s` | %s |\n", e.code, e.outcome, e.meaning)
+	}
+	return b.String()
+}
+
+func reasonsPage() string {
+	var b strings.Builder
+	b.WriteString("# Words\n\n" + generated)
+	b.WriteString("The same words stand in output, logs, metrics and here, and never change their meaning.\n\n" +
+		"## Outcomes of a file\n\n`candidate` (would be archived), `archived`, `recalled`, `skipped`, `failed`.\n\n" +
+		"## Reasons\n\nWhy a file was skipped, or failed. The file ...\n\n| reason | meaning |\n|---|---|\n")
+	for _, r := range slices.Sorted(maps.Keys(report.Meaning)) {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", r, report.Meaning[r])
+	}
+	b.WriteString("\n## Findings\n\nWhat is wrong with a stub, as `status` and `fsck` tell it.\n\n| class | severity | meaning |\n|---|---|---|\n")
+	for _, c := range slices.Sorted(slices.Values(report.Classes())) {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", c, c.Severity(), c.Meaning())
+	}
+	return b.String()
+}
+
+// eachSetting visits all settings, with help text as a user sees it.
+func eachSetting(visit func(f *pflag.Flag, usage string)) {
+	schema().VisitAll(func(f *pflag.Flag) {
+		if f.Name != "config" {
+			_, usage := pflag.UnquoteUsage(f)
+			visit(f, usage)
+		}
+	})
+}
+
+func configurationPage() string {
+	var b strings.Builder
+	b.WriteString("# Configuration\n\n" + generated)
+	b.WriteString("A setting is a flag, a variable of the environment, or a key of the TOML file that `--config` or\n" +
+		"`COLDBRICK_CONFIG` names, by default `" + defaultConfig + "` if it exists. The command line wins over the\n" +
+		"environment, and that over the file. In the file, a table `[volume.NAME]` wins over the top level for the volume\n" +
+		"of that name: the one of `--volume`, or the one that the mount says it is. `coldbrick config show` prints what is\n" +
+		"in force and where it came from.\n\n" +
+		"- Ages and durations: `30d`, `2w`, `1y`, `12h`, `90m`, `45s`, `1d12h`. Of an age, a bare number is days.\n" +
+		"- Sizes: bytes, `64KiB` or `64K` (1024), `10MB` (1000), `1.5TiB`. Rates: the same, with or without `/s`.\n" +
+		"- Lists: an array in the file, one element a line in the environment, the flag several times.\n" +
+		"- An unknown key, a wrong type or unit is an error that names file and line. A file that holds a secret must\n" +
+		"  be readable by its owner alone. [coldbrick.toml](coldbrick.toml) has every key.\n\n" +
+		"| key and flag | variable | default | meaning |\n|---|---|---|---|\n")
+	eachSetting(func(f *pflag.Flag, usage string) {
+		variable := "`" + config.Variable(f.Name) + "`"
+		if f.Annotations[config.FileOnly] != nil {
+			variable = "in the file alone"
+		}
+		value := ""
+		if f.DefValue != "" && f.DefValue != "0" && f.DefValue != "false" {
+			value = "`" + f.DefValue + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.Name, variable, value, strings.ReplaceAll(usage, "|", `\|`))
+	})
+	return b.String()
+}
+
+func metricsPage() string {
+	var b strings.Builder
+	b.WriteString("# Metrics\n\n" + generated)
+	b.WriteString("`--metrics-file FILE` writes these at the end of each run of `archive`, for the textfile collector of\n" +
+		"node_exporter; let FILE end in `.prom`, and give each brick a file of its own. All have the labels `command` and\n" +
+		"`brick`. Dry runs, and runs that found another one at work, leave the file as it is.\n\n" +
+		"| metric | type | meaning |\n|---|---|---|\n")
+	for _, m := range report.AllMetrics() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", m.Name, m.Type, m.Help)
+	}
+	return b.String()
+}
+
+func sampleConfig() string {
+	var b strings.Builder
+	b.WriteString("# " + defaultConfig + ": every key, with its default. Flags and COLDBRICK_* win over this file.\n" +
+		"# Keep it readable by root alone (chmod 600) once it holds a secret.\n")
+	eachSetting(func(f *pflag.Flag, usage string) {
+		fmt.Fprintf(&b, "\n# %s\n#%s = %s\n", usage, f.Name, tomlValue(f.Value))
+	})
+	b.WriteString("\n# One table for each volume: its keys win over those above.\n#[volume.NAME]\n#bucket = \"archive\"\n#older-than = \"1y\"\n")
+	return b.String()
+}
+
+func manPages(t *testing.T, root *cobra.Command, pages map[string]string) {
+	t.Helper()
+	root.DisableAutoGenTag = true
+	date := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) // of the first page: a date of today would never stay true
+	var page func(cmd *cobra.Command)
+	page = func(cmd *cobra.Command) {
+		var b bytes.Buffer
+		header := doc.GenManHeader{Section: "1", Date: &date, Source: "coldbrick", Manual: "coldbrick"}
+		if err := doc.GenMan(cmd, &header, &b); err != nil {
+			t.Fatal(err)
+		}
+		pages["man/"+strings.ReplaceAll(cmd.CommandPath(), " ", "-")+".1"] = b.String()
+		for _, c := range cmd.Commands() {
+			if c.Name() != "help" {
+				page(c)
+			}
+		}
+	}
+	page(root)
+}
+
+// The sample configuration, with every key taken as it stands, changes nothing.
+func TestTheSampleConfigurationIsTheDefault(t *testing.T) {
+	var text strings.Builder
+	for line := range strings.Lines(sampleConfig()) {
+		if key, ok := strings.CutPrefix(line, "#"); ok && !strings.HasPrefix(key, " ") && !strings.HasPrefix(key, "[") {
+			text.WriteString(key)
+		}
+		if strings.HasPrefix(line, "#[volume") {
+			break
+		}
+	}
+	file, err := config.Parse("coldbrick.toml", []byte(text.String()), schema())
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags := schema()
+	origins, err := config.Apply(flags, nil, file, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Name != "config" && (origins[f.Name] == config.FromDefault || f.Value.String() != f.DefValue) {
+			t.Errorf("%s: %q from %s, default %q", f.Name, f.Value, origins[f.Name], f.DefValue)
+		}
+	})
+}
+
+// Exit codes have one word each, and every error of ours its code.
+func TestExitCodesAreThoseOfTheManual(t *testing.T) {
+	known := map[int]bool{}
+	for _, e := range exits {
+		if known[e.code] {
+			t.Errorf("code %d stands twice", e.code)
+		}
+		known[e.code] = true
+	}
+	for want, errs := range codes {
+		for _, err := range errs {
+			if got := exitCode(fmt.Errorf("wrapped: %w", err)); got != want || !known[got] {
+				t.Errorf("%v: exit code %d, want %d", err, got, want)
+			}
+		}
+	}
+}
