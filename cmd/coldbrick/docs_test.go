@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -251,6 +252,50 @@ func TestExitCodesAreThoseOfTheManual(t *testing.T) {
 			if got := exitCode(fmt.Errorf("wrapped: %w", err)); got != want || !known[got] {
 				t.Errorf("%v: exit code %d, want %d", err, got, want)
 			}
+		}
+	}
+}
+
+// docs/dependencies.md names each module that our code imports, and no other.
+func TestEachDependencyHasItsReason(t *testing.T) {
+	text, err := os.ReadFile("../../docs/dependencies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("go", "list", "-f",
+		`{{join .Imports "\n"}} {{join .TestImports "\n"}} {{join .XTestImports "\n"}}`, "../../...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	imports := map[string]bool{}
+	for path := range strings.FieldsSeq(string(out)) {
+		first, _, _ := strings.Cut(path, "/")
+		if strings.Contains(first, ".") && !strings.HasPrefix(path, "github.com/coldbrick/") {
+			imports[path] = true
+		}
+	}
+	var named []string
+	for _, row := range strings.Split(string(text), "\n") {
+		cells := strings.Split(row, "|")
+		if len(cells) < 4 {
+			continue
+		}
+		for i, word := range strings.Split(cells[1], "`") {
+			if i%2 == 1 && strings.Contains(word, ".") {
+				named = append(named, word)
+			}
+		}
+	}
+	for path := range imports {
+		if !slices.ContainsFunc(named, func(module string) bool { return path == module || strings.HasPrefix(path, module+"/") }) {
+			t.Errorf("%s is imported, and docs/dependencies.md does not say why", path)
+		}
+	}
+	for _, module := range named {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(imports)), func(path string) bool {
+			return path == module || strings.HasPrefix(path, module+"/")
+		}) {
+			t.Errorf("docs/dependencies.md explains %s, which nothing imports", module)
 		}
 	}
 }
