@@ -38,7 +38,7 @@ type app struct {
 
 func newApp(e env, stop *stopper) *app {
 	a := &app{env: e, stop: stop, started: time.Now(), screen: &screen{to: e.stderr}}
-	a.all = a.settings.flags()
+	a.all = a.flags()
 	return a
 }
 

@@ -189,10 +189,13 @@ func (a *app) upload(ctx context.Context, archiver *upload.Archiver, brick *volu
 func (a *app) inspect(dir string) (*volume.Mount, error) {
 	mount, err := volume.Inspect(dir)
 	if err != nil {
-		if isMissing(err) {
+		switch {
+		case isMissing(err):
 			return nil, usageError{err}
+		case errors.Is(err, volume.ErrNoMount):
+			return nil, err
 		}
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errNoVolume, err)
 	}
 	if a.volume == "" && mount.Volume != "" {
 		if err := a.apply(mount.Volume); err != nil {
@@ -205,9 +208,9 @@ func (a *app) inspect(dir string) (*volume.Mount, error) {
 // mountFor makes the private mount that stamps, and makes sure that every brick
 // is there and that brick is one of them.
 func (a *app) mountFor(ctx context.Context, mount *volume.Mount, brick *volume.Brick) (*volume.Private, error) {
-	private, err := mount.Private(ctx, volume.ForStamping)
+	private, err := mountPrivately(ctx, mount, volume.ForStamping)
 	if err != nil {
-		return nil, causeOf(ctx, err)
+		return nil, err
 	}
 	err = belongTogether(brick, private.Root)
 	if err == nil {
@@ -225,4 +228,17 @@ func (a *app) mountFor(ctx context.Context, mount *volume.Mount, brick *volume.B
 		return nil, errors.Join(err, private.Close())
 	}
 	return private, nil
+}
+
+// mountPrivately makes a private mount, and tells an unreachable volume from a
+// run that was stopped meanwhile.
+func mountPrivately(ctx context.Context, mount *volume.Mount, kind volume.Kind) (*volume.Private, error) {
+	private, err := mount.Private(ctx, kind)
+	switch {
+	case err == nil:
+		return private, nil
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	}
+	return nil, fmt.Errorf("%w: %w", errNoVolume, err)
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/upload"
 )
@@ -45,6 +47,7 @@ var (
 	errMaxTime    = errors.New("--max-duration reached")
 	errLocked     = errors.New("another run holds the brick")
 	errUnsafe     = errors.New("not safe to archive")
+	errNoVolume   = errors.New("the volume cannot be reached")
 	errProblems   = errors.New("problems found")
 	errAtRisk     = errors.New("data is at risk")
 )
@@ -87,7 +90,7 @@ func exitCode(err error) int {
 		return 15
 	case errors.Is(err, object.ErrStore):
 		return 12
-	case errors.Is(err, errUnsafe), errors.Is(err, upload.ErrDegraded),
+	case errors.Is(err, errUnsafe), errors.Is(err, errNoVolume), errors.Is(err, upload.ErrDegraded),
 		errors.Is(err, volume.ErrNoBrick), errors.Is(err, volume.ErrNoMount):
 		return 13
 	case errors.Is(err, errProblems):
@@ -119,8 +122,18 @@ func outcome(code int) string {
 	return "failed"
 }
 
-// told reports whether the user knows already: each failed file had its line,
-// and whoever closed the pipe does not want to hear more.
-func told(err error) bool {
-	return err == errSomeFailed || errors.Is(err, syscall.EPIPE)
+// complaints are the lines that tell the user of an error. That some files
+// failed is known: each had its line. Whoever closed the pipe does not want to
+// hear more.
+func complaints(err error) []string {
+	if err == nil || errors.Is(err, syscall.EPIPE) {
+		return nil
+	}
+	var lines []string
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if line != errSomeFailed.Error() {
+			lines = append(lines, "coldbrick: "+report.OneLine(line))
+		}
+	}
+	return lines
 }

@@ -20,7 +20,7 @@ var codes = map[int][]error{
 	10:  {errMaxTime},
 	11:  {errLocked},
 	12:  {object.ErrStore},
-	13:  {errUnsafe, volume.ErrNoBrick, volume.ErrNoMount, upload.ErrDegraded},
+	13:  {errUnsafe, errNoVolume, volume.ErrNoBrick, volume.ErrNoMount, upload.ErrDegraded},
 	14:  {errProblems, errors.Join(errProblems, errSomeFailed)},
 	15:  {errAtRisk, errors.Join(errProblems, errAtRisk, errSomeFailed)},
 	130: {signalError{os.Interrupt}, errors.Join(errSomeFailed, signalError{os.Interrupt}), errors.Join(object.ErrStore, signalError{os.Interrupt})},

@@ -10,10 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
-
-	"github.com/coldbrick/coldbrick/internal/report"
 )
 
 func main() {
@@ -45,10 +42,8 @@ func run(ctx context.Context, e env) int {
 	defer cancel(nil)
 	a := newApp(e, newStopper(ctx, e.signals, cancel))
 	err := a.command().ExecuteContext(ctx)
-	if err != nil && !told(err) {
-		for line := range strings.SplitSeq(err.Error(), "\n") {
-			fmt.Fprintln(a.screen, "coldbrick:", report.OneLine(line))
-		}
+	for _, line := range complaints(err) {
+		fmt.Fprintln(a.screen, line)
 	}
 	return exitCode(err)
 }

@@ -89,7 +89,7 @@ func (a *app) openGround(ctx context.Context, dir string, store, write bool) (g 
 			err = errors.Join(causeOf(ctx, err), g.Close())
 		}
 	}()
-	if g.files, err = mount.Private(ctx, volume.ForRecall); err != nil {
+	if g.files, err = mountPrivately(ctx, mount, volume.ForRecall); err != nil {
 		return g, err
 	}
 	g.recaller = recall.Recaller{Files: g.files, Barrier: g.files, BarrierLimit: barrierPatience}
@@ -97,7 +97,7 @@ func (a *app) openGround(ctx context.Context, dir string, store, write bool) (g 
 		return g, err
 	}
 	if write && mount.Graph.Has(gluster.TypeCloudsync) {
-		if g.barrier, err = mount.Private(ctx, volume.ForStamping); err != nil {
+		if g.barrier, err = mountPrivately(ctx, mount, volume.ForStamping); err != nil {
 			return g, err
 		}
 		g.recaller.Barrier = g.barrier

@@ -65,7 +65,7 @@ func (s *screen) draw(picture string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.drawn = true
-	io.WriteString(s.to, eraseLine+picture) // without stderr there is nobody to tell
+	_, _ = io.WriteString(s.to, eraseLine+picture) // without stderr there is nobody to tell
 }
 
 // stopBar ends the bar, if there is one, and erases it: the summary follows.
@@ -116,7 +116,7 @@ func (a *app) startBar(what string, unit unit, g *gauge) {
 				}
 				a.screen.draw(bar.picture(g, columns))
 			case <-done:
-				a.screen.Write(nil) // erases it
+				_, _ = a.screen.Write(nil) // erases it
 				return
 			}
 		}
@@ -170,7 +170,7 @@ func (b *bar) picture(g *gauge, columns int) string {
 	if g.total > 0 {
 		at = min(at, g.total-1) // at the full total a bar counts as finished and stays as it is
 	}
-	b.Set64(at)
+	_ = b.Set64(at) // it is within its limits
 	line := strings.TrimSpace(strings.ReplaceAll(b.String(), "\r", ""))
 	if len(line) >= columns {
 		line = line[:columns-1]

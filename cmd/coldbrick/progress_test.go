@@ -67,7 +67,7 @@ func TestLinesDoNotTearTheBar(t *testing.T) {
 	var out sink
 	s := &screen{to: &out}
 	a := &app{env: env{width: func(io.Writer) (int, bool) { return 80, true }}, screen: s}
-	a.settings.flags()
+	a.flags()
 	var g gauge
 	a.startBar("archiving", byBytes, &g)
 	var wg sync.WaitGroup
@@ -75,7 +75,9 @@ func TestLinesDoNotTearTheBar(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for range 20 {
-				io.WriteString(s, line)
+				if _, err := io.WriteString(s, line); err != nil {
+					t.Error(err)
+				}
 				time.Sleep(10 * time.Millisecond)
 			}
 		})
@@ -127,7 +129,7 @@ func TestABarIsShownWhereItIsWanted(t *testing.T) {
 	} {
 		s := &screen{to: io.Discard}
 		a := &app{env: env{width: func(io.Writer) (int, bool) { return 80, tt.terminal }}, screen: s}
-		a.settings.flags()
+		a.flags()
 		if err := a.progress.Set(tt.progress); err != nil {
 			t.Fatal(err)
 		}

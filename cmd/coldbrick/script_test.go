@@ -35,13 +35,15 @@ func TestScripts(t *testing.T) {
 			return os.WriteFile(e.WorkDir+"/coldbrick.toml", nil, 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":    exitsWith,
-			"schema":   validate,
-			"volume":   startVolume,
-			"s3":       startS3,
-			"write":    write,
-			"marks":    marks,
-			"waitlock": waitLock,
+			"exits":     exitsWith,
+			"schema":    validate,
+			"volume":    startVolume,
+			"s3":        startS3,
+			"write":     write,
+			"marks":     marks,
+			"mount":     newMount,
+			"stopbrick": stopBrick,
+			"waitlock":  waitLock,
 		},
 	})
 }
@@ -108,6 +110,21 @@ func startVolume(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("BRICK", v.BrickDir())
 	ts.Setenv("MNT", v.MountDir())
 }
+
+// mount NAME KIND makes another mount of the volume and sets $NAME.
+func newMount(ts *testscript.TestScript, _ bool, args []string) {
+	option, ok := map[string]testkit.MountOption{
+		"WithoutCloudsync": testkit.WithoutCloudsync(),
+		"WithQuickRead":    testkit.WithQuickRead(),
+	}[args[1]]
+	if !ok {
+		ts.Fatalf("unknown kind of mount %s", args[1])
+	}
+	g := sceneOf(ts)
+	ts.Setenv(args[0], g.volume.NewMount(g, option))
+}
+
+func stopBrick(ts *testscript.TestScript, _ bool, _ []string) { sceneOf(ts).volume.StopBrick() }
 
 // s3 starts a server and sets what coldbrick needs to find it.
 func startS3(ts *testscript.TestScript, _ bool, _ []string) {
