@@ -34,6 +34,9 @@ func (c *crawler) examine(f *frame, name []byte) (report.Reason, error) {
 		return report.Vanished, nil // replaced since the directory was read
 	}
 	facts.readStat(&c.stat)
+	if c.marked {
+		return c.examineMarks(&name[0])
+	}
 	if reason := c.policy.byStat(facts, c.now); reason != "" {
 		return reason, nil
 	}
@@ -57,6 +60,24 @@ func (c *crawler) examine(f *frame, name []byte) (report.Reason, error) {
 		return "", unix.ENAMETOOLONG // nobody could open it by this path
 	}
 	return "", nil
+}
+
+// examineMarks lets pass what carries a mark.
+func (c *crawler) examineMarks(name *byte) (report.Reason, error) {
+	names, err := c.list(name)
+	if err != nil {
+		return "", err
+	}
+	c.facts.readNames(names)
+	switch {
+	case c.facts.Linkto:
+		return report.Linkto, nil
+	case c.facts.Marks.Clean() && !c.facts.Noted:
+		return report.Unmarked, nil
+	case !c.facts.HasGFID:
+		return report.NoGFID, nil
+	}
+	return "", c.readValues(name, names, further{})
 }
 
 func (f *Facts) readStat(st *unix.Statx_t) {

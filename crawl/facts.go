@@ -25,6 +25,7 @@ type Facts struct {
 	Sharded   bool
 	Dispersed bool
 	Pinned    bool // the file itself carries the pin
+	Noted     bool // carries a pointer, or notes of a recall
 	HasGFID   bool
 	HasMdata  bool
 
@@ -78,6 +79,8 @@ func (f *Facts) readNames(list []byte) (also further) {
 			f.Pinned = true
 		case gluster.XattrRecalled:
 			also.recalled = true
+		case gluster.XattrPointer, gluster.XattrRecall:
+			f.Noted = true
 		default:
 			switch {
 			case hasPrefix(name, gluster.XattrAFR):

@@ -38,6 +38,11 @@ type Options struct {
 	Under    string    // only this directory, relative to the brick root; "": all
 	Crawlers int       // 0: DefaultCrawlers
 
+	// Marked emits, in place of cold files, those that carry a mark of
+	// cloudsync or of coldbrick, whatever the policy says of them: all that
+	// fsck has to look at.
+	Marked bool
+
 	// Unreadable is told of each directory that could not be opened or read to
 	// its end, and of each file whose attributes could not be read. Calls do not
 	// overlap. May be nil.
@@ -91,6 +96,7 @@ func newWalk(root *os.File, opts Options, emit func(context.Context, gluster.Fil
 	}
 	return &walk{
 		policy:   &opts.Policy,
+		marked:   opts.Marked,
 		now:      opts.Now,
 		emit:     emit,
 		progress: opts.Progress,
@@ -139,6 +145,7 @@ func openUnder(root int, under string) (directory, error) {
 // walk is what all crawlers share.
 type walk struct {
 	policy   *Policy
+	marked   bool
 	now      time.Time
 	emit     func(context.Context, gluster.File) error
 	progress *Progress

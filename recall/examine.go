@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
@@ -39,17 +40,17 @@ type Examined struct {
 
 // Examine tells the state of a file and what is wrong with it. It changes
 // nothing. An error means that the file or the store could not be asked.
-func (r *Recaller) Examine(ctx context.Context, path string, gfid gluster.GFID, depth Depth) (Examined, error) {
-	t := &transaction{Recaller: r, path: path, gfid: gfid}
+func (r *Recaller) Examine(ctx context.Context, name string, gfid gluster.GFID, depth Depth) (Examined, error) {
+	t := &transaction{Recaller: r, path: name, gfid: gfid}
 	var err error
-	if t.file, err = r.Files.OpenRegular(path); err != nil {
+	if t.file, err = r.Files.OpenRegular(name); err != nil {
 		return Examined{}, err
 	}
 	defer t.file.Close() // read only
 	if err := t.look(); err != nil {
 		return Examined{}, err
 	}
-	e := Examined{Path: path, GFID: t.gfid, Size: t.stat.Size, Remote: t.attrs.RemoteKey}
+	e := Examined{Path: name, GFID: t.gfid, Size: t.stat.Size, Remote: t.attrs.RemoteKey}
 	if t.pointer.Key != "" {
 		pointer := t.pointer // chooseKey may correct its own
 		e.Pointer = &pointer
@@ -190,8 +191,7 @@ func (t *transaction) examineInfo(ctx context.Context, e *Examined, depth Depth)
 	}
 	info, err := header.Head(ctx, e.Key)
 	if errors.Is(err, fs.ErrNotExist) {
-		e.find(report.ClassObjectMissing, "")
-		return nil
+		return t.examineMissing(ctx, e, header)
 	}
 	if err != nil {
 		return err
@@ -224,6 +224,23 @@ func (t *transaction) examineInfo(ctx context.Context, e *Examined, depth Depth)
 	case info.HasCRC32 && read.CRC32 != info.CRC32, proof != nil && t.pointer.Key == e.Key && read.CRC32 != proof.CRC32:
 		e.find(report.ClassObjectChecksum, fmt.Sprintf("crc32 of its bytes is %08x", read.CRC32))
 	}
+	return nil
+}
+
+// examineMissing says of a stub without an object whether it may be one of the
+// shell script's in Gluster's guide, which puts objects under base names.
+func (t *transaction) examineMissing(ctx context.Context, e *Examined, header Header) error {
+	detail := ""
+	if base := path.Base(e.Key); e.Pointer == nil && base != e.Key {
+		info, err := header.Head(ctx, base)
+		switch {
+		case err == nil && info.Size == t.notes.Size:
+			detail = fmt.Sprintf("an object of its size stands under %q, where the guide's shell script puts it", base)
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+	}
+	e.find(report.ClassObjectMissing, detail)
 	return nil
 }
 

@@ -34,6 +34,8 @@ type settings struct {
 	accessKeyID, secretAccessKey, sessionToken                config.Secret
 
 	recursive, null, stdoutData, check bool
+	repair, readObjects                bool
+	sample                             config.Percent
 	filesFrom, to                      string
 
 	jobs, crawlers config.Number
@@ -96,6 +98,11 @@ func (s *settings) flags() *pflag.FlagSet {
 	text(&s.to, "to", "write the data below `DIR` and leave the stubs as they are")
 	f.BoolVar(&s.stdoutData, "stdout", false, "write the data to standard output and leave the stubs as they are")
 	f.BoolVar(&s.check, "check", false, "also ask the store for each object")
+
+	f.BoolVar(&s.repair, "repair", false, "mend what can be mended without guessing")
+	f.BoolVar(&s.readObjects, "read", false, "read the objects and compare checksums, not only what the store tells")
+	s.sample = 100
+	value(&s.sample, "sample", "with --read: read this `PERCENTAGE` of the objects, chosen at random (1%)")
 
 	s.store = "s3"
 	text(&s.store, "store", "keep objects in the store `NAME`: see coldbrick stores")

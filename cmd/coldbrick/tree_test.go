@@ -27,6 +27,10 @@ type treeLine struct {
 	Outcome    string
 	Reason     string
 	Error      string
+	Class      string
+	Severity   string
+	Repaired   bool
+	Detail     string
 }
 
 func (l treeLine) path() string {
@@ -121,6 +125,18 @@ func TestAWholeTreeComesBackAsItWas(t *testing.T) {
 // commandOn gives a function that runs coldbrick, which must succeed, and
 // returns the lines of its JSON.
 func commandOn(t *testing.T, v *testkit.Volume, s3 *testkit.S3Server) func(args ...string) []treeLine {
+	any := anyCommandOn(t, v, s3)
+	return func(args ...string) []treeLine {
+		t.Helper()
+		lines, code, stderr := any(args...)
+		if code != 0 {
+			t.Fatalf("coldbrick %q: exit code %d: %s", args, code, stderr)
+		}
+		return lines
+	}
+}
+
+func anyCommandOn(t *testing.T, v *testkit.Volume, s3 *testkit.S3Server) func(args ...string) ([]treeLine, int, string) {
 	dir := t.TempDir()
 	if err := os.WriteFile(dir+"/coldbrick.toml", nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -129,16 +145,13 @@ func commandOn(t *testing.T, v *testkit.Volume, s3 *testkit.S3Server) func(args 
 		"COLDBRICK_ENDPOINT_URL="+s3.Endpoint, "COLDBRICK_BUCKET="+s3.Bucket, "COLDBRICK_REGION="+s3.Region,
 		"COLDBRICK_STATE_DIR="+dir+"/state", "COLDBRICK_CONFIG="+dir+"/coldbrick.toml")
 	s3.Setenv(t) // the AWS chain reads the process's own
-	return func(args ...string) []treeLine {
+	return func(args ...string) ([]treeLine, int, string) {
 		t.Helper()
 		var stdout, stderr bytes.Buffer
 		code := run(t.Context(), env{
 			args: args, stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, environ: environ,
 			width: func(io.Writer) (int, bool) { return 0, false }, signals: make(chan os.Signal),
 		})
-		if code != 0 {
-			t.Fatalf("coldbrick %q: exit code %d: %s", args, code, stderr.Bytes())
-		}
 		var lines []treeLine
 		for s := bufio.NewScanner(&stdout); s.Scan(); {
 			var l treeLine
@@ -147,7 +160,7 @@ func commandOn(t *testing.T, v *testkit.Volume, s3 *testkit.S3Server) func(args 
 			}
 			lines = append(lines, l)
 		}
-		return lines
+		return lines, code, stderr.String()
 	}
 }
 

@@ -40,6 +40,7 @@ const (
 	Dispersed        Reason = "dispersed"
 	NoGFID           Reason = "no-gfid"
 	Unreadable       Reason = "unreadable"
+	Unmarked         Reason = "unmarked"
 )
 
 // Why an archive or a recall of a file did not happen.
@@ -81,6 +82,7 @@ var Meaning = map[Reason]string{
 	Sharded:          "belongs to a sharded volume",
 	Dispersed:        "is a fragment of a disperse volume",
 	NoGFID:           "has no gfid: it was not made through Gluster",
+	Unmarked:         "carries no mark of an archive or a recall: fsck has nothing to hold against the store",
 	Unreadable:       "its attributes could not be read",
 	Changed:          "changed while it was being archived or recalled",
 	Vanished:         "was deleted or renamed meanwhile",

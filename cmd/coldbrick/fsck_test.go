@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/testkit"
+)
+
+// Every way in which a stub and its object can disagree is found by its class,
+// what can be mended without a guess is mended, and the rest is left as it was.
+func TestFsckFindsWhatIsWrongAndMendsWhatItCan(t *testing.T) {
+	v, s3 := testkit.NewVolume(t), testkit.S3(t)
+	nocs := v.NewMount(t, testkit.WithoutCloudsync())
+	coldbrick := anyCommandOn(t, v, s3)
+	content := func(name string) []byte { return bytes.Repeat([]byte(name+"\n"), 500) }
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	stub := func(name string) string { return filepath.Join(nocs, name) }
+	mended := map[string]struct {
+		class  string
+		damage func(name string)
+	}{
+		"dir/empty-key": {"key-empty", func(name string) {
+			testkit.SetXattr(t, stub(name), gluster.XattrRemote, "")
+		}},
+		"dir/wrong-key": {"key-differs", func(name string) {
+			testkit.SetXattr(t, stub(name), gluster.XattrRemote, "dir/whole")
+		}},
+		"dir/healed-back": {"bytes-in-stub", func(name string) {
+			must(os.WriteFile(stub(name), content(name), 0o644))
+		}},
+		"dir/cut-recall": {"recall-interrupted", func(name string) {
+			must(os.WriteFile(stub(name), []byte("half"), 0o644))
+			testkit.SetXattr(t, stub(name), gluster.XattrDownload, "1")
+			// Nothing names the process, so only stillness tells that it is dead.
+			ageCtime(t, v, name, time.Hour)
+		}},
+	}
+	broken := map[string]struct {
+		class  string
+		damage func(name string)
+	}{
+		"dir/no-object":  {"object-missing", func(name string) { must(os.Remove(s3.ObjectFile(name))) }},
+		"dir/cut-object": {"object-size", func(name string) { must(os.Truncate(s3.ObjectFile(name), 10)) }},
+		"dir/rotten": {"object-checksum", func(name string) {
+			rotten := content(name)
+			rotten[7] ^= 1
+			f, err := os.OpenFile(s3.ObjectFile(name), os.O_WRONLY, 0) // the server keeps attributes on it
+			must(err)
+			_, err = f.Write(rotten)
+			must(err)
+			must(f.Close())
+		}},
+		"dir/written-into": {"bytes-in-stub", func(name string) {
+			must(os.WriteFile(stub(name), []byte("written past cloudsync"), 0o644))
+		}},
+	}
+	long := time.Unix(1672628645, 123456789)
+	files := slices.Concat(slices.Collect(maps.Keys(mended)), slices.Collect(maps.Keys(broken)), []string{"dir/whole"})
+	for _, name := range files {
+		v.Write(name, content(name), long)
+	}
+	v.Write("dir/cold", []byte("never archived"), time.Now())
+	if _, code, stderr := coldbrick("archive", v.BrickDir(), "--mount", v.MountDir(), "--json"); code != 0 {
+		t.Fatalf("archive: %d: %s", code, stderr)
+	}
+	if lines, code, stderr := coldbrick("fsck", v.BrickDir(), "--mount", v.MountDir(), "--read", "--json"); code != 0 {
+		t.Fatalf("fsck of a sound volume: %d: %+v %s", code, lines, stderr)
+	}
+	for name, d := range mended {
+		d.damage(name)
+	}
+	for name, d := range broken {
+		d.damage(name)
+	}
+
+	v.StopBrick() // it remembers times
+	v.StartBrick()
+	v.WaitConnected(v.MountDir())
+
+	check := func(wantRepaired bool, args ...string) {
+		t.Helper()
+		lines, code, stderr := coldbrick(slices.Concat([]string{"fsck", v.BrickDir(), "--mount", v.MountDir(), "--read", "--json"}, args)...)
+		if code != 15 {
+			t.Errorf("exit code %d: %s", code, stderr)
+		}
+		found := map[string]string{}
+		for _, l := range lines {
+			if l.Type != "finding" {
+				continue
+			}
+			found[l.path()] = l.Class
+			if _, can := mended[l.path()]; l.Repaired != (can && wantRepaired) {
+				t.Errorf("%s: %s: repaired = %v: %s", l.path(), l.Class, l.Repaired, l.Detail)
+			}
+		}
+		want := map[string]string{}
+		for name, d := range mended {
+			want[name] = d.class
+		}
+		for name, d := range broken {
+			want[name] = d.class
+		}
+		if !maps.Equal(found, want) {
+			t.Errorf("found %v\nwant  %v", found, want)
+		}
+	}
+	check(false)
+	check(true, "--repair")
+	for name := range mended {
+		if _, code, stderr := coldbrick("recall", v.Path(name)); code != 0 {
+			t.Errorf("recall %s: %d: %s", name, code, stderr)
+		}
+	}
+	fresh := v.NewMount(t)
+	for name := range mended {
+		if got, err := os.ReadFile(filepath.Join(fresh, name)); err != nil || !bytes.Equal(got, content(name)) {
+			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+		}
+	}
+	if got, err := os.ReadFile(stub("dir/written-into")); err != nil || string(got) != "written past cloudsync" {
+		t.Errorf("what was written past cloudsync became %q, %v", got, err)
+	}
+	for name := range broken {
+		if !v.BrickMarks(name).Remote {
+			t.Errorf("%s is no stub any more", name)
+		}
+	}
+	_, code, stderr := coldbrick("recall", v.Path("dir/rotten"))
+	if code != 3 || !strings.Contains(stderr, "object-corrupt") {
+		t.Errorf("recall of a rotten object: %d: %s", code, stderr)
+	}
+}
+
+// ageCtime moves back the ctime that clients see: it stands in mdata.
+func ageCtime(t *testing.T, v *testkit.Volume, name string, d time.Duration) {
+	t.Helper()
+	value := []byte(v.BrickXattrs(name)[gluster.XattrMdata])
+	m, err := gluster.ParseMdata(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary.BigEndian.PutUint64(value[9:], uint64(m.Ctime.Add(-d).Unix()))
+	testkit.SetXattr(t, v.BrickPath(name), gluster.XattrMdata, string(value))
+}
