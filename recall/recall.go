@@ -456,9 +456,14 @@ func (t *transaction) tidy() error {
 			return report.Leave(report.InProgress, "run "+former.Owner.Run+" on "+former.Owner.Host)
 		}
 	}
-	now := []byte(strconv.FormatInt(time.Now().Unix(), 10))
+	// The grace after a recall is for people who asked for the data. Bytes that
+	// a self-heal had brought back may be archived again at once.
+	var noted error
+	if !t.notes.Keep && (t.state != gluster.Local || t.attrs.Recall != nil) {
+		noted = volume.Set(t.file, gluster.XattrRecalled, []byte(strconv.FormatInt(time.Now().Unix(), 10)))
+	}
 	return errors.Join(
-		volume.Set(t.file, gluster.XattrRecalled, now),
+		noted,
 		volume.RemoveAny(t.file, gluster.XattrPointer),
 		// Last: while the notes stand, no archive begins with this file.
 		t.dropNotes(),

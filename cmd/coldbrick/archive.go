@@ -116,7 +116,7 @@ func (a *app) archive(ctx context.Context, brickDir string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, private.Close()) }()
-	log, err := record.Create(filepath.Join(a.stateDir, "runs"), self, brick.Dir())
+	log, err := record.Create(a.records(), self, brick.Dir())
 	if err != nil {
 		return err
 	}
@@ -135,12 +135,18 @@ func (a *app) archive(ctx context.Context, brickDir string) (err error) {
 			return causeOf(preparing, err)
 		}
 	}
+	if err := a.settle(preparing, self, mount, brick, private, plugin); err != nil {
+		return causeOf(preparing, err)
+	}
 	return a.upload(ctx, &upload.Archiver{
 		Mount: private, Brick: brick, Store: store, Log: log, Owner: self,
 		Volume: brick.VolumeID, Prefix: a.keyPrefix,
 		ColdBefore: a.started.Add(-coldFor(policy)), Patience: childPatience,
 	}, brick, policy, b)
 }
+
+// records is the directory of the run records.
+func (a *app) records() string { return filepath.Join(a.stateDir, "runs") }
 
 // coldFor is how long ago the last write of a file must be. Where another time
 // decides about cold and warm, it is no more than what the stamp needs.

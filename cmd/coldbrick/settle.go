@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/owner"
+	"github.com/coldbrick/coldbrick/internal/record"
+	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/recall"
+)
+
+// settle clears away what former runs on this brick have left, before anything
+// new begins: multipart uploads that nobody will finish, and files that were
+// stamped while a brick was down. By now all bricks are up and nothing waits for
+// self-heal, so such a file has its data back under the stub, and nobody can
+// read it.
+func (a *app) settle(ctx context.Context, self owner.Owner, mount *volume.Mount, brick *volume.Brick, stamping *volume.Private, plugin recall.Plugin) error {
+	left, err := record.Open(a.records(), self)
+	if err != nil {
+		return err
+	}
+	for _, u := range left {
+		if u.Brick != brick.Dir() {
+			continue // its own next run knows the store and the volume
+		}
+		if uploader, ok := plugin.(interface {
+			AbortUpload(ctx context.Context, key, id string) error
+		}); ok {
+			for _, e := range u.Uploads {
+				if err := uploader.AbortUpload(ctx, e.Key, e.Upload); err != nil {
+					return fmt.Errorf("left by run %s: %w", u.Owner.Run, err)
+				}
+				a.log.Info("aborted upload of a dead run", "key", e.Key, "run", u.Owner.Run)
+			}
+		}
+		mended := true
+		if len(u.Degraded) > 0 {
+			if mended, err = a.mend(ctx, u.Degraded, mount, brick, stamping, plugin, self); err != nil {
+				return err
+			}
+		}
+		if !mended {
+			continue // fsck tells more, and the next run tries again
+		}
+		if err := u.Settle(); err != nil {
+			return fmt.Errorf("run record: %w", err)
+		}
+	}
+	return nil
+}
+
+// mend makes files local again whose data a self-heal has brought back under
+// their stubs. It reports whether all are sound.
+func (a *app) mend(ctx context.Context, degraded []record.Entry, mount *volume.Mount, brick *volume.Brick, stamping *volume.Private, plugin recall.Plugin, self owner.Owner) (all bool, err error) {
+	files, err := mount.Private(ctx, volume.ForRecall)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, files.Close()) }()
+	r := recall.Recaller{
+		Files: files, Barrier: stamping, Plugin: plugin, Owner: self,
+		Volume: brick.VolumeID, BarrierLimit: barrierPatience,
+	}
+	all = true
+	for _, entry := range degraded {
+		var gfid gluster.GFID
+		if entry.GFID != nil {
+			gfid = *entry.GFID
+		}
+		e, err := r.Examine(ctx, string(entry.Path), gfid, recall.Head)
+		var left *report.Left
+		if errors.As(err, &left) || volume.Gone(err) {
+			continue // renamed or deleted: fsck finds it under its new name
+		}
+		if err != nil {
+			return false, err
+		}
+		for _, f := range r.Repair(ctx, e) {
+			if f.Severity == report.Remark {
+				continue
+			}
+			if f.Repaired {
+				a.log.Info("mended a file stamped while a brick was down", "path", e.Path, "gfid", e.GFID)
+				continue
+			}
+			all = false
+			a.print(f)
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/owner"
+	"github.com/coldbrick/coldbrick/internal/record"
+	"github.com/coldbrick/coldbrick/internal/testkit"
+)
+
+// A run died with a multipart upload half way, after it had stamped a file while
+// a brick was down; self-heal has brought the data back under the stub since.
+func TestTheNextRunClearsAwayWhatADeadOneLeft(t *testing.T) {
+	v, s3 := testkit.NewVolume(t), testkit.S3(t)
+	proxy := testkit.FaultProxy(t, s3)
+	s3.Endpoint = proxy.Endpoint
+	nocs := v.NewMount(t, testkit.WithoutCloudsync())
+	state := t.TempDir()
+	coldbrick := commandOn(t, v, s3)
+	archive := func() []treeLine {
+		t.Helper()
+		return coldbrick("archive", v.BrickDir(), "--mount", v.MountDir(), "--json", "--state-dir", state)
+	}
+	data := bytes.Repeat([]byte("data "), 1000)
+	cold := time.Unix(1672628645, 0)
+	v.Write("f", data, cold)
+	archive()
+	if err := os.WriteFile(filepath.Join(nocs, "f"), data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(filepath.Join(nocs, "f"), cold, cold); err != nil { // as a heal does
+		t.Fatal(err)
+	}
+	gfid := v.GFID("f")
+	dead, err := owner.Self(object.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.Start++
+	log, err := record.Create(filepath.Join(state, "runs"), dead, v.BrickDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range []record.Entry{
+		{Phase: record.Uploading, Key: "half", Upload: "c0ffee"},
+		{Phase: record.Degraded, Path: []byte("f"), GFID: &gfid, Key: "f"},
+	} {
+		if err := log.Append(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	archived := false
+	for _, l := range archive() {
+		archived = archived || l.path() == "f" && l.Outcome == "archived"
+	}
+	if !archived || v.BrickSize("f") != 0 {
+		t.Error("the mended file was not archived again")
+	}
+	if aborts := proxy.Requests(testkit.Match{Method: "DELETE", Key: "half", Query: []string{"uploadId=c0ffee"}}); len(aborts) != 1 {
+		t.Errorf("%d requests to abort the upload", len(aborts))
+	}
+	if left, err := record.Open(filepath.Join(state, "runs"), dead); err != nil {
+		t.Error(err)
+	} else {
+		for _, u := range left {
+			if u.Owner.Run == dead.Run {
+				t.Error("the record of the dead run is still unsettled")
+			}
+		}
+	}
+	coldbrick("recall", v.Path("f"))
+	if got, err := os.ReadFile(filepath.Join(v.NewMount(t), "f")); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("after all that: %d bytes, %v", len(got), err)
+	}
+}
