@@ -255,9 +255,7 @@ func (v *volume) objects(want int) {
 type record struct {
 	Type    string           `json:"type"`
 	Path    string           `json:"path"`
-	Name    string           `json:"name"`   // of a check
-	Status  string           `json:"status"` // of a check
-	Class   string           `json:"class"`  // of a finding
+	Outcome string           `json:"outcome"`
 	Files   map[string]int64 `json:"files"`  // of a summary, by outcome
 	Skipped map[string]int64 `json:"skipped"`
 }
@@ -270,8 +268,15 @@ type result struct {
 	records        []record
 }
 
+// String leaves out what went well.
 func (r result) String() string {
-	return fmt.Sprintf("%s: exit %d\n%s\n%s", r.command, r.code, r.stderr, r.stdout)
+	text := fmt.Sprintf("%s: exit %d\n%s", r.command, r.code, r.stderr)
+	for i, line := range slices.Collect(strings.Lines(r.stdout)) {
+		if i >= len(r.records) || !slices.Contains([]string{"archived", "recalled", "skipped"}, r.records[i].Outcome) {
+			text += line
+		}
+	}
+	return text
 }
 
 // archived counts the files that the run made stubs of.
