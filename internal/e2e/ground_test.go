@@ -256,7 +256,7 @@ type record struct {
 	Type    string           `json:"type"`
 	Path    string           `json:"path"`
 	Outcome string           `json:"outcome"`
-	Files   map[string]int64 `json:"files"`  // of a summary, by outcome
+	Files   map[string]int64 `json:"files"` // of a summary, by outcome
 	Skipped map[string]int64 `json:"skipped"`
 }
 
