@@ -125,7 +125,7 @@ func (a *app) finish(command string, aim report.Outcome, err error) error {
 			a.log.Warn("no metrics written", "err", err) // the run itself is as good as it is
 		}
 	}
-	if err != nil && len(s.Totals) == 0 && !a.json {
+	if (err != nil || aim == "") && len(s.Totals) == 0 && !a.json {
 		return err // nothing was begun: the error is all there is to say
 	}
 	if writeErr := a.out.Print(s); err == nil {

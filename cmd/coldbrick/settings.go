@@ -20,13 +20,13 @@ const (
 type settings struct {
 	config string
 
-	mount, volume, under string
-	olderThan            config.Age
-	ageBy                config.Choice
-	recallGrace          config.Age
-	minSize, maxSize     config.Size
-	include, exclude     config.List
-	keyPrefix            string
+	mount, volume, under, brick string
+	olderThan                   config.Age
+	ageBy                       config.Choice
+	recallGrace                 config.Age
+	minSize, maxSize            config.Size
+	include, exclude            config.List
+	keyPrefix                   string
 
 	store, storeDir                                           string
 	bucket, endpointURL, region, profile, caBundle, storClass string
@@ -75,6 +75,7 @@ func (s *settings) flags() *pflag.FlagSet {
 	text(&s.config, "config", "read settings from the TOML `FILE` (default "+defaultConfig+", if it exists)")
 
 	text(&s.mount, "mount", "the mount `DIR` of the volume to read, stamp and recall through")
+	text(&s.brick, "brick", "the brick's `DIR` on this host")
 	text(&s.volume, "volume", "take bricks, options, store and credentials from the volume `NAME`")
 
 	s.olderThan = config.Age(30 * day)
