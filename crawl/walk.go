@@ -547,7 +547,9 @@ func (c *crawler) visitFile(ctx context.Context, f *frame, name []byte) error {
 	c.path = append(c.path, name...)
 
 	reason, err := c.examine(f, name)
-	if errors.Is(err, unix.ENOENT) {
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODATA) {
+		// ENODATA: what has this name now lacks an attribute just listed, so
+		// another file took the name in between.
 		reason, err = report.Vanished, nil
 	}
 	if err != nil {
