@@ -5,7 +5,7 @@ SHELL      := bash
 tool       := internal/testkit/tool.sh
 FUZZTIME   ?= 30s
 
-.PHONY: build test e2e fuzz check demo help
+.PHONY: build test e2e soak fuzz check demo help
 
 build: ## bin/coldbrick, a static program
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/coldbrick
@@ -26,6 +26,12 @@ e2e: ## coldbrick as users run it, on real clusters of three hosts (root, under 
 	@go test -tags e2e -count=1 -timeout 30m -v ./internal/e2e 2>&1 | tee .cache/e2e.log | \
 		grep -vE '^ *(=== (RUN|PAUSE|CONT|NAME)|PASS$$)'
 	@if grep -- '--- SKIP' .cache/e2e.log; then echo 'skipped tests count as failed' >&2; exit 1; fi
+
+soak: ## the long versions of what make test shows: 2,000 rounds, 200,000 files (root, hours)
+	@internal/testkit/require.sh
+	@mkdir -p .cache
+	@COLDBRICK_SOAK_ROUNDS=$${COLDBRICK_SOAK_ROUNDS:-2000} go test -tags soak -count=1 -timeout 6h -v ./internal/safety ./cmd/... 2>&1 | tee .cache/soak.log | \
+		grep -vE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS|PASS$$)'
 
 fuzz: ## each fuzz test for FUZZTIME (30s)
 	@grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n 1 dirname | sort -u | while read -r package; do \

@@ -30,9 +30,9 @@ func TestMemoryDoesNotGrowWithTheNumberOfFiles(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v: %s", err, out)
 	}
-	few := peak(t, program, many/100)
+	few := peak(t, program, many/10)
 	all := peak(t, program, many)
-	t.Logf("peak RSS: %d KiB with %d files, %d KiB with %d", few, many/100, all, many)
+	t.Logf("peak RSS: %d KiB with %d files, %d KiB with %d", few, many/10, all, many)
 	if all > few+few/4 {
 		t.Errorf("peak RSS grew from %d to %d KiB", few, all)
 	}
