@@ -523,10 +523,10 @@ func (t *transaction) withdraw() error {
 		return nil
 	}
 	attrs, err := volume.ReadAttrs(t.brick)
-	if err != nil || !bytes.Equal(attrs.Pointer, t.encoded) {
-		return nil // out of reach or another run's: the next run takes it over
+	if err == nil && bytes.Equal(attrs.Pointer, t.encoded) { // and not another run's
+		err = volume.RemoveAny(t.file, gluster.XattrPointer)
 	}
-	if err := volume.RemoveAny(t.file, gluster.XattrPointer); err != nil && !volume.Gone(err) {
+	if err != nil && !volume.Gone(err) { // what stays, the next run takes over
 		return fmt.Errorf("withdraw pointer: %w", err)
 	}
 	return nil

@@ -168,7 +168,7 @@ func (n *session) answer(err error) string {
 
 // transportError is for requests that got no answer. Only where no request can
 // get one is the store not usable; a connection that broke concerns one object.
-func (n *session) transportError(err error) (kind error, text string) {
+func (n *session) transportError(err error) (kind error, text string) { //nolint:staticcheck // kind is a result, not a failure
 	var (
 		stall    stallError
 		dns      *net.DNSError

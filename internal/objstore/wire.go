@@ -2,6 +2,7 @@ package objstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -58,7 +59,7 @@ func (w *wire) Do(req *http.Request) (*http.Response, error) {
 
 // watchdog ends a request on which nothing moves.
 type watchdog struct {
-	ctx     context.Context // of the one request that it lives for
+	ctx     context.Context //nolint:containedctx // of the one request that it lives for
 	cancel  context.CancelCauseFunc
 	timer   *time.Timer
 	idle    time.Duration
@@ -74,7 +75,7 @@ func (d *watchdog) stop() {
 
 // cause tells a stall from the cancellation that it caused.
 func (d *watchdog) cause(err error) error {
-	if stall, ok := context.Cause(d.ctx).(stallError); ok {
+	if stall := (stallError{}); errors.As(context.Cause(d.ctx), &stall) {
 		return stall
 	}
 	return err
@@ -117,7 +118,7 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 		}
 		b.dog.moved()
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = b.dog.cause(err)
 	}
 	return n, err

@@ -43,8 +43,10 @@ func TestDeadOnlyWhereTheEndIsKnown(t *testing.T) {
 	if self.Dead(self) {
 		t.Error("this process counts as dead")
 	}
-	child.Process.Kill()
-	child.Wait()
+	if err := child.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = child.Wait() // says that it was killed
 	if !self.Dead(other) {
 		t.Error("an ended process counts as alive")
 	}

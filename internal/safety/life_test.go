@@ -7,6 +7,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
 func TestAFileComesBackAsItWas(t *testing.T) {
@@ -72,4 +73,22 @@ func TestAFileTooWarmByASecondStays(t *testing.T) {
 	}
 	g.mustBeUnmarked("f")
 	g.mustRead("f", data)
+}
+
+func TestASecondRunUploadsNothing(t *testing.T) {
+	g := newGround(t)
+	for _, path := range []string{"a", "dir/b", "dir/deep/c"} {
+		g.Write(path, randomBytes(2000), longAgo)
+	}
+	g.Write("warm", randomBytes(2000), time.Now())
+	if got := g.archiveAll(); len(got) != 3 {
+		t.Fatalf("first run: %v", got)
+	}
+	before := len(g.Proxy.Requests(testkit.Match{Method: "PUT"}))
+	if got := g.archiveAll(); len(got) != 0 {
+		t.Errorf("second run: %v", got)
+	}
+	if after := len(g.Proxy.Requests(testkit.Match{Method: "PUT"})); after != before {
+		t.Errorf("the second run sent %d PUTs", after-before)
+	}
 }

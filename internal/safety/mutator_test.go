@@ -140,7 +140,7 @@ func (m *mutator) changes() []change {
 				}
 				// A page of a stub gives SIGBUS: only what can be
 				// read is written.
-				defer unix.Munmap(mapped)
+				defer func() { _ = unix.Munmap(mapped) }() // it is mapped
 				if _, err := f.ReadAt(make([]byte, 1), 0); err != nil {
 					return err
 				}

@@ -25,6 +25,7 @@ look() {
 	need glusterfs-client /usr/sbin/glusterfs
 	need libglusterfs-dev /usr/include/glusterfs/xlator.h
 	need attr /usr/bin/getfattr
+	need rsync /usr/bin/rsync
 	need xfsprogs /usr/sbin/mkfs.xfs /sbin/mkfs.xfs
 	need fuse3 /usr/bin/fusermount3 /bin/fusermount3
 	need iproute2 /usr/bin/ip /bin/ip /sbin/ip

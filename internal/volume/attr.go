@@ -6,7 +6,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/pkg/xattr"
@@ -160,18 +159,17 @@ type Stat struct {
 // attribute-timeout 0 the answer comes from the brick.
 func StatOf(f *os.File) (Stat, error) {
 	var st unix.Stat_t
-	for {
-		switch err := unix.Fstat(int(f.Fd()), &st); err {
-		case nil:
-			return Stat{
-				Identity: Identity{Inode: st.Ino, Size: st.Size, Mtime: st.Mtim, Ctime: st.Ctim, Links: uint64(st.Nlink)},
-				Atime:    st.Atim, Mode: st.Mode, UID: st.Uid, GID: st.Gid,
-			}, nil
-		case syscall.EINTR:
-		default:
-			return Stat{}, &os.PathError{Op: "stat", Path: f.Name(), Err: err}
-		}
+	err := unix.Fstat(int(f.Fd()), &st)
+	for errors.Is(err, unix.EINTR) {
+		err = unix.Fstat(int(f.Fd()), &st)
 	}
+	if err != nil {
+		return Stat{}, &os.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
+	return Stat{
+		Identity: Identity{Inode: st.Ino, Size: st.Size, Mtime: st.Mtim, Ctime: st.Ctim, Links: uint64(st.Nlink)},
+		Atime:    st.Atim, Mode: st.Mode, UID: st.Uid, GID: st.Gid,
+	}, nil
 }
 
 // Time converts a time of a Stat.
