@@ -115,7 +115,7 @@ func TestAHostMayBeCutOffInTheMiddle(t *testing.T) {
 func TestFsckMendsWhatAHealPutBack(t *testing.T) {
 	g := newGround(t)
 	v := g.newVolume(t, "healed", cluster.Replica3, 3)
-	want := v.fill(100)
+	want := v.fill(170)
 	n := g.Nodes[0]
 	run(t, n, 0, "archive", "--volume", v.Name)
 	run(t, n, 0, "recall", "-r", v.mount(n)) // the objects stay
