@@ -39,6 +39,8 @@ func reasonOf(err error) report.Reason {
 		return report.StoreRefused
 	case errors.Is(err, context.Canceled):
 		return report.Interrupted
+	case errors.Is(err, object.ErrForeign):
+		return report.ObjectForeign
 	case errors.Is(err, object.ErrCold):
 		return report.ObjectCold
 	case errors.Is(err, object.ErrCorrupt), errors.Is(err, object.ErrChanged):

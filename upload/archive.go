@@ -443,7 +443,7 @@ func (t *transaction) verify(context.Context) error {
 			t.verified, t.recalled = true, true
 			return nil
 		}
-		return errors.New("the brick did not take the stamp")
+		return t.notHere(attrs)
 	}
 	if !bytes.Equal(attrs.Pointer, t.encoded) {
 		return report.Leave(report.AlreadyRemote, "stamped by another run")
@@ -492,6 +492,25 @@ func (t *transaction) verify(context.Context) error {
 	}
 	t.verified = true
 	return nil
+}
+
+// notHere explains a stamp that was answered with success and has left no stub
+// on this brick. A rebalance may have moved the file since the last look: then
+// the stub is on another brick, complete as far as the mount can tell.
+func (t *transaction) notHere(attrs volume.Attrs) error {
+	st, err := volume.StatOf(t.brick)
+	if err != nil {
+		return err
+	}
+	if !attrs.Linkto && st.Links > 0 {
+		return errors.New("the brick did not take the stamp")
+	}
+	key, err := volume.Get(t.file, gluster.XattrRemote)
+	if err == nil && string(key) == t.key {
+		t.verified = true
+		return nil
+	}
+	return errors.Join(report.Leave(report.Migrating, "moved by a rebalance while it was stamped"), err)
 }
 
 func (t *transaction) blocks(context.Context) error {
