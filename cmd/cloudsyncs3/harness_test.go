@@ -93,17 +93,58 @@ type ground struct {
 
 func newGround(t *testing.T, options ...testkit.Option) *ground {
 	t.Helper()
-	g := &ground{t: t, Volume: testkit.NewVolume(t, options...), server: testkit.S3(t), store: &objstore.S3{}}
+	return newGroundWith(t, testkit.S3(t), options...)
+}
+
+func newGroundWith(t *testing.T, server *testkit.S3Server, options ...testkit.Option) *ground {
+	t.Helper()
+	g := &ground{t: t, Volume: testkit.NewVolume(t, options...), server: server, store: &objstore.S3{}}
 	g.proxy = testkit.FaultProxy(t, g.server)
-	err := g.store.Init(t.Context(), map[string]string{
+	store := map[string]string{
 		"endpoint-url": g.server.Endpoint, "bucket": g.server.Bucket, "region": g.server.Region,
 		"access-key-id": g.server.AccessKey, "secret-access-key": g.server.SecretKey,
-	})
+	}
+	if server.CAFile != "" {
+		store["ca-bundle"] = server.CAFile
+	}
+	err := g.store.Init(t.Context(), store)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { g.store.Fini() })
 	return g
+}
+
+// in is the same ground with the failures and the mounts of a subtest.
+func (g *ground) in(t *testing.T) *ground {
+	sub := *g
+	sub.t = t
+	return &sub
+}
+
+// smallBrick puts a file system of size bytes in place of the brick's directory.
+func (g *ground) smallBrick(size int64) {
+	g.t.Helper()
+	image := filepath.Join(g.Dir(), "image")
+	if err := os.WriteFile(image, nil, 0o600); err != nil {
+		g.t.Fatal(err)
+	}
+	if err := os.Truncate(image, size); err != nil {
+		g.t.Fatal(err)
+	}
+	id, _ := testkit.Xattr(g.t, g.BrickDir(), gluster.XattrVolumeID)
+	for _, args := range [][]string{
+		{"mkfs.ext4", "-q", "-m", "0", image},
+		{"mount", "-o", "loop", image, g.BrickDir()},
+	} {
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			g.t.Fatalf("%v: %v: %s", args, err, out)
+		}
+	}
+	if err := os.Mkdir(g.BrickDir()+"/.glusterfs", 0o755); err != nil {
+		g.t.Fatal(err)
+	}
+	testkit.SetXattr(g.t, g.BrickDir(), gluster.XattrVolumeID, string(id))
 }
 
 // pluginOptions are those of the translator: the volume options less "features.".
@@ -176,7 +217,7 @@ func random(seed uint64, size int) []byte {
 	return data
 }
 
-// reads reads a file through a mount, in another process: one that hangs would
+// read reads a file through a mount, in another process: one that hangs would
 // keep the test from ending, and page caches play no part.
 func read(ctx context.Context, path string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "cat", "--", path)

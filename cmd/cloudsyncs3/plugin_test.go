@@ -1,8 +1,22 @@
 package main_test
 
 import (
+	"bytes"
+	"fmt"
+	"hash/crc32"
+	"net/http"
+	"os"
+	"os/exec"
 	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
 // The names are all that a user can give and S3 can keep.
@@ -28,4 +42,428 @@ func TestReadingAStubGivesItsData(t *testing.T) {
 		g.mustRead(client, path, random(uint64(i), 4096+i))
 		g.mustBeLocal(path, 4096+i)
 	}
+}
+
+// Parts of 5 MiB come in parallel; each fault hits every answer, so that no
+// retry helps.
+func TestAStoreThatFailsNeverGivesAWrongByte(t *testing.T) {
+	const size = 12 << 20
+	g := newGround(t)
+	client := g.client()
+	half := testkit.Edit(func(h http.Header, body []byte) []byte {
+		h.Set("Content-Length", fmt.Sprint(len(body)/2))
+		return body[:len(body)/2]
+	})
+	for i, tt := range []struct {
+		name  string
+		fault testkit.Fault
+	}{
+		{"404", testkit.Refuse(404, "NoSuchKey")},
+		{"403", testkit.Refuse(403, "AccessDenied")},
+		{"500", testkit.Refuse(500, "InternalError")},
+		{"503", testkit.Refuse(503, "SlowDown")},
+		{"half a body with 200", half},
+		{"cut body", testkit.CutBody(1000)},
+		{"no answer", testkit.Drop()},
+		{"hang", g.proxy.Hang()},
+		{"wrong bytes of the right length", testkit.WrongBody()},
+		{"an error page with 200", testkit.Edit(func(h http.Header, _ []byte) []byte {
+			body := []byte("<Error><Code>InternalError</Code></Error>")
+			h.Set("Content-Length", fmt.Sprint(len(body)))
+			return body
+		})},
+	} {
+		for _, size := range []int{4096, size} {
+			t.Run(fmt.Sprintf("%s, %d bytes", tt.name, size), func(t *testing.T) {
+				path := fmt.Sprintf("f%d-%d", i, size)
+				data := random(uint64(i), size)
+				g := g.in(t)
+				g.archive(path, path, data)
+				g.proxy.On(testkit.Match{Method: http.MethodGet, Key: path}, tt.fault)
+				g.mustFail(client, path)
+				g.proxy.Clear()
+				g.mustRead(client, path, data)
+				g.mustBeLocal(path, size)
+			})
+		}
+	}
+}
+
+func TestPassingFaultsAreRetried(t *testing.T) {
+	g := newGround(t)
+	client := g.client()
+	for i, fault := range []testkit.Fault{
+		testkit.Refuse(503, "SlowDown"), testkit.Drop(), testkit.CutBody(1 << 20), g.proxy.Hang(),
+	} {
+		path := fmt.Sprintf("f%d", i)
+		data := random(uint64(i), 12<<20)
+		g.archive(path, path, data)
+		g.proxy.On(testkit.Match{Method: http.MethodGet, Key: path, Times: 1}, fault)
+		g.mustRead(client, path, data)
+		g.mustBeLocal(path, len(data))
+	}
+}
+
+func TestAStoreThatIsAwayIsAskedAgainByTheNextReader(t *testing.T) {
+	g := newGround(t)
+	client := g.client()
+	data := random(1, 4096)
+	g.archive("f", "f", data)
+	g.server.Stop()
+	g.mustFail(client, "f")
+	g.server.Start()
+	g.mustRead(client, "f", data)
+}
+
+func TestTheObjectMustBeThatOfTheFile(t *testing.T) {
+	g := newGround(t)
+	client := g.client()
+	data, others := random(1, 4096), random(2, 4096)
+
+	// b was archived under the name a, which is another file's now; of equal
+	// size. coldbrick stopped between the stamp and the rewrite of cs.remote.
+	g.archive("a", "a", others)
+	g.archive("b", ".coldbrick/b", data)
+	testkit.SetXattr(t, g.Path("b"), gluster.XattrRemote, "a")
+	g.mustRead(client, "b", data)
+	g.mustRead(client, "a", others)
+
+	// The same without a pointer: there is nothing to tell the right key.
+	g.archive("c", "c", others)
+	g.archive("d", "d", data)
+	testkit.SetXattr(t, g.Path("d"), gluster.XattrRemote, "c")
+	if err := unix.Lremovexattr(g.Path("d"), gluster.XattrPointer); err != nil {
+		t.Fatal(err)
+	}
+	g.mustFail(client, "d")
+	testkit.SetXattr(t, g.Path("d"), gluster.XattrRemote, "d")
+	g.mustRead(client, "d", data)
+
+	// Made by the script of Gluster's documentation: taken by its size.
+	g.archiveByScript("e", data)
+	g.mustRead(client, "e", data)
+	g.mustBeLocal("e", len(data))
+	g.archiveByScript("f", data)
+	if err := os.Truncate(g.server.ObjectFile("f"), 4000); err != nil {
+		t.Fatal(err)
+	}
+	g.mustFail(client, "f")
+}
+
+func TestARecalledFileIsAnOrdinaryFile(t *testing.T) {
+	g := newGround(t)
+	client := g.client()
+	data := random(1, 300000)
+	more := []byte("appended")
+
+	g.archive("read, then append", "k1", data)
+	g.mustRead(client, "read, then append", data)
+	g.archive("append to a stub", "k2", data)
+	g.archive("truncate a stub", "k3", data)
+	for _, path := range []string{"read, then append", "append to a stub"} {
+		appendTo(t, client+"/"+path, more)
+		g.mustRead(g.client(), path, append(data[:len(data):len(data)], more...))
+		if size := g.BrickSize(path); size != int64(len(data)+len(more)) {
+			t.Errorf("%q: %d bytes on the brick", path, size)
+		}
+	}
+	f, err := os.OpenFile(client+"/truncate a stub", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(1000); err != nil {
+		t.Fatal(err)
+	}
+	g.mustRead(g.client(), "truncate a stub", data[:1000])
+}
+
+func appendTo(t *testing.T, path string, data []byte) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The translator has no file descriptor then, and refuses before the plugin is
+// asked: docs/plugin.md says so.
+func TestTruncatingAStubByNameIsRefused(t *testing.T) {
+	g := newGround(t)
+	g.archive("f", "f", random(1, 4096))
+	client := g.client()
+	if err := os.Truncate(client+"/f", 0); err != unix.EREMOTE && !strings.Contains(fmt.Sprint(err), "remote") {
+		t.Errorf("truncate: %v", err)
+	}
+	if out, err := exec.Command("sh", "-c", `echo new > "$1"`, "sh", client+"/f").CombinedOutput(); err == nil {
+		t.Errorf("> stub worked: %s", out)
+	}
+	g.mustRead(client, "f", random(1, 4096))
+}
+
+// With the default of two event threads, two recalls at once stop a mount for
+// ever, unless the plugin sees to it that there are more.
+func TestManyReadersAtOnce(t *testing.T) {
+	g := newGround(t)
+	data := random(1, 4096)
+	for _, n := range []int{1, 2, 8, 64, 200} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			g := g.in(t)
+			var paths []string
+			for i := range n {
+				path := fmt.Sprintf("%d/%d", n, i)
+				g.archive(path, path, data)
+				paths = append(paths, path)
+			}
+			client := g.client()
+			g.proxy.On(testkit.Match{Method: http.MethodGet}, testkit.Delay(300*time.Millisecond))
+			defer g.proxy.Clear()
+			ctx := g.within(2*time.Minute, client)
+			began := time.Now()
+			errs := make(chan error, n)
+			for _, path := range paths {
+				go func() {
+					got, err := read(ctx, client+"/"+path)
+					if err == nil && !bytes.Equal(got, data) {
+						err = fmt.Errorf("%s: %d wrong bytes", path, len(got))
+					}
+					errs <- err
+				}()
+			}
+			for range n {
+				if err := <-errs; err != nil {
+					t.Error(err)
+				}
+			}
+			t.Logf("%d recalls took %v", n, time.Since(began).Round(time.Millisecond))
+		})
+	}
+}
+
+// All readers of one file wait for one recall.
+func TestReadersOfOneStub(t *testing.T) {
+	g := newGround(t)
+	data := random(1, 1<<20)
+	g.archive("f", "f", data)
+	clients := []string{g.client(), g.client()}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			client := clients[i%2]
+			got, err := read(g.within(time.Minute, client), client+"/f")
+			// A client that looks while the other one recalls may get an
+			// error, and never anything else than the data.
+			if err == nil && !bytes.Equal(got, data) {
+				t.Errorf("%d wrong bytes", len(got))
+			}
+		})
+	}
+	wg.Wait()
+	g.mustRead(clients[0], "f", data)
+	g.mustBeLocal("f", len(data))
+}
+
+// A client that is killed leaves a file that no reader takes for whole, with all
+// that fsck needs to mend it.
+func TestAKilledClientLeavesWhatFsckCanMend(t *testing.T) {
+	g := newGround(t)
+	client := g.client()
+	data := random(1, 12<<20)
+	g.archive("f", "f", data)
+	g.proxy.On(testkit.Match{Method: http.MethodGet, Header: []string{"Range"}}, g.proxy.Hang())
+	reader := exec.Command("cat", "--", client+"/f")
+	if err := reader.Start(); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, 20*time.Second, "some bytes are on the brick", func() bool { return g.BrickSize("f") > 0 })
+	if err := unix.Kill(g.pid(client), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if reader.Wait() == nil {
+		t.Error("the reader saw no error")
+	}
+	m := g.BrickMarks("f")
+	if m.State(g.BrickSize("f")) != gluster.Repair || !m.Downloading || m.RemoteKey != "f" {
+		t.Errorf("%+v", m)
+	}
+	value, _ := testkit.Xattr(t, g.BrickPath("f"), gluster.XattrPointer)
+	p, err := object.DecodePointer(value)
+	if err != nil || p.Proof == nil || p.Proof.CRC32 != crc32.ChecksumIEEE(data) {
+		t.Errorf("pointer: %+v, %v", p, err)
+	}
+	if got, err := read(g.within(time.Minute, ""), g.client()+"/f"); err == nil {
+		t.Errorf("another client reads %d bytes", len(got))
+	}
+}
+
+// A recall of coldbrick's own takes a file over while a client recalls it.
+func TestAClaimedFileSurvivesALateFailure(t *testing.T) {
+	g := newGround(t)
+	nocs := g.NewMount(t, testkit.WithoutCloudsync())
+	client := g.client()
+	data := random(1, 4096)
+	for _, tt := range []struct {
+		name  string
+		fault testkit.Fault
+	}{
+		{"succeeds", testkit.Delay(2 * time.Second)},
+		{"fails", delayed(2*time.Second, testkit.Refuse(403, "AccessDenied"))},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g := g.in(t)
+			g.archive(tt.name, tt.name, data)
+			g.proxy.On(testkit.Match{Method: http.MethodGet}, tt.fault)
+			defer g.proxy.Clear()
+			ctx := g.within(time.Minute, client)
+			done := make(chan error, 1)
+			go func() {
+				_, err := read(ctx, client+"/"+tt.name)
+				done <- err
+			}()
+			testkit.Eventually(t, 10*time.Second, "the client recalls", func() bool { return g.BrickMarks(tt.name).Downloading })
+			if err := unix.Lremovexattr(nocs+"/"+tt.name, gluster.XattrRemote); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; err == nil {
+				t.Error("the reader of a claimed file saw no error")
+			}
+			if m := g.BrickMarks(tt.name); m.Remote || !m.Downloading || !m.ObjectSize {
+				t.Errorf("%+v", m)
+			}
+		})
+	}
+}
+
+func delayed(d time.Duration, fault testkit.Fault) testkit.Fault {
+	return func(w http.ResponseWriter, r *http.Request, forward func() testkit.Answer) {
+		time.Sleep(d)
+		fault(w, r, forward)
+	}
+}
+
+func TestABrickThatRestartsDuringARecall(t *testing.T) {
+	g := newGround(t)
+	client := g.client()
+	data := random(1, 12<<20)
+	g.archive("f", "f", data)
+	g.proxy.On(testkit.Match{Method: http.MethodGet}, testkit.Delay(2*time.Second))
+	ctx := g.within(2*time.Minute, client)
+	done := make(chan error, 1)
+	go func() {
+		got, err := read(ctx, client+"/f")
+		if err == nil && !bytes.Equal(got, data) {
+			err = fmt.Errorf("%d wrong bytes", len(got))
+			t.Error(err)
+		}
+		done <- err
+	}()
+	testkit.Eventually(t, 10*time.Second, "the client recalls", func() bool { return g.BrickMarks("f").Downloading })
+	g.StopBrick()
+	time.Sleep(3 * time.Second)
+	g.StartBrick()
+	<-done // an error or the data
+	g.proxy.Clear()
+	g.WaitConnected(client)
+	g.mustRead(client, "f", data)
+	g.mustBeLocal("f", len(data))
+}
+
+func TestSignalsAndUnmount(t *testing.T) {
+	g := newGround(t)
+	client := g.client()
+	data := random(1, 4096)
+	for i, s := range []unix.Signal{unix.SIGUSR1, unix.SIGHUP, unix.SIGUSR2, unix.SIGPIPE, unix.SIGURG} {
+		path := fmt.Sprint(i)
+		g.archive(path, path, data)
+		if err := unix.Kill(g.pid(client), s); err != nil {
+			t.Fatal(err)
+		}
+		g.mustRead(client, path, data)
+	}
+	g.Unmount(client)
+}
+
+func TestTheSecretIsNowhereInTheLog(t *testing.T) {
+	g := newGround(t)
+	client := g.client(testkit.WithFlags("--log-level=DEBUG"))
+	g.archive("f", "f", random(1, 4096))
+	g.proxy.On(testkit.Match{Method: http.MethodGet, Times: 1}, testkit.Refuse(403, "SignatureDoesNotMatch"))
+	g.mustFail(client, "f")
+	g.mustRead(client, "f", random(1, 4096))
+	log := g.clientLog(client)
+	if !strings.Contains(log, "recalled") {
+		t.Fatal("the log says nothing of the recall")
+	}
+	for line := range strings.Lines(log) {
+		// glusterfs itself prints the volfile.
+		if strings.Contains(line, g.server.SecretKey) && !strings.Contains(line, "option s3plugin-seckey") {
+			t.Errorf("in the log: %s", line)
+		}
+	}
+}
+
+func TestOverHTTPSWithACertificateOfOnesOwn(t *testing.T) {
+	g := newGroundWith(t, testkit.S3(t, testkit.WithTLS()))
+	g.archive("f", "f", random(1, 4096))
+	g.mustFail(g.client(), "f") // nobody vouches for the certificate
+	plugin := testkit.WithPlugin("cloudsyncs3", g.pluginOptions("&ca="+g.server.CAFile)...)
+	g.mustRead(g.NewMount(t, plugin), "f", random(1, 4096))
+}
+
+// A mount whose settings are wrong works, and its recalls say why they fail.
+func TestWrongSettingsMountAndExplain(t *testing.T) {
+	g := newGround(t)
+	g.archive("f", "f", random(1, 4096))
+	for _, options := range [][]string{
+		nil,
+		{"s3plugin-hostname http://h?colour=blue", "s3plugin-bucketid b", "s3plugin-keyid k", "s3plugin-seckey s"},
+		{"s3plugin-hostname " + g.proxy.Endpoint, "s3plugin-bucketid nosuchbucket", "s3plugin-keyid k", "s3plugin-seckey s"},
+	} {
+		client := g.NewMount(t, testkit.WithPlugin("cloudsyncs3", options...))
+		g.mustFail(client, "f")
+		if !strings.Contains(g.clientLog(client), "recall failed") {
+			t.Errorf("%q: the log says nothing", options)
+		}
+	}
+	g.mustRead(g.client(), "f", random(1, 4096))
+}
+
+func TestAFullBrickLeavesAStub(t *testing.T) {
+	g := newGround(t)
+	// A small file system in place of the brick's directory.
+	g.StopBrick()
+	g.smallBrick(64 << 20)
+	g.StartBrick()
+	client := g.client()
+	g.WaitConnected(g.MountDir())
+	data := random(1, 20<<20)
+	g.archive("f", "f", data)
+	g.Write("ballast", make([]byte, 30<<20), testkit.Old)
+	g.mustFail(client, "f")
+	if err := os.Remove(g.Path("ballast")); err != nil {
+		t.Fatal(err)
+	}
+	g.mustRead(client, "f", data)
+	g.mustBeLocal("f", len(data))
+}
+
+func TestReplicasGetTheSameBytes(t *testing.T) {
+	g := newGround(t, testkit.Replica(3))
+	client := g.client()
+	data := random(1, 12<<20)
+	g.archive("f", "f", data)
+	g.mustRead(client, "f", data)
+	for _, dir := range g.BrickDirs() {
+		got, err := os.ReadFile(dir + "/f")
+		if err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%s: %d bytes, %v", dir, len(got), err)
+		}
+	}
+	g.mustBeLocal("f", len(data))
 }
