@@ -258,12 +258,13 @@ func (g *ground) pid(mount string) int {
 // mustRead reads a file and holds it against what it must be.
 func (g *ground) mustRead(mount, path string, want []byte) {
 	g.t.Helper()
-	got, err := read(g.within(time.Minute, mount), mount+"/"+path)
+	got, err := read(g.within(3*time.Minute, mount), mount+"/"+path)
 	if err != nil {
-		g.t.Fatalf("read %q: %v\n%s", path, err, g.clientLog(mount))
+		g.t.Errorf("read %q: %v\n%s", path, err, g.clientLog(mount))
+		return
 	}
 	if !bytes.Equal(got, want) {
-		g.t.Fatalf("read %q: %d bytes, %d expected, or others", path, len(got), len(want))
+		g.t.Errorf("read %q: %d bytes, %d expected, or others", path, len(got), len(want))
 	}
 }
 
@@ -271,9 +272,10 @@ func (g *ground) mustRead(mount, path string, want []byte) {
 // a byte, and the file is as clean a stub as before.
 func (g *ground) mustFail(mount, path string) {
 	g.t.Helper()
-	got, err := read(g.within(time.Minute, mount), mount+"/"+path)
+	got, err := read(g.within(3*time.Minute, mount), mount+"/"+path)
 	if err == nil {
-		g.t.Fatalf("read %q: %d bytes and no error", path, len(got))
+		g.t.Errorf("read %q: %d bytes and no error", path, len(got))
+		return
 	}
 	if !strings.Contains(err.Error(), "Object is remote") {
 		g.t.Errorf("read %q: %v instead of EREMOTE", path, err)
@@ -297,7 +299,8 @@ func (g *ground) mustBeLocal(path string, size int) {
 	}
 	info, err := os.Stat(g.Path(path))
 	if err != nil {
-		g.t.Fatal(err)
+		g.t.Error(err)
+		return
 	}
 	if info.Size() != int64(size) || !info.ModTime().Equal(testkit.Old) {
 		g.t.Errorf("%q: the mount shows %d bytes of %v", path, info.Size(), info.ModTime())

@@ -68,7 +68,10 @@ func coldbrickConfigure(handle C.uintptr_t, xlator unsafe.Pointer, s *C.struct_s
 }
 
 //export coldbrickFini
-func coldbrickFini(handle C.uintptr_t) { cgo.Handle(handle).Delete() }
+func coldbrickFini(handle C.uintptr_t) {
+	cgo.Handle(handle).Value().(*translator.Instance).Close()
+	cgo.Handle(handle).Delete()
+}
 
 // coldbrickRecall returns 0 when the translator may complete the recall, else
 // -1: it knows no other error than EREMOTE.
@@ -85,8 +88,17 @@ func coldbrickRecall(handle C.uintptr_t, f C.struct_file, s *C.struct_stub) C.in
 	copy(stub.GFID[:], C.GoBytes(unsafe.Pointer(s.gfid), C.int(len(gluster.GFID{}))))
 
 	instance := cgo.Handle(handle).Value().(*translator.Instance)
-	res, err := instance.Recall(context.Background(), stub)
-	log := slog.New(newLog(f.xlator)).With("gfid", stub.GFID, "key", res.Key)
+	log := slog.New(newLog(f.xlator)).With("gfid", stub.GFID)
+	C.file_ref(f)
+	res, err := instance.Recall(context.Background(), stub, func(err error) {
+		log := slog.New(newLog(f.xlator)).With("gfid", stub.GFID)
+		if err != nil {
+			log.Error("the file is no stub any more: coldbrick fsck mends it", "err", err)
+			return
+		}
+		log.Info("the file is a stub again")
+	})
+	log = log.With("key", res.Key)
 	switch {
 	case err != nil:
 		log.Error("recall failed", "err", err)
@@ -146,6 +158,8 @@ func (f file) RemoveXattr(name string) error {
 	defer C.free(unsafe.Pointer(n))
 	return errno(C.file_remove_xattr(f.c, n))
 }
+
+func (f file) Close() { C.file_unref(f.c) }
 
 func errno(ret C.int) error {
 	if ret < 0 {

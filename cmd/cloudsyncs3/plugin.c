@@ -163,6 +163,18 @@ below(struct file file)
     return FIRST_CHILD(this);
 }
 
+void
+file_ref(struct file file)
+{
+    fd_ref(file.fd);
+}
+
+void
+file_unref(struct file file)
+{
+    WITH_THIS(file, fd_unref(file.fd));
+}
+
 /* Writes at most as much as an iobuf of the pool holds. */
 static ssize_t
 write_some(struct file file, const void *data, size_t size, int64_t offset)

@@ -14,6 +14,10 @@ struct file {
     void *fd;
 };
 
+/* A file outlives its recall from the first to the second of these. */
+void file_ref(struct file file);
+void file_unref(struct file file);
+
 /* All return 0 or a negative errno. The brick has the bytes when write returns. */
 int file_write(struct file file, const void *data, size_t size, int64_t offset);
 int file_truncate(struct file file, int64_t size);

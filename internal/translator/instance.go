@@ -101,12 +101,15 @@ type Instance struct {
 
 	mu       sync.Mutex
 	settings Settings
+
+	running sync.WaitGroup // recalls, those that nobody waits for included
+	closing chan struct{}
 }
 
 // NewInstance makes an instance. Nothing is checked yet: a volume whose options
 // are wrong still mounts, and its recalls say why they fail.
 func NewInstance(stores *Stores, secretsDir string, settings Settings) *Instance {
-	return &Instance{stores: stores, secretsDir: secretsDir, settings: settings}
+	return &Instance{stores: stores, secretsDir: secretsDir, settings: settings, closing: make(chan struct{})}
 }
 
 // Reconfigure changes the settings of recalls that begin later.
@@ -116,21 +119,41 @@ func (i *Instance) Reconfigure(settings Settings) {
 	i.settings = settings
 }
 
+// Close ends what is still done to files whose brick is away. The translator is
+// about to go, and no recall is asked for any more.
+func (i *Instance) Close() {
+	close(i.closing)
+	ended := make(chan struct{})
+	go func() {
+		i.running.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(closePatience):
+	}
+}
+
 // Check tells what is wrong with the settings, without asking the store.
 func (i *Instance) Check() error {
 	_, err := i.options()
 	return err
 }
 
-// Recall is the function of the same name with the store of the settings, which
-// are read anew each time: a changed secret needs no remount.
-func (i *Instance) Recall(ctx context.Context, stub Stub) (Result, error) {
+// Recall brings the data of a stub back. On an error the file is a stub again,
+// and the next read may succeed. If the brick is away, that is done when it
+// returns, and late is told how it ended: nil, or what fsck has to mend.
+//
+// The settings are read anew each time: a changed secret needs no remount.
+func (i *Instance) Recall(ctx context.Context, stub Stub, late func(error)) (Result, error) {
+	a := &attended{transaction: transaction{Stub: stub, now: time.Now}, late: late, release: func() {}}
 	store, release, err := i.store(ctx)
 	if err != nil {
-		return Recall(ctx, unusable{err}, stub)
+		a.store = unusable{err}
+	} else {
+		a.store, a.release = store, release
 	}
-	defer release()
-	return Recall(ctx, store, stub)
+	return i.attend(ctx, a)
 }
 
 func (i *Instance) store(ctx context.Context) (Store, func(), error) {

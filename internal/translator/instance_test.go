@@ -39,7 +39,7 @@ func TestStoresAreSharedAndClosedWhenIdle(t *testing.T) {
 			i := NewInstance(stores, t.TempDir(), Settings{Volume: "v", Bucket: "b", KeyID: "i", Secret: "s"})
 			s := newScene()
 			s.stub.File = s.brick
-			if _, err := i.Recall(t.Context(), s.stub); err != nil {
+			if _, err := i.Recall(t.Context(), s.stub, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -92,7 +92,7 @@ func TestWrongSettingsLeaveAStub(t *testing.T) {
 	} {
 		s := newScene()
 		s.stub.File = s.brick
-		_, err := NewInstance(stores, t.TempDir(), settings).Recall(t.Context(), s.stub)
+		_, err := NewInstance(stores, t.TempDir(), settings).Recall(t.Context(), s.stub, nil)
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -5,7 +5,8 @@
 //
 // The translator holds its lock on the file all the while, and has set
 // cs.downloading: other clients get EIO. When Recall returns nil it removes
-// cs.remote and then cs.downloading, and the file is local. A client that dies
+// cs.remote and then cs.downloading, and the file is local. On an error it does no
+// more than to truncate the file once more. A client that dies
 // at any point leaves a file that fsck mends: until the last of these steps the
 // pointer on the file tells key, size and checksum.
 package translator
@@ -25,7 +26,8 @@ import (
 )
 
 // File is the file to be filled, below cloudsync: nothing of what is done to it
-// is intercepted. Errors wrap the unix.Errno of the brick.
+// is intercepted. Errors wrap the unix.Errno of the brick. If the brick dies, an
+// operation may return only when the event thread does that asked for the recall.
 type File interface {
 	io.WriterAt // returns once the brick has the bytes; many goroutines write
 	Truncate(size int64) error
@@ -33,6 +35,7 @@ type File interface {
 	Xattr(name string) ([]byte, error) // unix.ENODATA if there is none
 	SetXattr(name string, value []byte, flags int) error
 	RemoveXattr(name string) error
+	Close() // nothing more is done to the file
 }
 
 // Stub is a file whose data the translator wants.
@@ -69,25 +72,7 @@ type Downloader interface {
 // ErrObject means that the object is not, or not provably, that of the file.
 var ErrObject = errors.New("refused the object")
 
-// patience bounds how long a failed recall tries to make the file a stub again
-// while its brick is away; otherwise the file stays unreadable until fsck.
-const patience = 30 * time.Second
-
-// Recall brings the data of a stub back. On an error the file is a stub again,
-// and the next read may succeed; an error that says "roll back" is the
-// exception, which fsck mends.
-func Recall(ctx context.Context, store Downloader, stub Stub) (Result, error) {
-	t := &transaction{Stub: stub, store: store, now: time.Now}
-	err := t.run(ctx)
-	if err == nil {
-		return t.result, nil
-	}
-	if err := errors.Join(err, t.rollBack()); !t.result.Claimed {
-		return t.result, err
-	}
-	return t.result, nil
-}
-
+// transaction is the recall of one file.
 type transaction struct {
 	Stub
 	store Downloader
@@ -100,7 +85,7 @@ type transaction struct {
 	result  Result
 }
 
-// run is the whole way, in order. Up to the last line a failure is rolled back.
+// run is the whole way, in order. After an error, restub is due.
 func (t *transaction) run(ctx context.Context) error {
 	if err := t.chooseKey(); err != nil {
 		return err
@@ -268,22 +253,14 @@ func (t *transaction) removeSizes() error {
 	return nil
 }
 
-// rollBack makes the file a stub again, or leaves it to the recall that has
-// claimed it. It waits for a brick that is away.
-func (t *transaction) rollBack() error {
-	const pause = 500 * time.Millisecond
-	for waited := time.Duration(0); ; waited += pause {
-		err := t.restub()
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, unix.ENOTCONN) || waited >= patience {
-			return fmt.Errorf("roll back: %w", err)
-		}
-		time.Sleep(pause)
-	}
-}
+// errUncertain means that the file may be a stub again, and another client may
+// have begun to recall it: it must not be touched any more.
+var errUncertain = errors.New("the brick went away at the last step")
 
+// restub makes the file a stub again, or leaves it to the recall that has
+// claimed it (then it sets Claimed). It may be called again after unix.ENOTCONN
+// and after no other error: as long as cs.downloading stands beside cs.remote,
+// no client touches the file.
 func (t *transaction) restub() error {
 	if err := t.claimed(); err != nil || t.result.Claimed {
 		return err
@@ -296,10 +273,12 @@ func (t *transaction) restub() error {
 			return err
 		}
 	}
-	// Last: until here no other client may take the file for a sound stub.
 	err := t.File.RemoveXattr(gluster.XattrDownload)
-	if errors.Is(err, unix.ENODATA) {
+	switch {
+	case errors.Is(err, unix.ENODATA):
 		return nil
+	case errors.Is(err, unix.ENOTCONN):
+		return fmt.Errorf("%w: %v", errUncertain, err)
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ const volumeID = "0f5b1d5a-2c7f-4a36-9c1d-1fd0ab7d6b11"
 
 // brick is a file in memory that can fail, or die, at any operation.
 type brick struct {
+	mu     sync.Mutex
 	data   []byte
 	xattrs map[string]string
 	ops    []string
@@ -41,6 +43,8 @@ func (b *brick) do(op string) error {
 			return err
 		}
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.ops = append(b.ops, op)
 	return nil
 }
@@ -49,6 +53,8 @@ func (b *brick) WriteAt(p []byte, off int64) (int, error) {
 	if err := b.do("write"); err != nil {
 		return 0, err
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if need := int(off) + len(p); need > len(b.data) {
 		b.data = append(b.data, make([]byte, need-len(b.data))...)
 	}
@@ -59,16 +65,22 @@ func (b *brick) Truncate(size int64) error {
 	if err := b.do("truncate"); err != nil {
 		return err
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.data = b.data[:size]
 	return nil
 }
 
 func (b *brick) Sync() error { return b.do("sync") }
 
+func (b *brick) Close() {}
+
 func (b *brick) Xattr(name string) ([]byte, error) {
 	if err := b.do("get " + name); err != nil {
 		return nil, err
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	value, ok := b.xattrs[name]
 	if !ok {
 		return nil, unix.ENODATA
@@ -80,6 +92,8 @@ func (b *brick) SetXattr(name string, value []byte, flags int) error {
 	if err := b.do("set " + name); err != nil {
 		return err
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if _, ok := b.xattrs[name]; !ok && flags == unix.XATTR_REPLACE {
 		return unix.ENODATA
 	}
@@ -91,6 +105,8 @@ func (b *brick) RemoveXattr(name string) error {
 	if err := b.do("remove " + name); err != nil {
 		return err
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if _, ok := b.xattrs[name]; !ok {
 		return unix.ENODATA
 	}
@@ -99,6 +115,8 @@ func (b *brick) RemoveXattr(name string) error {
 }
 
 func (b *brick) marks() gluster.Marks {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	has := func(name string) bool { _, ok := b.xattrs[name]; return ok }
 	return gluster.Marks{
 		Remote: has(gluster.XattrRemote), RemoteKey: b.xattrs[gluster.XattrRemote],
@@ -107,7 +125,12 @@ func (b *brick) marks() gluster.Marks {
 	}
 }
 
-func (b *brick) state() gluster.State { return b.marks().State(int64(len(b.data))) }
+func (b *brick) state() gluster.State {
+	m := b.marks()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return m.State(int64(len(b.data)))
+}
 
 // bucket is a store in memory.
 type bucket map[string]stored
@@ -152,6 +175,7 @@ type scene struct {
 	object  stored
 	pointer object.Pointer
 	noted   bool // the pointer stands on the file
+	late    chan error
 }
 
 var data = []byte("the data of the file")
@@ -172,6 +196,7 @@ func newScene() *scene {
 			Proof: &object.Stamped{Size: size, Mtime: mtime, CRC32: crc32.ChecksumIEEE(data)}},
 		noted:  true,
 		bucket: bucket{},
+		late:   make(chan error, 1),
 	}
 }
 
@@ -183,8 +208,16 @@ func (s *scene) recall() (Result, error) {
 	if _, ok := s.bucket["dir/f"]; !ok {
 		s.bucket["dir/f"] = s.object
 	}
-	return Recall(context.Background(), s.bucket, s.stub)
+	stores := NewStores(func() Store { return opened{s.bucket} })
+	i := NewInstance(stores, "", Settings{Bucket: "b", KeyID: "i", Secret: "s"})
+	return i.Recall(context.Background(), s.stub, func(err error) { s.late <- err })
 }
+
+// opened is a bucket as a Store.
+type opened struct{ bucket }
+
+func (opened) Init(context.Context, map[string]string) error { return nil }
+func (opened) Fini() error                                   { return nil }
 
 // finish does what the translator does after success.
 func (s *scene) finish() {
@@ -402,25 +435,5 @@ func TestAFailureOfTheBrickLeavesAStub(t *testing.T) {
 		if s.brick.state() != gluster.Remote || !m.ObjectSize || !m.BlockSize || !m.NumBlocks || s.brick.xattrs[gluster.XattrObjectSize] != "20" {
 			t.Errorf("after EIO of %q: %s, %q", hit, s.brick.state(), s.brick.xattrs)
 		}
-	}
-}
-
-func TestRollBackWaitsForABrickThatIsAway(t *testing.T) {
-	s := newScene()
-	gone := false
-	s.object.during = func() { gone = true }
-	away := 3
-	s.brick.fail = func(op string) error {
-		if gone && away > 0 {
-			away--
-			return unix.ENOTCONN
-		}
-		return nil
-	}
-	if _, err := s.recall(); !errors.Is(err, unix.ENOTCONN) {
-		t.Errorf("error %v", err)
-	}
-	if s.brick.state() != gluster.Remote {
-		t.Errorf("%s, %q", s.brick.state(), s.brick.xattrs)
 	}
 }

@@ -1,0 +1,186 @@
+package translator
+
+import (
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+)
+
+// A brick that is away answers with ENOTCONN at once. The event thread must not
+// wait for its return: the client would not connect before that thread is free.
+func TestAStubIsMendedWhenItsBrickReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene()
+		began := time.Now()
+		s.brick.fail = func(op string) error {
+			if away := time.Since(began) < time.Minute; away && op != "get "+gluster.XattrPointer {
+				return unix.ENOTCONN
+			}
+			return nil
+		}
+		if _, err := s.recall(); err == nil || time.Since(began) > 0 {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		if s.brick.state() != gluster.Repair {
+			t.Errorf("%s while the brick is away", s.brick.state())
+		}
+		if err := <-s.late; err != nil {
+			t.Error(err)
+		}
+		if s.brick.state() != gluster.Remote || time.Since(began) > time.Minute+retryPause {
+			t.Errorf("%s after %v", s.brick.state(), time.Since(began))
+		}
+	})
+}
+
+func TestABrickThatStaysAwayIsLeftToFsck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene()
+		s.brick.fail = func(string) error { return unix.ENOTCONN }
+		if _, err := s.recall(); err == nil {
+			t.Error("recalled")
+		}
+		if err := <-s.late; !errors.Is(err, unix.ENOTCONN) {
+			t.Error(err)
+		}
+	})
+}
+
+// An operation that was on its way when the brick died is answered only after
+// the event thread has gone.
+func TestAnOperationWithoutAnswerFreesTheEventThread(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		probe error
+		most  time.Duration
+	}{
+		{"the connection has ended", unix.ENOTCONN, 5 * time.Second},
+		{"another replica answers", nil, answerLimit + 2*tick},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newScene()
+				freed := make(chan struct{})
+				var wrote atomic.Bool
+				s.brick.fail = func(op string) error {
+					switch {
+					case op == "write" && wrote.CompareAndSwap(false, true):
+						<-freed
+						return unix.ENOTCONN
+					case wrote.Load() && op == "get "+gluster.XattrRemote:
+						select {
+						case <-freed:
+						default:
+							return tt.probe
+						}
+					}
+					return nil
+				}
+				began := time.Now()
+				if _, err := s.recall(); !errors.Is(err, errLost) {
+					t.Errorf("error %v", err)
+				}
+				if took := time.Since(began); took > tt.most {
+					t.Errorf("the event thread waited for %v", took)
+				}
+				close(freed)
+				if err := <-s.late; err != nil {
+					t.Error(err)
+				}
+				if s.brick.state() != gluster.Remote {
+					t.Errorf("%s, %q", s.brick.state(), s.brick.xattrs)
+				}
+			})
+		})
+	}
+}
+
+// A sync of a large file takes minutes on a slow brick, and is no loss.
+func TestASlowBrickIsNotALostOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene()
+		s.brick.fail = func(op string) error {
+			switch op {
+			case "sync":
+				time.Sleep(syncLimit - tick)
+			case "write":
+				time.Sleep(answerLimit / 2)
+			}
+			return nil
+		}
+		if _, err := s.recall(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Success that comes after the translator was told of a failure would be undone
+// by it: the file must become a stub, not half of a local file.
+func TestLateSuccessIsUndone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene()
+		s.brick.fail = func(op string) error {
+			if op == "sync" {
+				time.Sleep(syncLimit + time.Minute)
+			}
+			return nil
+		}
+		if _, err := s.recall(); !errors.Is(err, errLost) {
+			t.Errorf("error %v", err)
+		}
+		if err := <-s.late; err != nil {
+			t.Error(err)
+		}
+		if m := s.brick.marks(); s.brick.state() != gluster.Remote || !m.ObjectSize {
+			t.Errorf("%s, %+v", s.brick.state(), m)
+		}
+	})
+}
+
+// When the answer to the last step is lost, another client may be recalling the
+// file: another truncate would put zeros into what it has written.
+func TestAnUncertainEndIsNotRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene()
+		s.stub.Remote, s.noted = "no such object", false
+		lost := false
+		s.brick.fail = func(op string) error {
+			if op == "remove "+gluster.XattrDownload && !lost {
+				lost = true
+				delete(s.brick.xattrs, gluster.XattrDownload) // done, and not told
+				return unix.ENOTCONN
+			}
+			if lost {
+				t.Errorf("%s after the end", op)
+			}
+			return nil
+		}
+		if _, err := s.recall(); err == nil {
+			t.Error("recalled")
+		}
+	})
+}
+
+func TestCloseEndsTheWaitForABrick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene()
+		s.brick.fail = func(string) error { return unix.ENOTCONN }
+		s.stub.File = s.brick
+		i := NewInstance(NewStores(func() Store { return opened{s.bucket} }), "", Settings{Bucket: "b"})
+		late := make(chan error, 1)
+		if _, err := i.Recall(t.Context(), s.stub, func(err error) { late <- err }); err == nil {
+			t.Error("recalled")
+		}
+		began := time.Now()
+		i.Close()
+		if time.Since(began) > retryPause || <-late == nil {
+			t.Errorf("Close took %v", time.Since(began))
+		}
+	})
+}
