@@ -5,10 +5,24 @@ SHELL      := bash
 tool       := internal/testkit/tool.sh
 FUZZTIME   ?= 30s
 
-.PHONY: build test e2e soak fuzz check demo help
+.PHONY: build plugin install-plugin test e2e soak fuzz check demo help
 
 build: ## bin/coldbrick, a static program
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/coldbrick
+
+# The directory is where the libraries of this version look, and no other's.
+plugins = $(shell glusterfs --print-xlatordir | sed 's|/xlator$$|/cloudsync-plugins|')
+
+plugin: ## bin/cloudsyncs3.so, which recalls from within Gluster's clients; docs/plugin.md
+	@mkdir -p bin
+	cmd/cloudsyncs3/build.sh bin/cloudsyncs3.so
+	@rm -f bin/cloudsyncs3.h
+
+# Renamed into place: a client that has the former one loaded keeps it.
+install-plugin: plugin ## the plugin to where this host's glusterfs loads it from (DESTDIR)
+	install -d '$(DESTDIR)$(plugins)'
+	install -m 644 bin/cloudsyncs3.so '$(DESTDIR)$(plugins)/.cloudsyncs3.so.new'
+	mv '$(DESTDIR)$(plugins)/.cloudsyncs3.so.new' '$(DESTDIR)$(plugins)/cloudsyncs3.so'
 
 # -v shows skipped tests, which fail: a promise that was not tested is not kept.
 test: ## all tests with the race detector, on real bricks and a real S3 server (root)

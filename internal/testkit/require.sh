@@ -18,6 +18,7 @@ look() {
 	missing=''
 	need make /usr/bin/make
 	need gcc /usr/bin/gcc
+	need pkg-config /usr/bin/pkg-config
 	header libc6-dev stdlib.h
 	header liburcu-dev urcu.h
 	header uuid-dev uuid/uuid.h
