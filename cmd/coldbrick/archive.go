@@ -25,16 +25,26 @@ const childPatience = 15 * time.Second
 
 func newArchive(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "archive BRICK --mount DIR",
+		Use:   "archive {BRICK --mount DIR | [BRICK] --volume NAME}",
 		Short: "Copy the cold files of a brick to the store and make them stubs",
 		Long: `Copy the cold files of the brick in the directory BRICK of this host to the
 store, prove each copy, and only then let Gluster free its data: the file becomes
-a stub. --mount names a mount of the brick's volume; coldbrick makes a private
-one from it and removes that at the end.
+a stub. coldbrick stamps through a private mount, made from the mount of the
+volume that --mount names, or with --volume from what glusterd tells, and removes
+it at the end.
+
+With --volume and without BRICK, all bricks of this host are archived whose turn
+it is: of each replica set one brick is active, and the others stand by. The same
+command can run on every host at the same time. Store and credentials are those
+of the volume's options, unless set otherwise.
+
+A volume on which stamping would lose or strand data is refused, and the checks
+that failed are named; coldbrick doctor shows all of them. The run ends early when
+the volume ceases to be safe.
 
 The first SIGINT or SIGTERM lets the files in work be finished and takes no new
 one; the second drops them at once. Neither loses anything.`,
-		Args: exactly("BRICK"),
+		Args: a.brickOrVolume,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.configure(cmd); err != nil {
 				return err
@@ -43,56 +53,73 @@ one; the second drops them at once. Neither loses anything.`,
 			if a.dryRun {
 				aim = report.Candidate
 			}
-			return a.finish("archive", aim, a.archive(cmd.Context(), args[0]))
+			return a.finish("archive", aim, a.archive(cmd.Context(), args))
 		},
 	}
-	a.uses(cmd, []string{"mount"}, policyFlags, storeFlags, runFlags, outputFlags)
+	a.uses(cmd, []string{"mount", "volume"}, policyFlags, storeFlags, runFlags, outputFlags)
 	return cmd
 }
 
-// archive takes the cold files of one brick to the store.
-func (a *app) archive(ctx context.Context, brickDir string) (err error) {
-	if a.mount == "" {
-		return usagef("no mount given: write --mount DIR, a directory where the brick's volume is mounted")
-	}
-	a.on = &runOn{brick: brickDir}
-	brick, err := openBrick(brickDir)
-	if err != nil {
-		return err
-	}
-	defer brick.Close()
-	if a.on.free, err = freeBytes(brick); err != nil {
-		return err
-	}
-	mount, err := a.inspect(a.mount)
-	if err != nil {
-		return err
-	}
+// archive takes the cold files of the brick named to the store, or else those of
+// all active bricks of --volume on this host, one after the other.
+func (a *app) archive(ctx context.Context, named []string) error {
 	policy, err := a.policy()
 	if err != nil {
 		return err
 	}
-	if err := a.checkStore(mount.Graph); err != nil {
-		return err
-	}
-	checks := a.graphChecks(mount.Graph)
-	if err := unsafe(checks); err != nil {
-		return err
-	}
-	a.on.pluginLoaded = pluginLoaded(mount.Graph)
-	for _, c := range checks {
-		if c.Status == report.Warning {
-			a.log.Warn(c.Detail, "check", c.Name)
-		}
+	a.on = &runOn{name: "volume:" + a.volume}
+	if len(named) > 0 {
+		a.on.name = named[0]
 	}
 	if a.maxDuration > 0 {
 		defer time.AfterFunc(a.maxDuration.Duration(), func() { a.stop.drain(errMaxTime) }).Stop()
 	}
-	b := &budget{maxFiles: int64(a.maxFiles.Int()), maxBytes: a.maxBytes.Bytes()}
 	preparing, prepared := a.drains(ctx)
 	defer prepared()
+	s, err := a.scopeOf(preparing, named)
+	if err != nil {
+		return causeOf(preparing, err)
+	}
+	if err := a.heed(a.checks(s)); err != nil {
+		return err
+	}
+	if err := a.checkStore(s.mount.Graph); err != nil {
+		return err
+	}
+	a.on.bricks, a.on.pluginLoaded = s.bricks, pluginLoaded(s.mount)
+	if a.on.free, err = freeBytes(s.bricks); err != nil {
+		return err
+	}
+	defer a.watch(ctx, s)()
+	b := &budget{maxFiles: int64(a.maxFiles.Int()), maxBytes: a.maxBytes.Bytes()}
+	var locked error
+	for _, dir := range s.bricks {
+		err := a.archiveBrick(ctx, s, dir, policy, b)
+		if errors.Is(err, errLocked) {
+			locked = errors.Join(locked, err) // the others are free
+			continue
+		}
+		if err != nil {
+			return errors.Join(err, locked)
+		}
+	}
+	return locked
+}
+
+// archiveBrick takes the cold files of one brick to the store.
+func (a *app) archiveBrick(ctx context.Context, s *scope, dir string, policy crawl.Policy, b *budget) (err error) {
+	preparing, prepared := a.drains(ctx)
+	defer prepared()
+	brick, err := openBrick(dir)
+	if err != nil {
+		return err
+	}
+	defer brick.Close()
+	if err := a.heed(s.brickChecks(preparing, brick)); err != nil {
+		return err
+	}
 	if a.dryRun {
-		private, err := a.mountFor(preparing, mount, brick)
+		private, err := mountFor(preparing, s.mount, brick)
 		if err != nil {
 			return err
 		}
@@ -111,7 +138,7 @@ func (a *app) archive(ctx context.Context, brickDir string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.release()) }()
-	private, err := a.mountFor(preparing, mount, brick)
+	private, err := mountFor(preparing, s.mount, brick)
 	if err != nil {
 		return err
 	}
@@ -121,7 +148,7 @@ func (a *app) archive(ctx context.Context, brickDir string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	plugin, err := a.openStore(preparing, mount.Graph, log)
+	plugin, err := a.openStore(preparing, s.mount.Graph, log)
 	if err != nil {
 		return err
 	}
@@ -135,7 +162,7 @@ func (a *app) archive(ctx context.Context, brickDir string) (err error) {
 			return causeOf(preparing, err)
 		}
 	}
-	if err := a.settle(preparing, self, mount, brick, private, plugin); err != nil {
+	if err := a.settle(preparing, self, s.mount, brick, private, plugin); err != nil {
 		return causeOf(preparing, err)
 	}
 	return a.upload(ctx, &upload.Archiver{
@@ -211,24 +238,16 @@ func (a *app) inspect(dir string) (*volume.Mount, error) {
 	return mount, nil
 }
 
-// mountFor makes the private mount that stamps, and makes sure that every brick
-// is there and that brick is one of them.
-func (a *app) mountFor(ctx context.Context, mount *volume.Mount, brick *volume.Brick) (*volume.Private, error) {
+// mountFor makes the private mount that stamps, and makes sure that brick is one
+// of its volume and that every brick is there.
+func mountFor(ctx context.Context, mount *volume.Mount, brick *volume.Brick) (*volume.Private, error) {
 	private, err := mountPrivately(ctx, mount, volume.ForStamping)
 	if err != nil {
 		return nil, err
 	}
-	err = belongTogether(brick, private.Root)
+	err = volume.Unsafe([]volume.Check{mount.CheckBrick(brick, private.Root)})
 	if err == nil {
-		if down := private.Children(); down != nil {
-			err = fmt.Errorf("%w: %w", errUnsafe, down)
-		}
-	}
-	if err == nil {
-		var backlog int
-		if backlog, err = brick.HealBacklog(1); err == nil && backlog > 0 {
-			err = fmt.Errorf("%w: brick %s has heals pending", errUnsafe, brick.Dir())
-		}
+		err = private.Children()
 	}
 	if err != nil {
 		return nil, errors.Join(err, private.Close())

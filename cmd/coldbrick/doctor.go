@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
@@ -82,14 +83,15 @@ func (e *examination) run(ctx context.Context) (err error) {
 	if !e.ask("mount", err, "--mount names the directory where the whole volume is mounted") {
 		return nil
 	}
-	checks := e.graphChecks(mount.Graph)
-	e.note(checks...)
+	for _, c := range mount.Checks() {
+		e.note(shown(c))
+	}
 	if err := e.checkStore(mount.Graph); err != nil {
 		e.ask("store", err, "")
 	} else if err := e.store(ctx, mount); err != nil {
 		return err
 	}
-	if checks[0].Status == report.Bad { // without cloudsync there is no mount to stamp through
+	if !mount.Graph.Has(gluster.TypeCloudsync) { // without cloudsync there is no mount to stamp through
 		return nil
 	}
 	private, err := mountPrivately(ctx, mount, volume.ForStamping)
@@ -102,7 +104,7 @@ func (e *examination) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, private.Close()) }()
 	e.ask("bricks", private.Children(), "start the bricks that are down")
 	if brick != nil {
-		e.ask("same-volume", belongTogether(brick, private.Root), "--brick and --mount must be of one volume")
+		e.note(shown(mount.CheckBrick(brick, private.Root)))
 	}
 	return nil
 }

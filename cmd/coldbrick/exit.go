@@ -74,6 +74,7 @@ func (signalError) Is(target error) bool { return target == context.Canceled }
 func exitCode(err error) int {
 	var usage usageError
 	var stopped signalError
+	var unsafe *volume.UnsafeError
 	switch {
 	case err == nil:
 		return 0
@@ -84,15 +85,16 @@ func exitCode(err error) int {
 		return 130
 	case errors.As(err, &usage):
 		return 2
-	case errors.Is(err, errLocked):
-		return 11
 	case errors.Is(err, errAtRisk):
 		return 15
 	case errors.Is(err, object.ErrStore):
 		return 12
 	case errors.Is(err, errUnsafe), errors.Is(err, errNoVolume), errors.Is(err, upload.ErrDegraded),
-		errors.Is(err, volume.ErrNoBrick), errors.Is(err, volume.ErrNoMount):
+		errors.As(err, &unsafe), errors.Is(err, volume.ErrNoBrick), errors.Is(err, volume.ErrNoMount),
+		errors.Is(err, volume.ErrDegraded), errors.Is(err, volume.ErrGraphChanged):
 		return 13
+	case errors.Is(err, errLocked):
+		return 11
 	case errors.Is(err, errProblems):
 		return 14
 	case errors.Is(err, errSomeFailed):

@@ -63,7 +63,7 @@ func (a *app) fsck(ctx context.Context, brickDir string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
-	if err := belongTogether(brick, g.files.Root); err != nil {
+	if err := volume.Unsafe([]volume.Check{g.mount.CheckBrick(brick, g.files.Root)}); err != nil {
 		return err
 	}
 	g.recaller.Volume = brick.VolumeID

@@ -9,12 +9,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/report"
-	"github.com/coldbrick/coldbrick/internal/volume"
 )
 
 // history is what is remembered of the runs on one brick, for monitoring alone.
@@ -38,31 +38,39 @@ func (h *history) add(code int, ended time.Time) {
 	}
 }
 
-// runOn is what metrics tell of the brick of a run.
+// runOn is what metrics tell of the bricks of a run.
 type runOn struct {
-	brick        string
+	name         string // the brick's directory, or volume:NAME
+	bricks       []string
 	free         int64 // bytes, before
 	pluginLoaded bool
 }
 
-// freeBytes is the free space of the brick's file system.
-func freeBytes(b *volume.Brick) (int64, error) {
-	var st unix.Statfs_t
-	if err := unix.Fstatfs(b.Fd(), &st); err != nil {
-		return 0, fmt.Errorf("free space of %s: %w", b.Dir(), err)
+// freeBytes is the free space of the bricks' file systems.
+func freeBytes(bricks []string) (int64, error) {
+	free := int64(0)
+	for _, dir := range bricks {
+		var st unix.Statfs_t
+		if err := unix.Statfs(dir, &st); err != nil {
+			return 0, fmt.Errorf("free space of %s: %w", dir, err)
+		}
+		free += int64(st.Bavail) * st.Bsize
 	}
-	return int64(st.Bavail) * st.Bsize, nil
+	return free, nil
 }
 
 // writeMetrics tells monitoring of a run on a brick.
 func (a *app) writeMetrics(s report.Summary, on runOn) error {
-	dir, err := filepath.Abs(on.brick)
-	if err != nil {
-		return err
+	name := on.name
+	if !strings.HasPrefix(name, "volume:") {
+		var err error
+		if name, err = filepath.Abs(name); err != nil {
+			return err
+		}
 	}
-	sum := sha256.Sum256([]byte(dir))
+	sum := sha256.Sum256([]byte(name))
 	path := filepath.Join(a.stateDir, "history", hex.EncodeToString(sum[:8])+".json")
-	h := history{Brick: dir}
+	h := history{Brick: name}
 	b, err := os.ReadFile(path)
 	switch {
 	case err == nil:
@@ -82,13 +90,10 @@ func (a *app) writeMetrics(s report.Summary, on runOn) error {
 	if err := report.ReplaceFile(path, append(b, '\n')); err != nil {
 		return fmt.Errorf("history: %w", err)
 	}
-	m := report.Metrics{Summary: s, Brick: dir, Runs: h.Runs, LastSuccess: h.LastSuccess, FailingSince: h.FailingSince,
+	m := report.Metrics{Summary: s, Brick: name, Runs: h.Runs, LastSuccess: h.LastSuccess, FailingSince: h.FailingSince,
 		FreeBefore: on.free, PluginLoaded: on.pluginLoaded}
-	if brick, err := volume.OpenBrick(dir); err == nil {
-		m.FreeAfter, err = freeBytes(brick)
-		if err := errors.Join(err, brick.Close()); err != nil {
-			return err
-		}
+	if m.FreeAfter, err = freeBytes(on.bricks); err != nil {
+		return err
 	}
 	return m.WriteFile(a.metricsFile)
 }

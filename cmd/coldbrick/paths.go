@@ -65,6 +65,7 @@ func (a *app) named(args []string) iter.Seq2[string, error] {
 
 // ground is a volume to recall from: private mounts of it, and its store.
 type ground struct {
+	mount    *volume.Mount
 	recaller recall.Recaller
 	files    *volume.Private
 	barrier  *volume.Private // nil if the volume has no cloudsync
@@ -83,7 +84,7 @@ func (a *app) openGround(ctx context.Context, dir string, store, write bool) (g 
 			return nil, err
 		}
 	}
-	g = &ground{}
+	g = &ground{mount: mount}
 	defer func() {
 		if err != nil {
 			err = errors.Join(causeOf(ctx, err), g.Close())

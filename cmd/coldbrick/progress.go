@@ -94,6 +94,7 @@ const (
 // startBar shows g until stopBar, if the user wants a bar and there is a
 // terminal to show it on.
 func (a *app) startBar(what string, unit unit, g *gauge) {
+	a.screen.stopBar() // that of the brick before
 	columns, terminal := a.width(a.stderr)
 	switch {
 	case a.progress.String() == "never", a.quiet, !terminal && a.progress.String() == "auto":

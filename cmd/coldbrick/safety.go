@@ -1,154 +1,159 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"strings"
+	"time"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
 )
 
-// graphChecks judges a volume by the graph of a mount: whether stamping is safe
-// there, and whether stubs can be read.
-func (a *app) graphChecks(graph gluster.Graph) []report.Check {
-	absent := func(name, xlator, why, hint string) report.Check {
-		if graph.Has(xlator) {
-			return report.Check{Name: name, Status: report.Bad, Detail: why, Hint: hint}
+// checks judges the volume: what archive refuses, doctor shows.
+func (a *app) checks(s *scope) []volume.Check {
+	checks := s.mount.Checks()
+	for i, c := range checks {
+		if c.Name == volume.CheckPlugin && a.requirePlugin && !pluginLoaded(s.mount) {
+			checks[i].Verdict, checks[i].Reason = volume.Fail, "require_plugin is set, and the volume has no recall plugin"
 		}
-		return report.Check{Name: name, Status: report.OK}
 	}
-	present := func(name, xlator, why, hint string) report.Check {
-		if !graph.Has(xlator) {
-			return report.Check{Name: name, Status: report.Bad, Detail: why, Hint: hint}
+	if s.cluster != nil {
+		return append(checks, s.cluster.Checks()...)
+	}
+	return append(checks, s.mount.CheckBricksUp(), volume.NotAsked(s.notAsked))
+}
+
+// brickChecks judges one brick by itself.
+func (s *scope) brickChecks(ctx context.Context, brick *volume.Brick) []volume.Check {
+	reserve := float64(volume.DefaultReserve)
+	if s.cluster != nil {
+		reserve = s.cluster.Reserve()
+	}
+	return []volume.Check{brick.CheckFreeSpace(reserve), s.checkBacklog(ctx, brick)}
+}
+
+// Every write on a replicated volume leaves an entry in the heal index for about
+// a second. What stays longer waits for a heal.
+const (
+	backlogPatience = 5 * time.Second
+	backlogPause    = 250 * time.Millisecond
+)
+
+// checkBacklog looks at the brick's own heal index. While users write, it may
+// never be empty: then glusterd, which takes the locks of each entry, knows which
+// of them are only in use, and has been asked by now.
+func (s *scope) checkBacklog(ctx context.Context, brick *volume.Brick) volume.Check {
+	check := volume.Check{Name: volume.CheckHeals, Verdict: volume.OK, Reason: "nothing to heal in the index of " + brick.Dir()}
+	for end := time.Now().Add(backlogPatience); ; {
+		backlog, err := brick.HealBacklog(1)
+		switch {
+		case err != nil:
+			check.Verdict, check.Reason = volume.Fail, err.Error()
+			return check
+		case backlog == 0:
+			return check
+		case s.cluster != nil && s.cluster.Heals != nil && time.Now().After(end):
+			check.Verdict, check.Reason = volume.Warn, "files of brick "+brick.Dir()+" are in use; glusterd finds none that waits for a heal"
+			return check
+		case time.Now().After(end):
+			check.Verdict, check.Reason = volume.Fail, "brick "+brick.Dir()+" has heals pending"
+			check.Mend = "wait for the self-heal daemon"
+			return check
 		}
-		return report.Check{Name: name, Status: report.OK}
-	}
-	return []report.Check{
-		present("cloudsync", gluster.TypeCloudsync, "features/cloudsync is not in the graph: a stamp would do nothing", "gluster volume set VOL features.cloudsync on"),
-		present("ctime", gluster.TypeUtime, "features.ctime is off: replicas would disagree about times", "gluster volume set VOL features.ctime on"),
-		absent("quick-read", gluster.TypeQuickRead, "quick-read answers reads of small stubs with zeros", "gluster volume set VOL performance.quick-read off"),
-		absent("shard", gluster.TypeShard, "a sharded file is many files on the bricks", "no volume with features.shard can be archived"),
-		absent("disperse", gluster.TypeDisperse, "a brick of a disperse volume holds fragments only", "no disperse volume can be archived"),
-		a.pluginCheck(graph),
+		select {
+		case <-ctx.Done():
+			check.Verdict, check.Reason = volume.Fail, context.Cause(ctx).Error()
+			return check
+		case <-time.After(backlogPause):
+		}
 	}
 }
 
-// pluginLoaded reports whether clients recall by themselves.
-func pluginLoaded(graph gluster.Graph) bool {
-	for _, x := range graph.Of(gluster.TypeCloudsync) {
-		if x.Option("cloudsync-storetype") != "" {
-			return true
-		}
-	}
-	return false
-}
-
-func (a *app) pluginCheck(graph gluster.Graph) report.Check {
-	if pluginLoaded(graph) {
-		return report.Check{Name: "plugin", Status: report.OK}
-	}
-	c := report.Check{Name: "plugin", Status: report.Warning,
-		Detail: "no store plugin in the graph: reading a stub fails with EREMOTE until coldbrick recall",
-		Hint:   "gluster volume set VOL features.cloudsync-storetype cloudsyncs3"}
-	if a.requirePlugin {
-		c.Status, c.Detail = report.Bad, "require_plugin is set, and no store plugin is in the graph"
-	}
-	return c
-}
-
-// unsafe is an error that names the checks that failed, nil if none did.
-func unsafe(checks []report.Check) error {
-	var bad []string
-	for _, c := range checks {
-		if c.Status == report.Bad {
-			bad = append(bad, fmt.Sprintf("%s: %s", c.Name, c.Detail))
-		}
-	}
-	if len(bad) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%w: %s", errUnsafe, strings.Join(bad, "; "))
-}
-
-// belongTogether makes sure that brick is one of the volume that is mounted:
-// entries of the brick's root have the same gfid on the mount. A brick without
-// any has nothing to archive.
-func belongTogether(brick *volume.Brick, mount *volume.Root) error {
-	const enough = 16
-	root, err := brick.Open(".", os.O_RDONLY|unix.O_DIRECTORY)
-	if err != nil {
+// heed lets a run go on only if all checks allow it, and tells of those that
+// have something to say.
+func (a *app) heed(checks []volume.Check) error {
+	if err := volume.Unsafe(checks); err != nil {
 		return err
 	}
-	defer root.Close()
-	same, asked := 0, 0
-	for asked < enough {
-		entries, err := root.ReadDir(64)
-		if errors.Is(err, io.EOF) {
-			break
+	for _, c := range checks {
+		if c.Verdict == volume.Warn {
+			a.log.Warn(c.Reason, "check", c.Name)
 		}
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			if gluster.IsInternal(e.Name()) || !e.IsDir() && !e.Type().IsRegular() || asked == enough {
-				continue
-			}
-			switch match, err := sameFile(brick.Root, mount, e); {
-			case errors.Is(err, fs.ErrNotExist): // perhaps deleted meanwhile
-				asked++
-			case err != nil:
-				return err
-			case match:
-				same++
-				asked++
-			default:
-				return fmt.Errorf("%w: %s is not a brick of the volume mounted: /%s is another file there",
-					errUnsafe, brick.Dir(), report.Quote(e.Name()))
-			}
-		}
-	}
-	if asked > 0 && same == 0 {
-		return fmt.Errorf("%w: %s is not a brick of the volume mounted: none of its files is there", errUnsafe, brick.Dir())
 	}
 	return nil
 }
 
-// sameFile compares the gfid of one name in both roots.
-func sameFile(brick, mount *volume.Root, e fs.DirEntry) (bool, error) {
-	open := func(r *volume.Root) (*os.File, error) {
-		if e.IsDir() {
-			return r.Open(e.Name(), os.O_RDONLY|unix.O_DIRECTORY)
+// pluginLoaded reports whether clients recall by themselves.
+func pluginLoaded(m *volume.Mount) bool { return m.Graph.Storetype() != "" }
+
+// How often a run looks at what can change under it, and how long it goes on
+// when nobody answers. Each file is looked at besides, before its stamp.
+const (
+	graphInterval   = 5 * time.Second  // a tenth of a second of glusterd's time
+	clusterInterval = 30 * time.Second // a heal summary takes a second of each host
+	oldestAnswer    = 2 * time.Minute
+)
+
+// watch makes the run drain when the volume is no longer as it was judged to be:
+// its graph changes, a rebalance begins, a brick falls behind. It returns a
+// function that ends the watch.
+func (a *app) watch(ctx context.Context, s *scope) (stop func()) {
+	ctx, cancel := a.drains(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.watchUntil(ctx, s)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+func (a *app) watchUntil(ctx context.Context, s *scope) {
+	tick := time.NewTicker(graphInterval)
+	defer tick.Stop()
+	answered := time.Now()
+	asked := answered
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
 		}
-		return r.OpenRegular(e.Name())
+		err := s.mount.Unchanged(ctx)
+		if err == nil && s.cluster != nil && time.Since(asked) >= clusterInterval {
+			asked = time.Now()
+			err = unsafeNow(ctx, s.cluster.Name)
+		}
+		var unsafe *volume.UnsafeError
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			answered = time.Now()
+		case errors.As(err, &unsafe), errors.Is(err, volume.ErrGraphChanged):
+			a.stop.drain(fmt.Errorf("the run ends early: %w", err))
+			return
+		case time.Since(answered) > oldestAnswer:
+			a.stop.drain(fmt.Errorf("the run ends early: %w: %w", errNoVolume, err))
+			return
+		}
 	}
-	below, err := open(brick)
+}
+
+// unsafeNow asks glusterd once more.
+func unsafeNow(ctx context.Context, name string) error {
+	cluster, err := volume.Discover(ctx, name)
 	if err != nil {
-		return false, err
+		return err
 	}
-	defer below.Close()
-	above, err := open(mount)
-	if err != nil {
-		return false, err
-	}
-	defer above.Close()
-	raw, err := volume.Get(below, gluster.XattrGFID)
-	if errors.Is(err, unix.ENODATA) { // not made through Gluster: nobody's evidence
-		return false, fs.ErrNotExist
-	}
-	if err != nil {
-		return false, err
-	}
-	want, err := gluster.GFIDFromBytes(raw)
-	if err != nil {
-		return false, err
-	}
-	got, err := volume.GFIDOf(above)
-	return got == want, err
+	return volume.Unsafe(cluster.Checks())
+}
+
+// shown is a check as doctor prints it.
+func shown(c volume.Check) report.Check {
+	status := map[volume.Verdict]report.Status{volume.OK: report.OK, volume.Warn: report.Warning, volume.Fail: report.Bad}[c.Verdict]
+	return report.Check{Name: string(c.Name), Status: status, Detail: c.Reason, Hint: c.Mend}
 }

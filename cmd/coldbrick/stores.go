@@ -73,8 +73,10 @@ func (a *app) checkStore(graph gluster.Graph) error {
 		}
 		return usagef("--store: unknown store %q: it is one of %s", a.store, strings.Join(names, ", "))
 	}
-	o := a.storeOptions(graph)
+	o, err := a.storeOptions(graph)
 	switch {
+	case err != nil:
+		return err
 	case a.store == "s3" && o["bucket"] == "":
 		return usagef("no bucket given: write --bucket NAME")
 	case a.store == "dir" && o["dir"] == "":
@@ -94,8 +96,12 @@ func (a *app) openStore(ctx context.Context, graph gluster.Graph, log *record.Lo
 	if !ok {
 		return nil, usagef("--store: unknown store %q", a.store)
 	}
+	options, err := a.storeOptions(graph)
+	if err != nil {
+		return nil, err
+	}
 	plugin := s.New()
-	if err := plugin.Init(ctx, a.storeOptions(graph)); err != nil {
+	if err := plugin.Init(ctx, options); err != nil {
 		return nil, usageError{err}
 	}
 	return plugin, nil
@@ -107,17 +113,10 @@ type prober interface {
 	Probe(context.Context) (objstore.Capabilities, error)
 }
 
-// volumeOptions are the options of the volume, as they stand in the cloudsync
-// translator, that take the place of settings nobody has made.
-var volumeOptions = map[string]string{
-	"bucket":            "s3plugin-bucketid",
-	"endpoint-url":      "s3plugin-hostname",
-	"access-key-id":     "s3plugin-keyid",
-	"secret-access-key": "s3plugin-seckey",
-}
-
-// storeOptions are the options of recall.Plugin.Init. They hold secrets.
-func (a *app) storeOptions(graph gluster.Graph) map[string]string {
+// storeOptions are the options of recall.Plugin.Init. They hold secrets. What
+// nobody has set is taken from the options of the volume, as they stand in its
+// graph.
+func (a *app) storeOptions(graph gluster.Graph) (map[string]string, error) {
 	o := map[string]string{
 		"bucket": a.bucket, "endpoint-url": a.endpointURL, "region": a.region, "profile": a.profile,
 		"ca-bundle": a.caBundle, "storage-class": a.storClass, "key-prefix": a.keyPrefix, "dir": a.storeDir,
@@ -125,12 +124,26 @@ func (a *app) storeOptions(graph gluster.Graph) map[string]string {
 		"access-key-id": a.accessKeyID.Reveal(), "secret-access-key": a.secretAccessKey.Reveal(),
 		"session-token": a.sessionToken.Reveal(),
 	}
-	for _, x := range graph.Of(gluster.TypeCloudsync) {
-		for name, option := range volumeOptions {
-			if a.origins[name] == config.FromDefault {
-				o[name] = x.Option(option)
-			}
+	if a.store != "s3" {
+		return o, nil
+	}
+	unset := func(name string) bool { return a.origins[name] == config.FromDefault }
+	s3, ok, err := graph.S3()
+	if err != nil && (unset("bucket") || unset("endpoint-url")) {
+		return nil, usageError{err}
+	}
+	if !ok {
+		return o, nil
+	}
+	for name, value := range map[string]string{
+		"bucket": s3.Bucket, "endpoint-url": s3.Endpoint, "region": s3.Region, "ca-bundle": s3.CABundle,
+	} {
+		if unset(name) {
+			o[name] = value
 		}
 	}
-	return o
+	if unset("access-key-id") && unset("secret-access-key") { // they belong together
+		o["access-key-id"], o["secret-access-key"] = s3.KeyID.Reveal(), s3.SecretKey.Reveal()
+	}
+	return o, nil
 }

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/volume"
+)
+
+// scope is what a run is about: bricks of this host, and the volume they are of.
+type scope struct {
+	mount    *volume.Mount
+	cluster  *volume.Volume // what glusterd knows; nil: it was not asked
+	notAsked error          // why not
+	bricks   []string       // directories, in volume order
+}
+
+// brickOrVolume wants one brick, or --volume in its place.
+func (a *app) brickOrVolume(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil // --volume may also come from the environment or the file
+	}
+	return exactly("BRICK")(cmd, args)
+}
+
+// scopeOf finds out about the bricks named, or else about those of --volume that
+// are this host's to work on.
+func (a *app) scopeOf(ctx context.Context, named []string) (*scope, error) {
+	switch {
+	case len(named) == 0 && a.volume == "":
+		return nil, usagef("nothing named to work on: write BRICK --mount DIR, or --volume NAME")
+	case a.mount == "" && a.volume == "":
+		return nil, usagef("no mount given: write --mount DIR, a directory where the brick's volume is mounted, or --volume NAME")
+	}
+	for _, dir := range named { // before anybody is asked
+		brick, err := openBrick(dir)
+		if err != nil {
+			return nil, err
+		}
+		if err := brick.Close(); err != nil {
+			return nil, err
+		}
+	}
+	s := &scope{bricks: named}
+	var err error
+	if a.mount != "" {
+		s.mount, err = a.inspect(a.mount)
+	} else {
+		s.mount, err = fromVolume(ctx, a.volume)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := s.ask(ctx, a.volume); err != nil {
+		return nil, err
+	}
+	if len(named) == 0 {
+		return s, a.choose(s)
+	}
+	return s, s.refuseArbiters()
+}
+
+func fromVolume(ctx context.Context, name string) (*volume.Mount, error) {
+	mount, err := volume.FromVolume(ctx, name)
+	return mount, ofCluster(ctx, err)
+}
+
+// ofCluster sorts an error of glusterd's.
+func ofCluster(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, volume.ErrNoVolume):
+		return usageError{err}
+	}
+	return fmt.Errorf("%w: %w", errNoVolume, err)
+}
+
+// ask asks glusterd about the volume, if it is there. Who names the volume needs
+// the answer.
+func (s *scope) ask(ctx context.Context, name string) error {
+	required := name != ""
+	if !required {
+		name = s.mount.Volume
+	}
+	if required && s.mount.Volume != "" && s.mount.Volume != name {
+		return fmt.Errorf("%w: %s is a mount of volume %s, not of %s", errUnsafe, s.mount.Dir, s.mount.Volume, name)
+	}
+	if name == "" {
+		s.notAsked = errors.New("the mount does not tell the volume's name")
+		return nil
+	}
+	cluster, err := volume.Discover(ctx, name)
+	if !required && (errors.Is(err, volume.ErrNoCLI) || errors.Is(err, volume.ErrNoVolume)) {
+		s.notAsked = err
+		return nil
+	}
+	if err != nil {
+		return ofCluster(ctx, err)
+	}
+	if id := s.mount.VolumeID(); id != "" && id != cluster.ID {
+		if required {
+			return fmt.Errorf("%w: %s is a mount of another volume than the %s of this cluster", errUnsafe, s.mount.Dir, name)
+		}
+		s.notAsked = fmt.Errorf("glusterd of this host knows another volume %s", name)
+		return nil
+	}
+	s.cluster = cluster
+	return nil
+}
+
+// choose takes the bricks of this host whose turn it is, and says of the others
+// why it is not.
+func (a *app) choose(s *scope) error {
+	places := s.cluster.Places()
+	active := map[int]string{} // of each replica set
+	for _, p := range places {
+		if p.Role == volume.Active {
+			active[p.Set] = p.Name()
+		}
+	}
+	here := 0
+	for _, p := range places {
+		if !p.Here {
+			continue
+		}
+		here++
+		switch by := active[p.Set]; {
+		case p.Role == volume.Active:
+			s.bricks = append(s.bricks, p.Dir)
+		case p.Role == volume.Arbiter:
+			a.say("brick %s is an arbiter and has no data", p.Dir)
+		case by != "":
+			a.say("brick %s stands by (%s): %s is the active one of its replica set", p.Dir, p.Role, by)
+		default:
+			a.say("brick %s is %s, and so is every brick of its replica set", p.Dir, p.Role)
+		}
+	}
+	if here == 0 {
+		a.say("volume %s has no brick on this host", s.cluster.Name)
+	}
+	return nil
+}
+
+// say tells people something that is neither data nor wrong.
+func (a *app) say(format string, args ...any) {
+	if !a.quiet {
+		fmt.Fprintf(a.screen, "coldbrick: %s\n", report.OneLine(fmt.Sprintf(format, args...)))
+	}
+}
+
+// refuseArbiters refuses bricks that hold no data, whoever names them.
+func (s *scope) refuseArbiters() error {
+	if s.cluster == nil {
+		return nil
+	}
+	for _, dir := range s.bricks {
+		named, err := os.Stat(dir)
+		if err != nil {
+			return usageError{err}
+		}
+		for _, p := range s.cluster.Places() {
+			if !p.Here || p.Role != volume.Arbiter {
+				continue
+			}
+			if at, err := os.Stat(p.Dir); err == nil && os.SameFile(named, at) {
+				return fmt.Errorf("%w: brick %s is an arbiter and has no data", errUnsafe, dir)
+			}
+		}
+	}
+	return nil
+}
