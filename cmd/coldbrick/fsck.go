@@ -21,66 +21,60 @@ import (
 
 func newFsck(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "fsck BRICK --mount DIR",
+		Use:   "fsck {BRICK --mount DIR | [BRICK] --volume NAME}",
 		Short: "Hold the stubs of a brick against their objects",
 		Long: `Hold every stub of the brick in the directory BRICK, and every file that an
-archive or a recall has marked, against its object, and print what is wrong.
+archive or a recall has marked, against its object, and print what is wrong. With
+--volume and without BRICK, the bricks of this host are examined that archive
+--volume would take.
+
 Nothing is changed without --repair. With it, what can be mended without guessing
 is mended: a recall that was cut short is finished, a wrong key is corrected,
 left-over sizes are removed. Bytes on the volume are never given up for an object
 that was not proven to hold the same.
 
 The exit code is 14 if problems remain, and 15 if data is at risk.`,
-		Args: exactly("BRICK"),
+		Args: a.brickOrVolume,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.configure(cmd); err != nil {
 				return err
 			}
-			return a.finish("fsck", "", a.fsck(cmd.Context(), args[0]))
+			return a.finish("fsck", "", a.fsck(cmd.Context(), args))
 		},
 	}
-	a.uses(cmd, []string{"mount", "under", "crawlers", "repair", "read", "sample"}, storeFlags, outputFlags)
+	a.uses(cmd, []string{"mount", "volume", "under", "crawlers", "repair", "read", "sample"}, storeFlags, outputFlags)
 	return cmd
 }
 
-// fsck examines the marked files of one brick.
-func (a *app) fsck(ctx context.Context, brickDir string) (err error) {
-	if a.mount == "" {
-		return usagef("no mount given: write --mount DIR, a directory where the brick's volume is mounted")
-	}
+// fsck examines the marked files of the brick named, or else of all active bricks
+// of --volume on this host.
+func (a *app) fsck(ctx context.Context, named []string) (err error) {
 	if a.used.Changed("sample") && !a.readObjects {
 		return usagef("--sample goes with --read: it says how many objects are read")
 	}
-	brick, err := openBrick(brickDir)
-	if err != nil {
-		return err
-	}
-	defer brick.Close()
 	preparing, prepared := a.drains(ctx)
 	defer prepared()
-	g, err := a.openGround(preparing, a.mount, true, a.repair)
+	s, err := a.scopeOf(preparing, named)
+	if err != nil {
+		return causeOf(preparing, err)
+	}
+	g, err := a.openGround(preparing, s.mount, true, a.repair)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
-	if err := volume.Unsafe([]volume.Check{g.mount.CheckBrick(brick, g.files.Root)}); err != nil {
-		return err
-	}
-	g.recaller.Volume = brick.VolumeID
 
 	f := &checker{app: a, recaller: &g.recaller, keys: map[string]gluster.GFID{}}
 	a.startBar("checking", byFiles, &f.gauge)
-	err = workers.Run(ctx, a.jobs.Int(), func(ctx context.Context, emit func(context.Context, gluster.File) error) error {
-		ctx, stop := a.drains(ctx)
-		defer stop()
-		return f.walk(ctx, brick, emit)
-	}, f.check)
-	switch {
-	case err != nil:
-		return causeOf(ctx, err)
-	case f.worst == report.Grave:
+	for _, dir := range s.bricks {
+		if err := f.examine(ctx, s, dir, g.files); err != nil {
+			return causeOf(ctx, err)
+		}
+	}
+	switch f.worst {
+	case report.Grave:
 		return errAtRisk
-	case f.worst == report.Problem:
+	case report.Problem:
 		return errProblems
 	}
 	return nil
@@ -95,6 +89,24 @@ type checker struct {
 	mu    sync.Mutex
 	worst report.Severity         // of what remains
 	keys  map[string]gluster.GFID // of objects that do not tell their file themselves
+}
+
+// examine examines the marked files of one brick.
+func (f *checker) examine(ctx context.Context, s *scope, dir string, files *volume.Private) error {
+	brick, err := openBrick(dir)
+	if err != nil {
+		return err
+	}
+	defer brick.Close()
+	if err := volume.Unsafe([]volume.Check{s.mount.CheckBrick(brick, files.Root)}); err != nil {
+		return err
+	}
+	f.recaller.Volume = brick.VolumeID
+	return workers.Run(ctx, f.jobs.Int(), func(ctx context.Context, emit func(context.Context, gluster.File) error) error {
+		ctx, stop := f.drains(ctx)
+		defer stop()
+		return f.walk(ctx, brick, emit)
+	}, f.check)
 }
 
 // walk emits the files that carry a mark.

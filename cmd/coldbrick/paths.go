@@ -65,26 +65,21 @@ func (a *app) named(args []string) iter.Seq2[string, error] {
 
 // ground is a volume to recall from: private mounts of it, and its store.
 type ground struct {
-	mount    *volume.Mount
 	recaller recall.Recaller
 	files    *volume.Private
 	barrier  *volume.Private // nil if the volume has no cloudsync
 	plugin   recall.Plugin   // nil if the store is not asked
 }
 
-// openGround prepares to recall from the volume mounted at dir, or only to look
-// at it: without the store and the barrier.
-func (a *app) openGround(ctx context.Context, dir string, store, write bool) (g *ground, err error) {
-	mount, err := a.inspect(dir)
-	if err != nil {
-		return nil, err
-	}
+// openGround prepares to recall from a volume, or only to look at it: without
+// the store and the barrier.
+func (a *app) openGround(ctx context.Context, mount *volume.Mount, store, write bool) (g *ground, err error) {
 	if store {
 		if err := a.checkStore(mount.Graph); err != nil {
 			return nil, err
 		}
 	}
-	g = &ground{mount: mount}
+	g = &ground{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(causeOf(ctx, err), g.Close())
@@ -201,7 +196,11 @@ func (a *app) onGround(ctx context.Context, args []string, store, write bool,
 	}
 	preparing, prepared := a.drains(ctx)
 	defer prepared()
-	g, err := a.openGround(preparing, dir, store, write)
+	mount, err := a.inspect(dir)
+	if err != nil {
+		return err
+	}
+	g, err := a.openGround(preparing, mount, store, write)
 	if err != nil {
 		return err
 	}

@@ -139,8 +139,8 @@ func (a *app) choose(s *scope) error {
 			a.say("brick %s is an arbiter and has no data", p.Dir)
 		case by != "":
 			a.say("brick %s stands by (%s): %s is the active one of its replica set", p.Dir, p.Role, by)
-		default:
-			a.say("brick %s is %s, and so is every brick of its replica set", p.Dir, p.Role)
+		default: // archive has refused by now; fsck must not pass over it in silence
+			return fmt.Errorf("%w: no brick of the replica set of %s is up and healed; this one is %s", errUnsafe, p.Dir, p.Role)
 		}
 	}
 	if here == 0 {
