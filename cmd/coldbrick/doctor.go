@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,24 +17,26 @@ import (
 
 func newDoctor(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "doctor --brick DIR --mount DIR",
+		Use:   "doctor {--volume NAME | --brick DIR --mount DIR}",
 		Short: "Say whether volume, brick, mount and store are safe to archive",
 		Long: `Say whether volume, brick, mount and store are safe to archive, each check by
-name, and what to do about those that fail. A few small objects are written to
-the store and deleted again; nothing else is changed.`,
+name, and what to do about those that fail. With --volume, all bricks of this host
+are looked at. Checks that only glusterd can answer are named as such where there
+is none. A few small objects are written to the store and deleted again; nothing
+else is changed.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.configure(cmd); err != nil {
 				return err
 			}
-			if a.brick == "" || a.mount == "" {
-				return usagef("name what to look at: write --brick DIR and --mount DIR")
+			if a.volume == "" && (a.brick == "" || a.mount == "") {
+				return usagef("name what to look at: write --volume NAME, or --brick DIR and --mount DIR")
 			}
 			e := examination{app: a}
 			return a.finish("doctor", "", errors.Join(e.run(cmd.Context()), e.verdict()))
 		},
 	}
-	a.uses(cmd, []string{"brick", "mount"}, storeFlags, outputFlags)
+	a.uses(cmd, []string{"volume", "brick", "mount"}, storeFlags, outputFlags)
 	return cmd
 }
 
@@ -71,30 +74,94 @@ func (e *examination) verdict() error {
 }
 
 // run asks what can be asked: a question whose ground is missing is left out.
-func (e *examination) run(ctx context.Context) (err error) {
+func (e *examination) run(ctx context.Context) error {
 	ctx, stop := e.drains(ctx)
 	defer stop()
-	brick, err := volume.OpenBrick(e.brick)
-	if e.ask("brick", err, "--brick names the brick's own directory on this host") {
-		defer brick.Close()
-		e.heals(brick)
+	s, err := e.look(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	mount, err := e.inspect(e.mount)
-	if !e.ask("mount", err, "--mount names the directory where the whole volume is mounted") {
+	if e.mount != "" {
+		e.ask("mount", err, "--mount names the directory where the whole volume is mounted")
+	} else {
+		e.ask("volume", err, "gluster volume list tells the names; glusterd must run on this host")
+	}
+	if err != nil {
+		s = &scope{}
+	} else {
+		e.judge(e.checks(s)...)
+		e.note(e.inherent(s)...)
+	}
+	bricks := e.bricks(ctx, s)
+	defer func() {
+		for _, b := range bricks {
+			b.Close()
+		}
+	}()
+	if s.mount == nil {
 		return nil
 	}
-	for _, c := range mount.Checks() {
-		e.note(shown(c))
-	}
-	if err := e.checkStore(mount.Graph); err != nil {
-		e.ask("store", err, "")
-	} else if err := e.store(ctx, mount); err != nil {
+	if err := e.private(ctx, s, bricks); err != nil {
 		return err
 	}
-	if !mount.Graph.Has(gluster.TypeCloudsync) { // without cloudsync there is no mount to stamp through
+	if err := e.checkStore(s.mount.Graph); err != nil {
+		e.ask("store", err, "set bucket and endpoint, or the volume's options features.s3plugin-*")
 		return nil
 	}
-	private, err := mountPrivately(ctx, mount, volume.ForStamping)
+	return e.store(ctx, s.mount)
+}
+
+// judge notes what archive would heed.
+func (e *examination) judge(checks ...volume.Check) {
+	for _, c := range checks {
+		e.note(shown(c))
+	}
+}
+
+// bricks opens and judges the brick named, or else those of this host that hold
+// data.
+func (e *examination) bricks(ctx context.Context, s *scope) (opened []*volume.Brick) {
+	dirs := []string{e.brick}
+	if e.brick == "" {
+		dirs = nil
+		if s.cluster != nil {
+			dirs = e.roles(s.cluster)
+		}
+	}
+	for _, dir := range dirs {
+		brick, err := volume.OpenBrick(dir)
+		if e.ask("brick", err, "--brick names the brick's own directory on this host") {
+			opened = append(opened, brick)
+			e.judge(s.brickChecks(ctx, brick)...)
+		}
+	}
+	return opened
+}
+
+// roles tells what each brick of this host does in archiving, and returns those
+// that hold data.
+func (e *examination) roles(v *volume.Volume) (dirs []string) {
+	for _, p := range v.Places() {
+		if !p.Here {
+			continue
+		}
+		e.note(report.Check{Name: "role", Status: report.OK, Detail: fmt.Sprintf("%s: %s, in replica set %d", p.Dir, p.Role, p.Set)})
+		if p.Role != volume.Arbiter {
+			dirs = append(dirs, p.Dir)
+		}
+	}
+	if dirs == nil {
+		e.note(report.Check{Name: "role", Status: report.OK, Detail: "this host has no brick with data: there is nothing to archive here"})
+	}
+	return dirs
+}
+
+// private makes the mount that would stamp, and looks through it at the bricks.
+func (e *examination) private(ctx context.Context, s *scope, bricks []*volume.Brick) (err error) {
+	if !s.mount.Graph.Has(gluster.TypeCloudsync) || s.cluster != nil && !s.cluster.Started {
+		return nil // there is nothing to mount
+	}
+	private, err := mountPrivately(ctx, s.mount, volume.ForStamping)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -102,19 +169,42 @@ func (e *examination) run(ctx context.Context) (err error) {
 		return nil
 	}
 	defer func() { err = errors.Join(err, private.Close()) }()
-	e.ask("bricks", private.Children(), "start the bricks that are down")
-	if brick != nil {
-		e.note(shown(mount.CheckBrick(brick, private.Root)))
+	for _, b := range bricks {
+		e.judge(s.mount.CheckBrick(b, private.Root))
 	}
 	return nil
 }
 
-func (e *examination) heals(brick *volume.Brick) {
-	backlog, err := brick.HealBacklog(1)
-	if err == nil && backlog > 0 {
-		err = errors.New("self-heal has not finished")
+// inherent tells of the traps that no option of a volume closes: how coldbrick
+// goes about each, and what is left of it where its plugin is not loaded.
+func (e *examination) inherent(s *scope) []report.Check {
+	met := func(name, how string) report.Check {
+		return report.Check{Name: name, Status: report.OK, Detail: how}
 	}
-	e.ask("heals", err, "gluster volume heal VOL info tells which files; wait for it")
+	checks := []report.Check{
+		met("stamp-compare", "Gluster compares the time of a stamp as text: coldbrick sends ten digits, and leaves files of other times alone"),
+		met("recorded-key", "a brick records the path it knows, or none: coldbrick reads each key back and corrects it"),
+		met("restored-times", "tools that put an old mtime back are seen by the ctime, until about a millisecond before the stamp"),
+		met("stub-blocks", "Gluster shows wrong block counts of stubs: coldbrick corrects them"),
+	}
+	hang := report.Check{Name: "stub-seek", Status: report.OK,
+		Detail: "lseek(SEEK_DATA) and fallocate on a stub wait for its recall; they hang if that fails"}
+	recalled := report.Check{Name: "stub-recall", Status: report.OK,
+		Detail: "a recall that fails leaves the stub as it was, and one that succeeds leaves no size behind"}
+	for _, c := range s.mount.Checks() {
+		if c.Name != volume.CheckPlugin || c.Verdict == volume.OK {
+			continue
+		}
+		hang.Status = report.Warning
+		hang.Detail = "lseek(SEEK_DATA) and fallocate on a stub hang until the client is killed, as nothing recalls it here"
+		hang.Hint = c.Mend
+		if pluginLoaded(s.mount) {
+			recalled.Status = report.Warning
+			recalled.Detail = "a recall that fails through a plugin other than coldbrick's may leave a file that nobody can read, or a wrong size"
+			recalled.Hint = "coldbrick fsck finds and mends such files; " + c.Mend
+		}
+	}
+	return append(checks, hang, recalled)
 }
 
 // store asks what the store can be relied on for.
@@ -134,28 +224,45 @@ func (e *examination) store(ctx context.Context, mount *volume.Mount) (err error
 	}
 	if e.ask("store", err, "") {
 		e.note(storeChecks(able)...)
+		e.note(classCheck(e.storClass))
 	}
 	return nil
+}
+
+// classCheck looks whether objects of a storage class can be read at once.
+func classCheck(class string) report.Check {
+	c := report.Check{Name: "storage-class", Status: report.OK, Detail: "objects can be read at once"}
+	switch strings.ToUpper(class) {
+	case "GLACIER", "DEEP_ARCHIVE":
+		c.Status = report.Warning
+		c.Detail = "objects of class " + class + " have to be restored for hours first: until then no stub can be read"
+		c.Hint = "--storage-class GLACIER_IR can be read at once"
+	case "INTELLIGENT_TIERING":
+		c.Status = report.Warning
+		c.Detail = "if the bucket's tiering has archive tiers, objects there have to be restored first"
+		c.Hint = "aws s3api list-bucket-intelligent-tiering-configurations tells"
+	}
+	return c
 }
 
 // storeChecks judges what the probe saw. Nothing of it is unsafe: coldbrick
 // goes without what a store lacks, at a price.
 func storeChecks(able objstore.Capabilities) []report.Check {
 	const mostSkew = 5 * time.Minute // S3 refuses requests from 15 minutes on
-	wish := func(name string, ok bool, price string) report.Check {
+	wish := func(name string, ok bool, price, mend string) report.Check {
 		if ok {
 			return report.Check{Name: name, Status: report.OK}
 		}
-		return report.Check{Name: name, Status: report.Warning, Detail: price}
+		return report.Check{Name: name, Status: report.Warning, Detail: price, Hint: mend}
 	}
 	return []report.Check{
-		wish("conditional-put", able.PutConditional, "the store overwrites taken keys: objects get keys nobody can read"),
-		wish("conditional-multipart", able.CompleteConditional, "large uploads overwrite taken keys: large objects get keys nobody can read"),
-		wish("checksum", able.ChecksumVerified && able.ChecksumReturned, "the store confirms no checksum: each object is read back"),
-		wish("checksum-multipart", able.FullObjectMultipart, "the store confirms no checksum of large objects: each is read back"),
-		wish("clock", able.ClockSkew.Abs() < mostSkew, fmt.Sprintf("the store's clock differs by %v", able.ClockSkew.Round(time.Second))),
-		wish("versioning", able.Versioning == "Enabled", "the bucket keeps no old versions: a deleted object is gone for good"),
-		wish("left-over-uploads", able.LifecycleAborts, "no rule aborts multipart uploads that a crash has left: they cost money unseen"),
-		wish("probe-objects", len(able.LeftBehind) == 0, fmt.Sprintf("%d objects of the probe could not be deleted", len(able.LeftBehind))),
+		wish("conditional-put", able.PutConditional, "the store overwrites taken keys: objects get keys nobody can read", ""),
+		wish("conditional-multipart", able.CompleteConditional, "large uploads overwrite taken keys: large objects get keys nobody can read", ""),
+		wish("checksum", able.ChecksumVerified && able.ChecksumReturned, "the store confirms no checksum: each object is read back", ""),
+		wish("checksum-multipart", able.FullObjectMultipart, "the store confirms no checksum of large objects: each is read back", ""),
+		wish("clock", able.ClockSkew.Abs() < mostSkew, fmt.Sprintf("the store's clock differs by %v", able.ClockSkew.Round(time.Second)), "run NTP on both sides: S3 refuses requests from 15 minutes on"),
+		wish("versioning", able.Versioning == "Enabled", "the bucket keeps no old versions: a deleted object is gone for good", "aws s3api put-bucket-versioning --bucket BUCKET --versioning-configuration Status=Enabled"),
+		wish("left-over-uploads", able.LifecycleAborts, "no rule aborts multipart uploads that a crash has left: they cost money unseen", "add a lifecycle rule with AbortIncompleteMultipartUpload to the bucket"),
+		wish("probe-objects", len(able.LeftBehind) == 0, fmt.Sprintf("%d objects of the probe could not be deleted", len(able.LeftBehind)), "delete what is below .coldbrick/probe/"),
 	}
 }

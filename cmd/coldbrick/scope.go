@@ -46,8 +46,20 @@ func (a *app) scopeOf(ctx context.Context, named []string) (*scope, error) {
 			return nil, err
 		}
 	}
-	s := &scope{bricks: named}
-	var err error
+	s, err := a.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(named) == 0 {
+		return s, a.choose(s)
+	}
+	s.bricks = named
+	return s, s.refuseArbiters()
+}
+
+// look finds out about the volume: through --mount if that is given.
+func (a *app) look(ctx context.Context) (s *scope, err error) {
+	s = &scope{}
 	if a.mount != "" {
 		s.mount, err = a.inspect(a.mount)
 	} else {
@@ -56,13 +68,7 @@ func (a *app) scopeOf(ctx context.Context, named []string) (*scope, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.ask(ctx, a.volume); err != nil {
-		return nil, err
-	}
-	if len(named) == 0 {
-		return s, a.choose(s)
-	}
-	return s, s.refuseArbiters()
+	return s, s.ask(ctx, a.volume)
 }
 
 func fromVolume(ctx context.Context, name string) (*volume.Mount, error) {
