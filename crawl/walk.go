@@ -38,6 +38,9 @@ type Options struct {
 	Under    string    // only this directory, relative to the brick root; "": all
 	Crawlers int       // 0: DefaultCrawlers
 
+	Order      Order // in which files are emitted
+	SortMemory int   // bytes, for orders other than Found; 0: DefaultSortMemory
+
 	// Marked emits, in place of cold files, those that carry a mark of
 	// cloudsync or of coldbrick, whatever the policy says of them: all that
 	// fsck has to look at.
@@ -54,7 +57,10 @@ type Options struct {
 // Walk calls emit for each file beneath root, the root directory of a brick,
 // that the policy wants archived.
 //
-//   - Order: as found; directories are read in parallel.
+//   - Order: as found, unless Options.Order wants another; directories are read
+//     in parallel. In another order emit is called by one goroutine, after the
+//     walk; if more files are found than SortMemory holds, there is a walk for
+//     each part of them. Stats are those of the first walk.
 //   - emit is called by several crawlers at once. While it blocks, its crawler
 //     waits: that is how a full queue slows the walk. Its error ends the walk
 //     and is returned.
@@ -70,7 +76,8 @@ type Options struct {
 //     one whose path is longer than the kernel takes (4,095 bytes).
 //   - Only a missing or unusable Under, or an invalid policy, is an error.
 //
-// Memory does not depend on the number of files or directories. A crawler goes
+// Memory does not depend on the number of files or directories. In an order it
+// is SortMemory more. A crawler goes
 // depth first and holds, for each directory that it is in, one descriptor and
 // one batch of entries (32 KiB, and 1 KiB in the 17th level and below). No list
 // of directories exists: what is to be walked later is still unread in its
@@ -78,6 +85,13 @@ type Options struct {
 // is 40 MiB with all of 16 crawlers at the bottom of such a chasm, and 4 MiB in
 // trees that people make.
 func Walk(ctx context.Context, root *os.File, opts Options, emit func(context.Context, gluster.File) error) (Stats, error) {
+	if opts.Order == Coldest || opts.Order == Largest {
+		return walkSorted(ctx, root, opts, emit)
+	}
+	return walkOnce(ctx, root, opts, emit)
+}
+
+func walkOnce(ctx context.Context, root *os.File, opts Options, emit func(context.Context, gluster.File) error) (Stats, error) {
 	w, start, err := newWalk(root, opts, emit)
 	if err != nil {
 		return Stats{}, err
@@ -561,11 +575,13 @@ func (c *crawler) visitFile(ctx context.Context, f *frame, name []byte) error {
 		c.tally.skip(reason, c.facts.Size)
 		return nil
 	}
+	times := c.facts.clientTimes()
 	err = c.emit(ctx, gluster.File{
-		Path:  string(c.path),
-		GFID:  c.facts.GFID,
-		Size:  c.facts.Size,
-		Mtime: c.facts.clientTimes().Mtime,
+		Path:      string(c.path),
+		GFID:      c.facts.GFID,
+		Size:      c.facts.Size,
+		Mtime:     times.Mtime,
+		ColdSince: c.policy.ageFrom(times),
 	})
 	if err != nil {
 		return err

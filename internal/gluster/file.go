@@ -8,4 +8,6 @@ type File struct {
 	GFID  GFID
 	Size  int64
 	Mtime time.Time // as clients see it: from Mdata where the file has one
+
+	ColdSince time.Time // what its age counts from: Mtime, or what the policy takes in its place
 }
