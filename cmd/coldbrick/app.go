@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -33,7 +34,10 @@ type app struct {
 	out   *report.Printer
 	log   *slog.Logger
 	tally report.Tally
-	on    *runOn // what metrics are about; nil: nothing
+
+	errors  *breaker // nil: no limit
+	endedBy string   // the flag whose goal ended the run
+	on      *runOn   // what history and metrics are about; nil: nothing
 }
 
 func newApp(e env, stop *stopper) *app {
@@ -111,18 +115,17 @@ func (a *app) apply(volume string) (err error) {
 // finish prints the summary of a run that ended with err, and returns the error
 // that decides the exit code.
 func (a *app) finish(command string, aim report.Outcome, err error) error {
-	if a.tally.Outcome(report.Failed).Files > 0 && (err == nil || isBudget(err)) {
-		err = errSomeFailed // a budget that ends a run is planned, a failure is not
-	}
+	err = verdict(err, a.tally.Outcome(report.Failed).Files)
 	a.screen.stopBar()
 	s := report.Summary{
 		Command: command, DryRun: a.dryRun, Aim: aim,
 		ExitCode: exitCode(err), Outcome: outcome(exitCode(err)), Err: err,
-		Totals: a.tally.Totals(), Started: a.started, Duration: time.Since(a.started),
+		EndedBy: cmp.Or(limitOf(err), a.endedBy),
+		Totals:  a.tally.Totals(), Started: a.started, Duration: time.Since(a.started),
 	}
-	if a.on != nil && a.metricsFile != "" && !a.dryRun && !errors.Is(err, errLocked) {
-		if err := a.writeMetrics(s, *a.on); err != nil {
-			a.log.Warn("no metrics written", "err", err) // the run itself is as good as it is
+	if a.on != nil && !a.dryRun && !errors.Is(err, errLocked) {
+		if err := a.remember(s, *a.on); err != nil {
+			a.log.Warn("no history or metrics written", "err", err) // the run itself is as good as it is
 		}
 	}
 	if (err != nil || aim == "") && len(s.Totals) == 0 && !a.json {
@@ -130,6 +133,14 @@ func (a *app) finish(command string, aim report.Outcome, err error) error {
 	}
 	if writeErr := a.out.Print(s); err == nil {
 		err = writeErr
+	}
+	return err
+}
+
+// verdict decides between the error that ended a run and the files that failed.
+func verdict(err error, failed int64) error {
+	if failed > 0 && (err == nil || isBudget(err)) {
+		return errSomeFailed // a budget that ends a run is planned, a failure is not
 	}
 	return err
 }

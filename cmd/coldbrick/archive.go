@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,9 +88,10 @@ func (a *app) archive(ctx context.Context, named []string) error {
 		return err
 	}
 	a.on.bricks, a.on.pluginLoaded = s.bricks, pluginLoaded(s.mount)
-	if a.on.free, err = freeBytes(s.bricks); err != nil {
+	if a.on.before, err = spaceOf(s.bricks...); err != nil {
 		return err
 	}
+	a.errors = &breaker{limit: a.maxErrors}
 	defer a.watch(ctx, s)()
 	b := &budget{maxFiles: int64(a.maxFiles.Int()), maxBytes: a.maxBytes.Bytes()}
 	var locked error
@@ -118,6 +120,10 @@ func (a *app) archiveBrick(ctx context.Context, s *scope, dir string, policy cra
 	if err := a.heed(s.brickChecks(preparing, brick)); err != nil {
 		return err
 	}
+	goal := newFreeGoal(brick, a.untilFree, a.dryRun)
+	if err := goal.reached(); err != nil {
+		return a.unlessReached(err)
+	}
 	if a.dryRun {
 		private, err := mountFor(preparing, s.mount, brick)
 		if err != nil {
@@ -126,7 +132,7 @@ func (a *app) archiveBrick(ctx context.Context, s *scope, dir string, policy cra
 		defer func() { err = errors.Join(err, private.Close()) }()
 		var g gauge
 		a.startBar("crawling", byFiles, &g)
-		return a.list(ctx, brick, policy, &g, b)
+		return a.unlessReached(a.list(ctx, brick, policy, &g, b, goal))
 	}
 
 	self, err := owner.Self(object.NewID())
@@ -138,6 +144,8 @@ func (a *app) archiveBrick(ctx context.Context, s *scope, dir string, policy cra
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.release()) }()
+	ended := a.noteRun(self, brick)
+	defer func() { ended(err) }()
 	private, err := mountFor(preparing, s.mount, brick)
 	if err != nil {
 		return err
@@ -169,7 +177,16 @@ func (a *app) archiveBrick(ctx context.Context, s *scope, dir string, policy cra
 		Mount: private, Brick: brick, Store: store, Log: log, Owner: self,
 		Volume: brick.VolumeID, Prefix: a.keyPrefix,
 		ColdBefore: a.started.Add(-coldFor(policy)), Patience: childPatience,
-	}, brick, policy, b)
+	}, brick, policy, b, goal)
+}
+
+// unlessReached makes a success of a goal that is reached.
+func (a *app) unlessReached(err error) error {
+	if errors.Is(err, errUntilFree) {
+		a.endedBy = limitOf(err)
+		return nil
+	}
+	return err
 }
 
 // records is the directory of the run records.
@@ -184,20 +201,29 @@ func coldFor(p crawl.Policy) time.Duration {
 	return leastAge
 }
 
-// upload runs the archiver over what the walk finds, within the budget.
-func (a *app) upload(ctx context.Context, archiver *upload.Archiver, brick *volume.Brick, policy crawl.Policy, b *budget) error {
+// upload runs the archiver over what the walk finds, within the budget and up to
+// the goal.
+func (a *app) upload(ctx context.Context, archiver *upload.Archiver, brick *volume.Brick, policy crawl.Policy, b *budget, goal *freeGoal) error {
 	g := gauge{total: b.maxBytes}
 	a.startBar("archiving", byBytes, &g)
 	find := func(ctx context.Context, emit func(context.Context, gluster.File) error) error {
 		ctx, stop := a.drains(ctx)
 		defer stop()
-		err := a.walk(ctx, brick, policy, &g, b, emit)
+		err := a.walk(ctx, brick, policy, &g, b, func(ctx context.Context, f gluster.File) error {
+			if err := goal.take(ctx, f.Size); err != nil {
+				b.giveBack(f.Size)
+				return err
+			}
+			return emit(ctx, f)
+		})
 		if limit := b.ended(); limit != nil && errors.Is(err, limit) {
 			return nil // what is in the queue is within the budget
 		}
-		return err
+		return a.unlessReached(err)
 	}
 	done := func(r upload.Result) {
+		goal.done(r.File.Size)
+		a.tried(r.Outcome == report.Failed)
 		a.tally.Add(r.Outcome, r.Reason, r.File.Size)
 		if r.Outcome == report.Archived {
 			g.files.Add(1)
@@ -214,7 +240,7 @@ func (a *app) upload(ctx context.Context, archiver *upload.Archiver, brick *volu
 	if err := archiver.Run(ctx, a.jobs.Int(), find, done); err != nil {
 		return causeOf(ctx, err)
 	}
-	return b.ended()
+	return cmp.Or(a.errors.tripped(), b.ended())
 }
 
 // inspect reads what a mount says of itself, and the settings that the file has

@@ -39,7 +39,7 @@ line, and count why the others are left alone. Nothing is changed.`,
 			defer brick.Close()
 			var g gauge
 			a.startBar("crawling", byFiles, &g)
-			return a.finish("crawl", report.Candidate, a.list(cmd.Context(), brick, policy, &g, noBudget))
+			return a.finish("crawl", report.Candidate, a.list(cmd.Context(), brick, policy, &g, noBudget, noGoal))
 		},
 	}
 	a.uses(cmd, policyFlags, outputFlags)
@@ -81,11 +81,14 @@ func isMissing(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
 }
 
-// list prints the candidates of a brick within a budget.
-func (a *app) list(ctx context.Context, brick *volume.Brick, policy crawl.Policy, g *gauge, b *budget) error {
+// list prints the candidates of a brick within a budget and up to a goal.
+func (a *app) list(ctx context.Context, brick *volume.Brick, policy crawl.Policy, g *gauge, b *budget, goal *freeGoal) error {
 	ctx, stop := a.drains(ctx)
 	defer stop()
-	return a.walk(ctx, brick, policy, g, b, func(_ context.Context, f gluster.File) error {
+	return a.walk(ctx, brick, policy, g, b, func(ctx context.Context, f gluster.File) error {
+		if err := goal.take(ctx, f.Size); err != nil {
+			return err
+		}
 		a.tally.Add(report.Candidate, "", f.Size)
 		return a.out.Print(report.Cold{Path: f.Path, GFID: f.GFID, Size: f.Size, Mtime: f.Mtime})
 	})
@@ -101,6 +104,7 @@ func (a *app) walk(ctx context.Context, brick *volume.Brick, policy crawl.Policy
 	defer root.Close()
 	options := crawl.Options{
 		Policy: policy, Now: a.started, Under: a.under, Crawlers: a.crawlers.Int(), Progress: &g.seen,
+		Order:      crawl.Order(a.order.String()),
 		Unreadable: func(path string, err error) { a.failed(path, report.Unreadable, err) },
 	}
 	stats, err := crawl.Walk(ctx, root, options, func(_ context.Context, f gluster.File) error {
@@ -127,7 +131,15 @@ func (a *app) walk(ctx context.Context, brick *volume.Brick, policy crawl.Policy
 // failed tells and counts a file or directory that could not be dealt with.
 func (a *app) failed(path string, reason report.Reason, err error) {
 	a.tally.Add(report.Failed, reason, 0)
+	a.tried(true)
 	a.print(report.File{Path: path, Outcome: report.Failed, Reason: reason, Err: err})
+}
+
+// tried counts a file for --max-errors. When that is reached the run drains.
+func (a *app) tried(failed bool) {
+	if err := a.errors.add(failed); err != nil {
+		a.stop.drain(err)
+	}
 }
 
 // print writes a record from the midst of the work. When nobody reads them any

@@ -23,8 +23,8 @@ type exit struct {
 
 // exits are all ways to end, for the manual.
 var exits = []exit{
-	{0, "done", "all done, also when there was nothing to do, or all bricks here stand by; files that changed under the run are left for the next one and counted"},
-	{1, "failed", "the run could not go on"},
+	{0, "done", "all done, also when there was nothing to do, `--until-free` is reached, or all bricks here stand by; files that changed under the run are left for the next one and counted"},
+	{1, "failed", "the run could not go on, also because of `--max-errors`"},
 	{2, "usage", "wrong usage or configuration, or no such directory"},
 	{3, "partial", "some files failed or some directories could not be read, the rest is done"},
 	{8, "budget", "a file or byte budget ended the run"},
@@ -112,6 +112,22 @@ func exitCode(err error) int {
 // isBudget reports whether a run ended because of a limit that the user set.
 func isBudget(err error) bool {
 	return errors.Is(err, errMaxFiles) || errors.Is(err, errMaxBytes) || errors.Is(err, errMaxTime)
+}
+
+// limits are the errors by which a flag ends a run.
+var limits = map[string]error{
+	"max-files": errMaxFiles, "max-bytes": errMaxBytes, "max-duration": errMaxTime,
+	"max-errors": errMaxErrors, "until-free": errUntilFree,
+}
+
+// limitOf is the flag that ended a run, empty if none did.
+func limitOf(err error) string {
+	for flag, limit := range limits {
+		if errors.Is(err, limit) {
+			return flag
+		}
+	}
+	return ""
 }
 
 // outcome is the word for an exit code.

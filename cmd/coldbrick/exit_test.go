@@ -13,7 +13,7 @@ import (
 // codes are those of the manual, with errors that must lead to them. Where two
 // things are wrong, the graver one decides.
 var codes = map[int][]error{
-	1:   {errors.New("anything")},
+	1:   {errors.New("anything"), errMaxErrors},
 	2:   {usagef("no"), usageError{os.ErrNotExist}},
 	3:   {errSomeFailed, errors.Join(errSomeFailed, errMaxFiles), errors.Join(errMaxTime, errSomeFailed)},
 	8:   {errMaxFiles, errMaxBytes},

@@ -12,20 +12,38 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/volume"
 )
 
-// history is what is remembered of the runs on one brick, for monitoring alone.
+// history is what is remembered of the runs on one brick, or on the bricks of
+// volume:NAME, for people and for monitoring. Nothing that must not be lost
+// depends on it.
 type history struct {
-	Brick        string    `json:"brick"`
+	Name         string    `json:"brick"`
 	Runs         int64     `json:"runs"`
 	LastSuccess  time.Time `json:"last_success,omitzero"`
 	FailingSince time.Time `json:"failing_since,omitzero"`
+	Recent       []pastRun `json:"recent,omitempty"` // of a brick, oldest first
 }
 
-// add counts a run. A run that the user's own limits ended did not fail.
+// mostRecent is how many runs are remembered one by one.
+const mostRecent = 10
+
+// pastRun is one run on one brick. Of one that never came to its end, only the
+// owner and the beginning are known.
+type pastRun struct {
+	Owner     *owner.Owner `json:"owner,omitempty"`
+	Started   time.Time    `json:"started"`
+	Ended     time.Time    `json:"ended,omitzero"`
+	Outcome   string       `json:"outcome,omitempty"`
+	Archived  report.Total `json:"archived,omitzero"`
+	Failed    int64        `json:"failed,omitempty"`
+	FreeAfter int64        `json:"free_after,omitempty"` // bytes
+}
+
+// add counts a run. One that the user's own limits ended did not fail.
 func (h *history) add(code int, ended time.Time) {
 	h.Runs++
 	switch code {
@@ -38,62 +56,116 @@ func (h *history) add(code int, ended time.Time) {
 	}
 }
 
-// runOn is what metrics tell of the bricks of a run.
-type runOn struct {
-	name         string // the brick's directory, or volume:NAME
-	bricks       []string
-	free         int64 // bytes, before
-	pluginLoaded bool
-}
-
-// freeBytes is the free space of the bricks' file systems.
-func freeBytes(bricks []string) (int64, error) {
-	free := int64(0)
-	for _, dir := range bricks {
-		var st unix.Statfs_t
-		if err := unix.Statfs(dir, &st); err != nil {
-			return 0, fmt.Errorf("free space of %s: %w", dir, err)
-		}
-		free += int64(st.Bavail) * st.Bsize
+// note remembers a run, in place of what was known of it before.
+func (h *history) note(r pastRun) {
+	if last := len(h.Recent) - 1; last >= 0 && h.Recent[last].Started.Equal(r.Started) {
+		h.Recent = h.Recent[:last]
 	}
-	return free, nil
+	h.Recent = append(h.Recent, r)
+	h.Recent = h.Recent[max(0, len(h.Recent)-mostRecent):]
 }
 
-// writeMetrics tells monitoring of a run on a brick.
-func (a *app) writeMetrics(s report.Summary, on runOn) error {
-	name := on.name
+func historyFile(stateDir, name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return filepath.Join(stateDir, "history", hex.EncodeToString(sum[:8])+".json")
+}
+
+// readHistory reads what is remembered of the brick at name, or of volume:NAME.
+func readHistory(stateDir, name string) (history, error) {
 	if !strings.HasPrefix(name, "volume:") {
 		var err error
 		if name, err = filepath.Abs(name); err != nil {
-			return err
+			return history{}, err
 		}
 	}
-	sum := sha256.Sum256([]byte(name))
-	path := filepath.Join(a.stateDir, "history", hex.EncodeToString(sum[:8])+".json")
-	h := history{Brick: name}
+	h := history{Name: name}
+	path := historyFile(stateDir, name)
 	b, err := os.ReadFile(path)
 	switch {
-	case err == nil:
-		if err := json.Unmarshal(b, &h); err != nil {
-			return fmt.Errorf("history %s: %w", path, err)
-		}
-	case !errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("history: %w", err)
+	case errors.Is(err, fs.ErrNotExist):
+		return h, nil
+	case err != nil:
+		return h, fmt.Errorf("history: %w", err)
 	}
-	h.add(s.ExitCode, s.Started.Add(s.Duration))
-	if b, err = json.Marshal(h); err != nil {
-		return err
+	if err := json.Unmarshal(b, &h); err != nil {
+		return h, fmt.Errorf("history %s: %w", path, err)
 	}
+	return h, nil
+}
+
+// changeHistory changes what is remembered, and returns it.
+func changeHistory(stateDir, name string, change func(*history)) (history, error) {
+	h, err := readHistory(stateDir, name)
+	if err != nil {
+		return h, err
+	}
+	change(&h)
+	b, err := json.Marshal(h)
+	if err != nil {
+		return h, err
+	}
+	path := historyFile(stateDir, h.Name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("history: %w", err)
+		return h, fmt.Errorf("history: %w", err)
 	}
 	if err := report.ReplaceFile(path, append(b, '\n')); err != nil {
-		return fmt.Errorf("history: %w", err)
+		return h, fmt.Errorf("history: %w", err)
 	}
-	m := report.Metrics{Summary: s, Brick: name, Runs: h.Runs, LastSuccess: h.LastSuccess, FailingSince: h.FailingSince,
-		FreeBefore: on.free, PluginLoaded: on.pluginLoaded}
-	if m.FreeAfter, err = freeBytes(on.bricks); err != nil {
+	return h, nil
+}
+
+// runOn is what a run leaves in history and metrics.
+type runOn struct {
+	name         string // the brick's directory, or volume:NAME
+	bricks       []string
+	before       space
+	pluginLoaded bool
+	noted        bool // in the history of a brick
+}
+
+// noteRun remembers that a run works on a brick, and how it ended once ended is
+// called. The brick's lock is held.
+func (a *app) noteRun(self owner.Owner, brick *volume.Brick) (ended func(error)) {
+	a.on.noted = true
+	before := report.Summary{Totals: a.tally.Totals()} // of this run's other bricks
+	r := pastRun{Owner: &self, Started: time.Now().UTC()}
+	note := func() {
+		if _, err := changeHistory(a.stateDir, brick.Dir(), func(h *history) { h.note(r) }); err != nil {
+			a.log.Warn("a run is missing in the history", "err", err)
+		}
+	}
+	note()
+	return func(err error) {
+		all := report.Summary{Totals: a.tally.Totals()}
+		r.Ended = time.Now().UTC()
+		r.Archived = all.Of(report.Archived).Minus(before.Of(report.Archived))
+		r.Failed = all.Of(report.Failed).Minus(before.Of(report.Failed)).Files
+		r.Outcome = outcome(exitCode(verdict(err, r.Failed)))
+		if s, err := spaceOf(brick.Dir()); err == nil {
+			r.FreeAfter = s.free
+		}
+		note()
+	}
+}
+
+// remember counts a run that has ended, and writes the metrics.
+func (a *app) remember(s report.Summary, on runOn) error {
+	after, err := spaceOf(on.bricks...)
+	if err != nil {
 		return err
 	}
-	return m.WriteFile(a.metricsFile)
+	ended := s.Started.Add(s.Duration)
+	h, err := changeHistory(a.stateDir, on.name, func(h *history) {
+		h.add(s.ExitCode, ended)
+		if !on.noted {
+			h.note(pastRun{Started: s.Started, Ended: ended, Outcome: s.Outcome, FreeAfter: after.free})
+		}
+	})
+	if err != nil || a.metricsFile == "" {
+		return err
+	}
+	return report.Metrics{
+		Summary: s, Brick: h.Name, Runs: h.Runs, LastSuccess: h.LastSuccess, FailingSince: h.FailingSince,
+		BrickSize: after.size, FreeBefore: on.before.free, FreeAfter: after.free, PluginLoaded: on.pluginLoaded,
+	}.WriteFile(a.metricsFile)
 }

@@ -44,6 +44,8 @@ func TestScripts(t *testing.T) {
 			"mount":     newMount,
 			"stopbrick": stopBrick,
 			"waitlock":  waitLock,
+			"tmpfs":     mountTmpfs,
+			"attr":      setAttr,
 		},
 	})
 }
@@ -98,11 +100,16 @@ func validate(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// volume [replica] starts a volume and sets $BRICK and $MNT.
+// volume [replica|small] starts a volume and sets $BRICK and $MNT. The brick of
+// a small one has a file system of its own, of 64 MiB.
 func startVolume(ts *testscript.TestScript, _ bool, args []string) {
 	var options []testkit.Option
-	if len(args) > 0 {
+	switch {
+	case len(args) == 0:
+	case args[0] == "replica":
 		options = append(options, testkit.Replica(3))
+	case args[0] == "small":
+		options = append(options, testkit.BrickRoom(64<<20))
 	}
 	g := sceneOf(ts)
 	v := testkit.NewVolume(g, options...)
@@ -147,6 +154,21 @@ func write(ts *testscript.TestScript, _ bool, args []string) {
 		name, err := strconv.Unquote(`"` + path + `"`)
 		ts.Check(err)
 		sceneOf(ts).volume.Write(name, bytes.Repeat([]byte("x"), size), time.Now().Add(-age))
+	}
+}
+
+// tmpfs DIR BYTES mounts a file system of so many bytes.
+func mountTmpfs(ts *testscript.TestScript, _ bool, args []string) {
+	size, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	testkit.MountTmpfs(sceneOf(ts), ts.MkAbs(args[0]), size)
+}
+
+// attr NAME VALUE PATH... sets an attribute of files, through the mount.
+func setAttr(ts *testscript.TestScript, _ bool, args []string) {
+	v := sceneOf(ts).volume
+	for _, path := range args[2:] {
+		testkit.SetXattr(sceneOf(ts), v.Path(path), args[0], args[1])
 	}
 }
 

@@ -43,6 +43,9 @@ type settings struct {
 	maxFiles       config.Number
 	maxBytes       config.Size
 	maxDuration    config.Span
+	untilFree      config.Portion
+	maxErrors      config.Portion
+	order          config.Choice
 	dryRun         bool
 	requirePlugin  bool
 
@@ -58,10 +61,10 @@ type settings struct {
 // The groups of flags that commands share.
 var (
 	outputFlags = []string{"json", "progress", "log-format", "verbose", "quiet"}
-	policyFlags = []string{"older-than", "age-by", "recall-grace", "min-size", "max-size", "include", "exclude", "under", "crawlers"}
+	policyFlags = []string{"older-than", "age-by", "recall-grace", "min-size", "max-size", "include", "exclude", "under", "order", "crawlers"}
 	storeFlags  = []string{"store", "store-dir", "bucket", "endpoint-url", "region", "profile", "ca-bundle", "storage-class",
 		"key-prefix", "part-size", "jobs", "bwlimit"}
-	runFlags = []string{"max-files", "max-bytes", "max-duration", "dry-run", "state-dir", "metrics-file", "lock-wait"}
+	runFlags = []string{"max-files", "max-bytes", "max-duration", "until-free", "max-errors", "dry-run", "state-dir", "metrics-file", "lock-wait"}
 )
 
 // flags defines every setting once: its flag, its key in the file, its variable
@@ -90,6 +93,8 @@ func (s *settings) flags() *pflag.FlagSet {
 	value(&s.include, "include", "only paths that match `GLOB`, relative to the volume root, ** allowed (repeatable)")
 	value(&s.exclude, "exclude", "no paths that match `GLOB` (repeatable, wins over --include)")
 	text(&s.under, "under", "only this `DIR` of the brick, relative to its root")
+	s.order = config.NewChoice("found", "coldest", "largest")
+	value(&s.order, "order", "take files in this `ORDER`: as found, at once; or the coldest or the largest first, after a walk over all, in 32 MiB of memory (walks again for each 100,000 files or so)")
 	s.crawlers = config.NewNumber(16, 1, maxJobs)
 	value(&s.crawlers, "crawlers", "read this `NUMBER` of directories at once")
 
@@ -125,6 +130,10 @@ func (s *settings) flags() *pflag.FlagSet {
 	value(&s.maxFiles, "max-files", "end the run after this `NUMBER` of files (default no limit)")
 	value(&s.maxBytes, "max-bytes", "end the run after this `SIZE` of files (default no limit)")
 	value(&s.maxDuration, "max-duration", "end the run after this `TIME` (2h, 90m; default no limit)")
+	s.untilFree = config.NewBytePortion()
+	value(&s.untilFree, "until-free", "end the run when this `SHARE` or size of the brick's file system is free (20%, 500GiB; default no limit)")
+	s.maxErrors = config.NewPortion(50)
+	value(&s.maxErrors, "max-errors", "give up when this `SHARE` of at least 100 files, or this number of files, have failed (0 for no limit)")
 	f.BoolVarP(&s.dryRun, "dry-run", "n", false, "say what would happen and change nothing")
 	s.stateDir = "/var/lib/coldbrick"
 	text(&s.stateDir, "state-dir", "keep locks and run records in `DIR`")

@@ -228,7 +228,7 @@ func texts(flag pflag.Value, value any) ([]string, error) {
 
 func isQuantity(v pflag.Value) bool {
 	switch v.(type) {
-	case *Age, *Span, *Size, *Rate, *Percent:
+	case *Age, *Span, *Size, *Rate, *Percent, *Portion:
 		return true
 	}
 	return false

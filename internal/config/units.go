@@ -235,3 +235,76 @@ func (p *Percent) Set(text string) (err error) { *p, err = ParsePercent(text); r
 
 // Type names the kind of value in help texts.
 func (p *Percent) Type() string { return "percent" }
+
+// Portion is a share of a whole, "20%", or an amount: a number, or for what
+// counts bytes a Size. 0 means none.
+type Portion struct {
+	share  Percent
+	amount int64
+	bytes  bool // amounts are sizes
+}
+
+// NewPortion is a share, to be set to others or to a number.
+func NewPortion(share Percent) Portion { return Portion{share: share} }
+
+// NewBytePortion is none, to be set to a share or to a number of bytes.
+func NewBytePortion() Portion { return Portion{bytes: true} }
+
+// IsZero reports whether there is none.
+func (p Portion) IsZero() bool { return p.share == 0 && p.amount == 0 }
+
+// IsShare reports whether the whole must be known.
+func (p Portion) IsShare() bool { return p.share > 0 }
+
+// Of is the amount that p makes of a whole, rounded up.
+func (p Portion) Of(whole int64) int64 {
+	if p.share == 0 {
+		return p.amount
+	}
+	const all = 100
+	share := int64(p.share)
+	return whole/all*share + (whole%all*share+all-1)/all
+}
+
+// String gives a form that Set reads back as p.
+func (p Portion) String() string {
+	switch {
+	case p.share > 0:
+		return p.share.String()
+	case p.bytes:
+		return Size(p.amount).String()
+	}
+	return strconv.FormatInt(p.amount, 10)
+}
+
+// Set makes a Portion a flag.
+func (p *Portion) Set(s string) error {
+	set := Portion{bytes: p.bytes}
+	var err error
+	switch {
+	case strings.HasSuffix(s, "%"):
+		set.share, err = ParsePercent(s)
+		if err != nil || set.share == 0 {
+			err = fmt.Errorf("%q is no share: write 1%% to 100%%, or 0 for none", s)
+		}
+	case p.bytes:
+		var size Size
+		size, err = ParseSize(s)
+		set.amount = size.Bytes()
+		if err != nil {
+			err = fmt.Errorf("%w, or a share such as 20%%", err)
+		}
+	default:
+		set.amount, err = strconv.ParseInt(s, 10, 64)
+		if err != nil || set.amount < 0 {
+			err = fmt.Errorf("%q is neither a number nor a share such as 50%%", s)
+		}
+	}
+	if err == nil {
+		*p = set
+	}
+	return err
+}
+
+// Type names the kind of value in help texts.
+func (p *Portion) Type() string { return "portion" }

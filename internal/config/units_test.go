@@ -82,6 +82,41 @@ func TestRatesAndPercentages(t *testing.T) {
 	}
 }
 
+func TestPortions(t *testing.T) {
+	number, bytes := NewPortion(50), NewBytePortion()
+	for _, tt := range []struct {
+		portion     *Portion
+		text        string
+		whole, want int64
+	}{
+		{&number, "50%", 101, 51},
+		{&number, "1%", 1, 1},
+		{&number, "100%", 1<<63 - 1, 1<<63 - 1},
+		{&number, "7", 1000, 7},
+		{&number, "0", 1000, 0},
+		{&bytes, "20%", 1 << 62, 922337203685477581},
+		{&bytes, "500GiB", 1, 500 << 30},
+		{&bytes, "0", 1000, 0},
+	} {
+		if err := tt.portion.Set(tt.text); err != nil || tt.portion.Of(tt.whole) != tt.want {
+			t.Errorf("%s of %d is %d, %v; want %d", tt.text, tt.whole, tt.portion.Of(tt.whole), err, tt.want)
+		}
+		if got := tt.portion.String(); got != tt.text || tt.portion.IsZero() != (tt.text == "0") {
+			t.Errorf("%s prints %s, zero: %v", tt.text, got, tt.portion.IsZero())
+		}
+	}
+	for _, text := range []string{"", "%", "0%", "101%", "-1", "-1%", "50%%", "0.5%", "1.5", "many", "9999999999999999999"} {
+		for _, p := range []*Portion{&number, &bytes} {
+			if err := p.Set(text); err == nil {
+				t.Errorf("Set(%q): no error, %s", text, p)
+			}
+		}
+	}
+	if number.Set("1KiB") == nil {
+		t.Error("a number with a unit of bytes")
+	}
+}
+
 // What a value prints is what it reads: config show and help may be pasted
 // back into a file.
 func FuzzUnitsReadWhatTheyPrint(f *testing.F) {

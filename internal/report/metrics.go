@@ -18,6 +18,7 @@ type Metrics struct {
 	Runs         int64     // on this brick, ever
 	LastSuccess  time.Time // zero: never
 	FailingSince time.Time // the first of the failed runs since the last success; zero: none
+	BrickSize    int64     // of its file system, in bytes
 	FreeBefore   int64     // bytes
 	FreeAfter    int64     // bytes
 	PluginLoaded bool      // clients can recall by themselves
@@ -56,9 +57,16 @@ func AllMetrics() []Metric {
 		{"coldbrick_run_bytes", "gauge", "Bytes of the files of the last run by outcome and reason.", by(func(t Total) int64 { return t.Bytes })},
 		{"coldbrick_run_duration_seconds", "gauge", "How long the last run took.", one(func(m Metrics) float64 { return m.Duration.Seconds() })},
 		{"coldbrick_run_exit_code", "gauge", "Exit code of the last run.", one(func(m Metrics) float64 { return float64(m.ExitCode) })},
+		{"coldbrick_run_ended_by", "gauge", "1 for the flag whose limit or goal ended the last run; absent if it came to its end.", func(m Metrics) []sample {
+			if m.EndedBy == "" {
+				return nil
+			}
+			return []sample{{[]string{"limit", m.EndedBy}, 1}}
+		}},
 		{"coldbrick_last_run_timestamp_seconds", "gauge", "When the last run ended.", at(func(m Metrics) time.Time { return m.Started.Add(m.Duration) })},
 		{"coldbrick_last_success_timestamp_seconds", "gauge", "When the last run that did not fail ended. A run that a budget ended did not fail.", at(func(m Metrics) time.Time { return m.LastSuccess })},
 		{"coldbrick_failing_since_timestamp_seconds", "gauge", "When the first run failed since the last success; absent while all is well.", at(func(m Metrics) time.Time { return m.FailingSince })},
+		{"coldbrick_brick_size_bytes", "gauge", "Size of the brick's file system.", one(func(m Metrics) float64 { return float64(m.BrickSize) })},
 		{"coldbrick_brick_free_bytes", "gauge", "Free space of the brick before and after the last run.", func(m Metrics) []sample {
 			return []sample{{[]string{"when", "before"}, float64(m.FreeBefore)}, {[]string{"when", "after"}, float64(m.FreeAfter)}}
 		}},

@@ -51,10 +51,10 @@ func value(t *testing.T, f *dto.MetricFamily, labels ...string) float64 {
 func TestPrometheusReadsTheMetrics(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "coldbrick.prom")
 	m := Metrics{
-		Summary: Summary{Command: "archive", ExitCode: 3, Started: time.Unix(1700000000, 0), Duration: 90 * time.Second,
+		Summary: Summary{Command: "archive", ExitCode: 3, EndedBy: "until-free", Started: time.Unix(1700000000, 0), Duration: 90 * time.Second,
 			Totals: map[Result]Total{{Archived, ""}: {12, 1 << 40}, {Skipped, TooWarm}: {3, 7}}},
 		Brick: "/bricks/\"b\\1\n\xff", Runs: 5, LastSuccess: time.Unix(1600000000, 0), FailingSince: time.Unix(1650000000, 0),
-		FreeBefore: 100, FreeAfter: 1 << 50, PluginLoaded: true,
+		BrickSize: 1 << 51, FreeBefore: 100, FreeAfter: 1 << 50, PluginLoaded: true,
 	}
 	if err := m.WriteFile(path); err != nil {
 		t.Fatal(err)
@@ -75,6 +75,8 @@ func TestPrometheusReadsTheMetrics(t *testing.T) {
 		{"coldbrick_last_run_timestamp_seconds", []string{brick}, 1700000090},
 		{"coldbrick_last_success_timestamp_seconds", []string{brick}, 1600000000},
 		{"coldbrick_failing_since_timestamp_seconds", []string{brick}, 1650000000},
+		{"coldbrick_run_ended_by", []string{"limit=until-free"}, 1},
+		{"coldbrick_brick_size_bytes", []string{brick}, 1 << 51},
 		{"coldbrick_brick_free_bytes", []string{"when=before"}, 100},
 		{"coldbrick_brick_free_bytes", []string{"when=after"}, 1 << 50},
 		{"coldbrick_plugin_loaded", []string{brick}, 1},

@@ -34,7 +34,7 @@ func each(path, key string) []Record {
 		Check{Name: "quick-read", Status: Bad, Detail: "on", Hint: "switch it off"},
 		Store{Name: "s3", Library: "cloudsyncs3.so", Description: "d"},
 		Summary{Command: "archive", Aim: Archived, Outcome: "partial", ExitCode: 3, Started: moment, Duration: time.Second,
-			Totals: map[Result]Total{{Archived, ""}: {1, 5}, {Skipped, TooWarm}: {2, 6}}, Err: errors.New("x")},
+			EndedBy: "max-errors", Totals: map[Result]Total{{Archived, ""}: {1, 5}, {Skipped, TooWarm}: {2, 6}}, Err: errors.New("x")},
 	}
 }
 
@@ -120,6 +120,7 @@ func TestTheSummaryInOneLine(t *testing.T) {
 			{Archived, ""}: {12, 4509715661}, {Skipped, TooWarm}: {290, 1}, {Skipped, HardLinked}: {10, 1}, {Failed, IOError}: {1, 9}}},
 			"archived 12 files, 4.2 GiB; skipped 300 (too-warm 290, hard-linked 10); failed 1 (io-error 1); 3.2s"},
 		{Summary{Command: "archive", Aim: Archived}, "archived 0 files; 0.0s"},
+		{Summary{Command: "archive", Aim: Archived, EndedBy: "until-free"}, "archived 0 files; 0.0s; --until-free reached"},
 		{Summary{Command: "crawl", Aim: Candidate, Duration: 75 * time.Second, Totals: map[Result]Total{{Candidate, ""}: {1234567, 1023}}},
 			"found cold 1,234,567 files, 1023 bytes; 1m15s"},
 		{Summary{Command: "archive", DryRun: true, Aim: Candidate, Totals: map[Result]Total{{Candidate, ""}: {1, 1024}}},

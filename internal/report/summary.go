@@ -19,7 +19,8 @@ type Summary struct {
 	Totals   map[Result]Total
 	Started  time.Time
 	Duration time.Duration
-	Err      error // why the run ended early, or not all is well
+	EndedBy  string // the flag whose limit or goal ended the run, empty if none did
+	Err      error  // why the run ended early, or not all is well
 }
 
 // Of is the total of one outcome, whatever the reason.
@@ -87,6 +88,9 @@ func (s Summary) line() (string, audience) {
 		parts = append(parts, part)
 	}
 	parts = append(parts, took(s.Duration))
+	if s.ExitCode == 0 && s.EndedBy != "" { // else the error says it
+		parts = append(parts, "--"+s.EndedBy+" reached")
+	}
 	to := epilogue
 	if s.ExitCode != 0 {
 		to = trouble
@@ -138,7 +142,8 @@ func (s Summary) MarshalJSON() ([]byte, error) {
 		Started  string            `json:"started"`
 		Seconds  float64           `json:"duration_seconds"`
 		ExitCode int               `json:"exit_code"`
+		EndedBy  string            `json:"ended_by,omitempty"`
 		Error    string            `json:"error,omitempty"`
 	}{"summary", s.Command, s.DryRun, s.Outcome, files, bytes, by(Skipped), by(Failed),
-		timestamp(s.Started), s.Duration.Seconds(), s.ExitCode, message(s.Err)})
+		timestamp(s.Started), s.Duration.Seconds(), s.ExitCode, s.EndedBy, message(s.Err)})
 }

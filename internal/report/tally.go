@@ -7,8 +7,13 @@ import (
 
 // Total counts files and their bytes.
 type Total struct {
-	Files int64
-	Bytes int64
+	Files int64 `json:"files"`
+	Bytes int64 `json:"bytes"`
+}
+
+// Minus is what came to t since it was earlier.
+func (t Total) Minus(earlier Total) Total {
+	return Total{t.Files - earlier.Files, t.Bytes - earlier.Bytes}
 }
 
 // Result is what files are counted by.

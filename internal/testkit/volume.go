@@ -3,6 +3,7 @@ package testkit
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -29,6 +30,7 @@ type Volume struct {
 	dir      string
 	replica  int
 	ctimeOff bool
+	room     int64 // bytes of each brick's own file system; 0: none of its own
 	bricks   []*brick
 	mount    string   // the first
 	mounts   []string // all that are there
@@ -53,6 +55,9 @@ func Bricks(n int) Option {
 // Replica makes replica sets of n bricks, healed by a self-heal daemon that
 // StartSelfHeal starts.
 func Replica(n int) Option { return func(v *Volume) { v.replica = n } }
+
+// BrickRoom gives each brick a file system of its own, of so many bytes.
+func BrickRoom(bytes int64) Option { return func(v *Volume) { v.room = bytes } }
 
 // WithoutCtime is the volume option features.ctime off.
 func WithoutCtime() Option { return func(v *Volume) { v.ctimeOff = true } }
@@ -84,8 +89,11 @@ func NewVolume(t testing.TB, options ...Option) *Volume {
 			client: fmt.Sprintf("%s-client-%d", v.name, i),
 		}
 		v.bricks[i] = b
+		if v.room > 0 {
+			MountTmpfs(t, b.dir, v.room)
+		}
 		for _, d := range []string{b.dir, b.dir + "/.glusterfs"} { // glusterd makes both
-			if err := os.Mkdir(d, 0o755); err != nil {
+			if err := os.MkdirAll(d, 0o755); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -100,6 +108,23 @@ func NewVolume(t testing.TB, options ...Option) *Volume {
 	}
 	v.mount = v.NewMount(t)
 	return v
+}
+
+// MountTmpfs makes the directory dir and mounts a file system in memory there,
+// until the test ends.
+func MountTmpfs(t testing.TB, dir string, bytes int64) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("coldbrick-test", dir, "tmpfs", 0, fmt.Sprintf("size=%d,mode=755", bytes)); err != nil {
+		t.Fatalf("mount %s: %v", dir, err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) { // gone with its volume
+			t.Errorf("unmount %s: %v", dir, err)
+		}
+	})
 }
 
 // Dir is the directory that holds all of the volume. It goes with the volume.
