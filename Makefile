@@ -5,7 +5,7 @@ SHELL      := bash
 tool       := internal/testkit/tool.sh
 FUZZTIME   ?= 30s
 
-.PHONY: build plugin install-plugin test e2e soak fuzz check demo help
+.PHONY: build plugin install-plugin man package test e2e soak fuzz check demo help
 
 build: ## bin/coldbrick, a static program
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/coldbrick
@@ -24,11 +24,18 @@ install-plugin: plugin ## the plugin to where this host's glusterfs loads it fro
 	install -m 644 bin/cloudsyncs3.so '$(DESTDIR)$(plugins)/.cloudsyncs3.so.new'
 	mv '$(DESTDIR)$(plugins)/.cloudsyncs3.so.new' '$(DESTDIR)$(plugins)/cloudsyncs3.so'
 
+man: ## the reference pages, man pages and sample configuration in docs/, anew from the code
+	go test -count=1 ./cmd/coldbrick -run TestTheManualIsTrue -update
+
+package: ## deb and rpm of both, in dist/; VERSION=1.2.3 names them
+	packaging/build.sh dist
+
 # -v shows skipped tests, which fail: a promise that was not tested is not kept.
 test: ## all tests with the race detector, on real bricks and a real S3 server (root)
 	@internal/testkit/require.sh
 	@mkdir -p .cache
 	@$(tool) versitygw >/dev/null
+	@$(tool) nfpm >/dev/null
 	@go test -race -count=1 -timeout 15m -v ./... 2>&1 | tee .cache/test.log | \
 		grep -vE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS|PASS$$)'
 	@if grep -- '--- SKIP' .cache/test.log; then echo 'skipped tests count as failed' >&2; exit 1; fi

@@ -30,6 +30,8 @@ look() {
 	need xfsprogs /usr/sbin/mkfs.xfs /sbin/mkfs.xfs
 	need fuse3 /usr/bin/fusermount3 /bin/fusermount3
 	need iproute2 /usr/bin/ip /bin/ip /sbin/ip
+	need systemd /usr/bin/systemd-analyze
+	need rpm /usr/bin/rpm
 }
 look
 if [ "${1-}" = --install ] && [ -n "$missing" ]; then

@@ -6,7 +6,8 @@ case ${1-} in
 versitygw) module=github.com/versity/versitygw/cmd/versitygw version=v1.8.0 ;;
 golangci-lint) module=github.com/golangci/golangci-lint/v2/cmd/golangci-lint version=v2.15.0 ;;
 govulncheck) module=golang.org/x/vuln/cmd/govulncheck version=v1.9.0 ;;
-*) echo "usage: tool.sh versitygw|golangci-lint|govulncheck" >&2; exit 2 ;;
+nfpm) module=github.com/goreleaser/nfpm/v2/cmd/nfpm version=v2.43.4 ;;
+*) echo "usage: tool.sh versitygw|golangci-lint|govulncheck|nfpm" >&2; exit 2 ;;
 esac
 cache=$(cd "$(dirname "$0")/../.." && pwd)/.cache
 tool=$cache/bin/$1-$version

@@ -1,0 +1,76 @@
+#!/bin/bash
+# build.sh DIR: builds the packages into DIR, for the architecture and the
+# glusterfs of this host. VERSION names them; by default, git does. The same
+# commit gives the same packages, byte for byte.
+set -euo pipefail
+umask 022
+dist=$(mkdir -p "$1" && cd "$1" && pwd)
+cd "$(dirname "$0")/.."
+
+described() { # what git knows of this commit, as a semantic version
+	git describe --tags --match 'v[0-9]*' 2>/dev/null ||
+		echo "0.0.0-dev.$(git rev-list --count HEAD)+$(git rev-parse --short=12 HEAD)"
+}
+VERSION=${VERSION:-$(described)}
+VERSION=${VERSION#v}
+ARCH=$(go env GOARCH)
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) # of all files in the packages
+STAGE=$dist/stage
+export VERSION ARCH SOURCE_DATE_EPOCH STAGE
+rm -rf "$STAGE"
+mkdir -p "$STAGE/man" "$STAGE/doc"
+
+CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o "$STAGE/coldbrick" ./cmd/coldbrick
+
+# The sample of all settings; the one that is made is that nobody gets stubs whom
+# no plugin helps to read them.
+sed 's/^#require_plugin = false$/require_plugin = true/' docs/coldbrick.toml >"$STAGE/coldbrick.toml"
+grep -qx 'require_plugin = true' "$STAGE/coldbrick.toml"
+
+cp docs/man/*.1 "$STAGE/man"
+gzip -9n "$STAGE"/man/*.1
+for shell in bash zsh fish; do
+	"$STAGE/coldbrick" completion $shell >"$STAGE/completion.$shell"
+done
+
+cp -R docs/*.md docs/schema README.md "$STAGE/doc"
+if [ -d docs/decisions ]; then cp -R docs/decisions "$STAGE/doc"; fi
+gzip -9nc CHANGELOG.md >"$STAGE/doc/changelog.gz"
+{
+	echo 'coldbrick is licensed under the Apache License 2.0, on Debian in'
+	echo '/usr/share/common-licenses/Apache-2.0. Its programs contain these modules:'
+	go list -deps -tags cloudsyncs3 -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' \
+		./cmd/coldbrick | sort -u | while read -r module version dir; do
+		printf '\n==== %s %s\n\n' "$module" "$version"
+		find "$dir" -maxdepth 1 \( -iname 'LICENSE*' -o -iname 'COPYING*' -o -iname 'NOTICE*' \) -print0 | sort -z | xargs -0 cat
+	done
+} >"$STAGE/doc/copyright"
+chmod -R u=rwX,go=rX "$STAGE/doc"
+
+nfpm=$(internal/testkit/tool.sh nfpm)
+package() { # CONFIG PACKAGER
+	"$nfpm" package --config "$1" --packager "$2" --target "$dist" >"$STAGE/nfpm.log" 2>&1 || { # which tells errors on either
+		cat "$STAGE/nfpm.log" >&2
+		return 1
+	}
+}
+package packaging/nfpm.yaml deb
+package packaging/nfpm.yaml rpm
+
+cmd/cloudsyncs3/build.sh "$STAGE/cloudsyncs3.so"
+GLUSTER=$(pkg-config --modversion glusterfs-api)
+GLUSTER=${GLUSTER#7.} # the version of the API comes first
+GLUSTER_NEXT=${GLUSTER%%.*}.$((${GLUSTER#*.} + 1))
+case $VERSION in # build metadata begins with one plus sign
+*+*) VERSION=$VERSION.gluster$GLUSTER ;;
+*) VERSION=$VERSION+gluster$GLUSTER ;;
+esac
+export GLUSTER GLUSTER_NEXT VERSION
+PLUGIN_DIR=$(dirname "$(glusterfs --print-xlatordir)")/cloudsync-plugins
+export PLUGIN_DIR
+package packaging/nfpm-plugin.yaml deb
+PLUGIN_DIR=/usr/lib64/glusterfs/$GLUSTER/cloudsync-plugins # where rpm distributions have it
+package packaging/nfpm-plugin.yaml rpm
+
+rm -rf "$STAGE"
+ls "$dist"/*.deb "$dist"/*.rpm
