@@ -42,7 +42,7 @@ line, and count why the others are left alone. Nothing is changed.`,
 			return a.finish("crawl", report.Candidate, a.list(cmd.Context(), brick, policy, &g, noBudget, noGoal))
 		},
 	}
-	a.uses(cmd, policyFlags, outputFlags)
+	a.uses(cmd, policyFlags, []string{"order"}, outputFlags)
 	return cmd
 }
 

@@ -38,7 +38,7 @@ func (a *app) command() *cobra.Command {
 	root.SetErr(a.screen)
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		newCrawl(a), newArchive(a), newRecall(a), newStatus(a), newFsck(a), newDoctor(a),
+		newCrawl(a), newArchive(a), newRecall(a), newStatus(a), newFsck(a), newDoctor(a), newReport(a),
 		newConfig(a), newStores(a), newVersion(a), newCompletion(a),
 	)
 	root.SetHelpCommand(newHelp(root))

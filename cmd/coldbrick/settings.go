@@ -36,7 +36,7 @@ type settings struct {
 	recursive, null, stdoutData, check bool
 	repair, readObjects                bool
 	sample                             config.Percent
-	filesFrom, to                      string
+	filesFrom, to, svg                 string
 
 	jobs, crawlers config.Number
 	bwlimit        config.Rate
@@ -61,7 +61,7 @@ type settings struct {
 // The groups of flags that commands share.
 var (
 	outputFlags = []string{"json", "progress", "log-format", "verbose", "quiet"}
-	policyFlags = []string{"older-than", "age-by", "recall-grace", "min-size", "max-size", "include", "exclude", "under", "order", "crawlers"}
+	policyFlags = []string{"older-than", "age-by", "recall-grace", "min-size", "max-size", "include", "exclude", "under", "crawlers"}
 	storeFlags  = []string{"store", "store-dir", "bucket", "endpoint-url", "region", "profile", "ca-bundle", "storage-class",
 		"key-prefix", "part-size", "jobs", "bwlimit"}
 	runFlags = []string{"max-files", "max-bytes", "max-duration", "until-free", "max-errors", "dry-run", "state-dir", "metrics-file", "lock-wait"}
@@ -109,6 +109,8 @@ func (s *settings) flags() *pflag.FlagSet {
 	f.BoolVar(&s.readObjects, "read", false, "read the objects and compare checksums, not only what the store tells")
 	s.sample = 100
 	value(&s.sample, "sample", "with --read: read this `PERCENTAGE` of the objects, chosen at random (1%)")
+
+	text(&s.svg, "svg", "also draw the report, as a picture in the SVG `FILE`")
 
 	s.store = "s3"
 	text(&s.store, "store", "keep objects in the store `NAME`: see coldbrick stores")

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 )
 
@@ -33,6 +34,8 @@ func (p *Printer) Print(r Record) error {
 		return p.write(string(json))
 	}
 	switch {
+	case to == page:
+		return p.write(strings.TrimSuffix(text, "\n"))
 	case to == data:
 		return p.write(OneLine(text))
 	case to == trouble, to == detail && p.Verbose, to == epilogue && !p.Quiet:

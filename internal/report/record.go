@@ -27,6 +27,7 @@ const (
 	trouble                  // stderr, always
 	detail                   // stderr, with -v
 	epilogue                 // stderr, without -q
+	page                     // stdout, several lines, fit for a terminal as they are
 )
 
 // Cold is a file that the crawl found worth archiving: a candidate.

@@ -58,3 +58,17 @@ func (t *Tally) Totals() map[Result]Total {
 	defer t.mu.Unlock()
 	return maps.Clone(t.totals)
 }
+
+// Take is the part of the totals with one outcome, which is counted no more.
+func (t *Tally) Take(o Outcome) map[Result]Total {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	taken := map[Result]Total{}
+	for r, n := range t.totals {
+		if r.Outcome == o {
+			taken[r] = n
+			delete(t.totals, r)
+		}
+	}
+	return taken
+}
