@@ -167,7 +167,11 @@ func newStatus(a *app) *cobra.Command {
 		Long: `Say for each path on a mount of the volume where its data is: local (on the
 volume), remote (in the store), recalling, or broken, with the reason. With
 --check the store is asked as well: copied means that a valid object exists and
-the data is still here. Nothing is changed.`,
+the data is still here. Nothing is changed.
+
+-v shows all that ties each file to its object: gfid, cs.remote, pointer and
+proof, with --check the object, and what the run records of this host tell of the
+file. It reads all records for each file.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.configure(cmd); err != nil {
 				return err
@@ -175,7 +179,7 @@ the data is still here. Nothing is changed.`,
 			return a.finish("status", "", a.status(cmd.Context(), args))
 		},
 	}
-	a.uses(cmd, pathFlags, []string{"check"}, storeFlags, outputFlags)
+	a.uses(cmd, pathFlags, []string{"check", "state-dir"}, storeFlags, outputFlags)
 	return cmd
 }
 
@@ -200,7 +204,13 @@ func (a *app) status(ctx context.Context, args []string) error {
 				return nil
 			}
 			a.tally.Add(report.Outcome(e.State), "", e.Size)
-			a.print(located(e))
+			l := located(e)
+			if a.verbose {
+				if l.Chain, err = a.chain(e); err != nil {
+					return err
+				}
+			}
+			a.print(l)
 			return nil
 		}))
 	})

@@ -58,6 +58,7 @@ type Located struct {
 	Reason Reason // of broken
 	Key    string
 	Err    error
+	Chain  []Link // with -v
 }
 
 // Check is one answer of doctor.
@@ -127,7 +128,11 @@ func (s Located) line() (string, audience) {
 	if s.Reason != "" {
 		text += ": " + string(s.Reason)
 	}
-	return text + suffix(s.Err), data
+	text += suffix(s.Err)
+	if len(s.Chain) > 0 {
+		return s.chain(text), page
+	}
+	return text, data
 }
 
 // MarshalJSON gives the state record.
@@ -141,7 +146,8 @@ func (s Located) MarshalJSON() ([]byte, error) {
 		Reason Reason `json:"reason,omitempty"`
 		keyName
 		Error string `json:"error,omitempty"`
-	}{"state", nameOf(s.Path), gfidText(s.GFID), s.Size, s.State, s.Reason, keyNameOf(s.Key), message(s.Err)})
+		Chain []Link `json:"chain,omitempty"`
+	}{"state", nameOf(s.Path), gfidText(s.GFID), s.Size, s.State, s.Reason, keyNameOf(s.Key), message(s.Err), s.Chain})
 }
 
 func (f Finding) line() (string, audience) {
