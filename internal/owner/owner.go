@@ -58,7 +58,12 @@ func (o Owner) Dead(other Owner) bool {
 	return start != other.Start
 }
 
-// startTime is field 22 of /proc/PID/stat. The second field, the name of the
+// A process that nobody has waited for yet runs no more. In a container whose
+// first process does not reap it stays so for ever.
+const zombie, dead = "Z", "X"
+
+// startTime is that of a living process; fs.ErrNotExist if there is none. It is
+// field 22 of /proc/PID/stat. The second field, the name of the
 // program in parentheses, may hold anything.
 func startTime(pid int) (uint64, error) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
@@ -66,9 +71,12 @@ func startTime(pid int) (uint64, error) {
 		return 0, err
 	}
 	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
-	const startField = 22 - 3
+	const stateField, startField = 3 - 3, 22 - 3
 	if len(fields) <= startField {
 		return 0, fmt.Errorf("/proc/%d/stat: unknown layout", pid)
+	}
+	if state := string(fields[stateField]); state == zombie || state == dead {
+		return 0, fs.ErrNotExist
 	}
 	return strconv.ParseUint(string(fields[startField]), 10, 64)
 }

@@ -3,6 +3,7 @@ package owner
 import (
 	"os/exec"
 	"testing"
+	"time"
 )
 
 func TestDeadOnlyWhereTheEndIsKnown(t *testing.T) {
@@ -45,6 +46,13 @@ func TestDeadOnlyWhereTheEndIsKnown(t *testing.T) {
 	}
 	if err := child.Process.Kill(); err != nil {
 		t.Fatal(err)
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for !self.Dead(other) {
+		if time.Now().After(deadline) {
+			t.Fatal("an ended process that nobody waited for counts as alive")
+		}
+		time.Sleep(time.Millisecond)
 	}
 	_ = child.Wait() // says that it was killed
 	if !self.Dead(other) {
