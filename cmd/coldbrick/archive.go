@@ -81,14 +81,23 @@ func (a *app) archive(ctx context.Context, named []string) error {
 	if err != nil {
 		return causeOf(preparing, err)
 	}
-	if err := a.heed(a.checks(s)); err != nil {
+	a.on.bricks, a.on.pluginLoaded = s.bricks, pluginLoaded(s.mount)
+	checks := a.checks(s)
+	if err := volume.Unsafe(checks); err != nil {
 		return err
 	}
+	if len(s.bricks) == 0 || s.unfit != nil {
+		return s.unfit
+	}
+	a.warn(checks)
 	if err := a.checkStore(s.mount.Graph); err != nil {
 		return err
 	}
-	a.on.bricks, a.on.pluginLoaded = s.bricks, pluginLoaded(s.mount)
-	if a.on.before, err = spaceOf(s.bricks...); err != nil {
+	a.on.before, err = spaceOf(s.bricks...)
+	if isMissing(err) {
+		return usageError{err}
+	}
+	if err != nil {
 		return err
 	}
 	a.errors = &breaker{limit: a.maxErrors}
@@ -117,9 +126,11 @@ func (a *app) archiveBrick(ctx context.Context, s *scope, dir string, policy cra
 		return err
 	}
 	defer brick.Close()
-	if err := a.heed(s.brickChecks(preparing, brick)); err != nil {
-		return err
+	checks := s.brickChecks(preparing, brick)
+	if err := volume.Unsafe(checks); err != nil {
+		return causeOf(preparing, err)
 	}
+	a.warn(checks)
 	goal := newFreeGoal(brick, a.untilFree, a.dryRun)
 	if err := goal.reached(); err != nil {
 		return a.unlessReached(err)

@@ -19,11 +19,12 @@ import (
 
 func newCrawl(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "crawl BRICK",
+		Use:   "crawl {BRICK | --volume NAME}",
 		Short: "List the cold files of a brick, and count why the others are not",
 		Long: `List the cold files of the brick in the directory BRICK of this host, one path a
-line, and count why the others are left alone. Nothing is changed.`,
-		Args: exactly("BRICK"),
+line, and count why the others are left alone. With --volume, those of the bricks
+of this host that archive --volume would take. Nothing is changed.`,
+		Args: a.brickOrVolume,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.configure(cmd); err != nil {
 				return err
@@ -32,18 +33,44 @@ line, and count why the others are left alone. Nothing is changed.`,
 			if err != nil {
 				return err
 			}
-			brick, err := openBrick(args[0])
-			if err != nil {
-				return err
-			}
-			defer brick.Close()
-			var g gauge
-			a.startBar("crawling", byFiles, &g)
-			return a.finish("crawl", report.Candidate, a.list(cmd.Context(), brick, policy, &g, noBudget, noGoal))
+			return a.finish("crawl", report.Candidate, a.crawl(cmd.Context(), args, policy))
 		},
 	}
-	a.uses(cmd, policyFlags, []string{"order"}, outputFlags)
+	a.uses(cmd, []string{"volume"}, policyFlags, []string{"order"}, outputFlags)
 	return cmd
+}
+
+// crawl lists the cold files of the brick named, or else of all active bricks of
+// --volume on this host.
+func (a *app) crawl(ctx context.Context, bricks []string, policy crawl.Policy) error {
+	if len(bricks) == 0 {
+		if a.volume == "" {
+			return usagef("nothing named to look at: write BRICK, or --volume NAME")
+		}
+		preparing, prepared := a.drains(ctx)
+		defer prepared()
+		s, err := a.scopeOf(preparing, nil)
+		if err != nil {
+			return causeOf(preparing, err)
+		}
+		if s.unfit != nil {
+			return s.unfit
+		}
+		bricks = s.bricks
+	}
+	var g gauge
+	a.startBar("crawling", byFiles, &g)
+	for _, dir := range bricks {
+		brick, err := openBrick(dir)
+		if err != nil {
+			return err
+		}
+		err = a.list(ctx, brick, policy, &g, noBudget, noGoal)
+		if err := errors.Join(err, brick.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // leastAge is how old a file must be in any case: the check that protects a

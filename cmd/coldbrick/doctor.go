@@ -111,7 +111,7 @@ func (e *examination) run(ctx context.Context) error {
 	return e.store(ctx, s.mount)
 }
 
-// judge notes what archive would heed.
+// judge notes what archive looks at.
 func (e *examination) judge(checks ...volume.Check) {
 	for _, c := range checks {
 		e.note(shown(c))

@@ -58,6 +58,9 @@ func (a *app) fsck(ctx context.Context, named []string) (err error) {
 	if err != nil {
 		return causeOf(preparing, err)
 	}
+	if s.unfit != nil { // must not be passed over in silence
+		return s.unfit
+	}
 	g, err := a.openGround(preparing, s.mount, true, a.repair)
 	if err != nil {
 		return err

@@ -70,18 +70,18 @@ func (s *scope) checkBacklog(ctx context.Context, brick *volume.Brick) volume.Ch
 	}
 }
 
-// heed lets a run go on only if all checks allow it, and tells of those that
-// have something to say.
-func (a *app) heed(checks []volume.Check) error {
-	if err := volume.Unsafe(checks); err != nil {
-		return err
-	}
+// warn tells of the checks that a run goes on in spite of. What a nightly run
+// need not repeat shows with --verbose, and in doctor.
+func (a *app) warn(checks []volume.Check) {
 	for _, c := range checks {
-		if c.Verdict == volume.Warn {
+		switch {
+		case c.Verdict != volume.Warn:
+		case c.Name == volume.CheckPlugin, c.Name == volume.CheckCluster:
 			a.log.Warn(c.Reason, "check", c.Name)
+		default:
+			a.log.Info(c.Reason, "check", c.Name)
 		}
 	}
-	return nil
 }
 
 // pluginLoaded reports whether clients recall by themselves.

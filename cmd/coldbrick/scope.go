@@ -18,6 +18,7 @@ type scope struct {
 	cluster  *volume.Volume // what glusterd knows; nil: it was not asked
 	notAsked error          // why not
 	bricks   []string       // directories, in volume order
+	unfit    error          // of a replica set with bricks here, none can be active
 }
 
 // brickOrVolume wants one brick, or --volume in its place.
@@ -51,7 +52,8 @@ func (a *app) scopeOf(ctx context.Context, named []string) (*scope, error) {
 		return nil, err
 	}
 	if len(named) == 0 {
-		return s, a.choose(s)
+		a.choose(s)
+		return s, nil
 	}
 	s.bricks = named
 	return s, s.refuseArbiters()
@@ -124,7 +126,7 @@ func (s *scope) ask(ctx context.Context, name string) error {
 
 // choose takes the bricks of this host whose turn it is, and says of the others
 // why it is not.
-func (a *app) choose(s *scope) error {
+func (a *app) choose(s *scope) {
 	places := s.cluster.Places()
 	active := map[int]string{} // of each replica set
 	for _, p := range places {
@@ -145,14 +147,13 @@ func (a *app) choose(s *scope) error {
 			a.say("brick %s is an arbiter and has no data", p.Dir)
 		case by != "":
 			a.say("brick %s stands by (%s): %s is the active one of its replica set", p.Dir, p.Role, by)
-		default: // archive has refused by now; fsck must not pass over it in silence
-			return fmt.Errorf("%w: no brick of the replica set of %s is up and healed; this one is %s", errUnsafe, p.Dir, p.Role)
+		default:
+			s.unfit = fmt.Errorf("%w: no brick of the replica set of %s is up and healed; this one is %s", errUnsafe, p.Dir, p.Role)
 		}
 	}
 	if here == 0 {
 		a.say("volume %s has no brick on this host", s.cluster.Name)
 	}
-	return nil
 }
 
 // say tells people something that is neither data nor wrong.

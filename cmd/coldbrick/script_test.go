@@ -32,6 +32,7 @@ func TestScripts(t *testing.T) {
 			e.Values["scene"] = &scene{TB: e.T().(testing.TB)}
 			e.Setenv("COLDBRICK_STATE_DIR", e.WorkDir+"/state")
 			e.Setenv("COLDBRICK_CONFIG", e.WorkDir+"/coldbrick.toml")
+			e.Setenv("CAPTURED", filepath.Join(testkit.ModuleRoot(e.T().(testing.TB)), "internal/gluster/testdata"))
 			return os.WriteFile(e.WorkDir+"/coldbrick.toml", nil, 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
