@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pkg/xattr"
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
@@ -145,7 +144,7 @@ func claimName(attempt string) string { return gluster.XattrRecall + "." + attem
 
 // dropClaims removes the claims of this run and of those it followed.
 func (t *transaction) dropClaims() error {
-	names, err := xattr.FList(t.file)
+	names, err := volume.List(t.file)
 	if err != nil {
 		return err
 	}

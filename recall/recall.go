@@ -158,6 +158,10 @@ func (t *transaction) look() (err error) {
 	return err
 }
 
+// worthAsking is the size from which on the volume is asked for free space
+// before a recall, in bytes. A smaller file is soon rolled back.
+const worthAsking = 1 << 20
+
 // prepare finds the object and makes room for it, before anything is changed.
 func (t *transaction) prepare(ctx context.Context) error {
 	key, err := t.chooseKey(ctx)
@@ -166,6 +170,9 @@ func (t *transaction) prepare(ctx context.Context) error {
 	}
 	if err := t.newNotes(key); err != nil {
 		return err
+	}
+	if t.notes.Size < worthAsking {
+		return nil
 	}
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(int(t.file.Fd()), &fs); err != nil {
@@ -226,8 +233,8 @@ func (t *transaction) claim() error {
 		return err
 	}
 	t.claimed = true
-	attrs, err := volume.ReadAttrs(t.file)
-	if err == nil && !attrs.Downloading { // removed by the repair of a stamp
+	marks, err := volume.ReadMarks(t.file)
+	if err == nil && !marks.Downloading { // removed by the repair of a stamp
 		err = volume.Set(t.file, gluster.XattrDownload, []byte("1"))
 	}
 	return err
@@ -273,8 +280,9 @@ func (t *transaction) openBarrier() (*os.File, error) {
 	for range 5 {
 		file, err := t.Barrier.OpenRegular(path)
 		if err == nil {
-			gfid, err := volume.GFIDOf(file)
-			if err == nil && gfid == t.gfid {
+			// Both mounts derive inode numbers from gfids.
+			st, err := volume.StatAsOpened(file)
+			if err == nil && st.Inode == t.gfid.Inode() {
 				return file, nil
 			}
 			file.Close()
@@ -292,28 +300,30 @@ func (t *transaction) openBarrier() (*os.File, error) {
 
 // unchanged looks at the file behind the barrier: it must still be half written
 // and ours. mayBeEmpty says that a translator that failed late may have emptied
-// it and removed our mark; then the mark is set again.
-func (t *transaction) unchanged(mayBeEmpty bool) error {
-	attrs, err := volume.ReadAttrs(t.file)
+// it and removed our mark; then the mark is set again. size is what it has, in
+// bytes.
+func (t *transaction) unchanged(mayBeEmpty bool) (size int64, err error) {
+	marks, err := volume.ReadMarks(t.file)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	st, err := volume.StatOf(t.file)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if attrs.Remote || !attrs.Downloading && (st.Size > 0 || !mayBeEmpty) {
+	if marks.Remote || !marks.Downloading && (st.Size > 0 || !mayBeEmpty) {
 		t.claimed = false // whatever it is now, it is not ours
-		return report.Leave(report.Changed, "somebody else changed its cloudsync marks")
+		return 0, report.Leave(report.Changed, "somebody else changed its cloudsync marks")
 	}
-	if !attrs.Downloading {
-		return volume.Set(t.file, gluster.XattrDownload, []byte("1"))
+	if !marks.Downloading {
+		err = volume.Set(t.file, gluster.XattrDownload, []byte("1"))
 	}
-	return nil
+	return st.Size, err
 }
 
 func (t *transaction) truncate() error {
-	if err := t.unchanged(true); err != nil {
+	size, err := t.unchanged(true)
+	if err != nil || size == 0 {
 		return err
 	}
 	return t.file.Truncate(0)
@@ -370,7 +380,7 @@ func (t *transaction) accept(info Info) error {
 
 // check proves that the bytes on the brick are the object's.
 func (t *transaction) check(ctx context.Context) error {
-	if err := t.unchanged(false); err != nil {
+	if _, err := t.unchanged(false); err != nil {
 		return err
 	}
 	want, err := t.wantCRC(ctx)

@@ -217,14 +217,16 @@ func (t *transaction) open(context.Context) (err error) {
 	if t.file, err = t.Mount.OpenRegular(t.want.Path); err != nil {
 		return err
 	}
-	gfid, err := volume.GFIDOf(t.file)
+	// The inode number is half of the gfid. That this is the file on the brick
+	// is proven before the stamp: recheck finds there what point sets here.
+	st, err := volume.StatAsOpened(t.file)
 	if err != nil {
 		return err
 	}
-	if gfid != t.want.GFID {
+	if st.Inode != t.want.GFID.Inode() {
 		return report.Leave(report.Vanished, "another file has its name now")
 	}
-	if t.brick, err = t.Brick.OpenRegular(gfid.HandlePath()); err != nil {
+	if t.brick, err = t.Brick.OpenRegular(t.want.GFID.HandlePath()); err != nil {
 		return fmt.Errorf("brick: %w", err)
 	}
 	_, err = t.local()
@@ -365,12 +367,13 @@ func (t *transaction) recheck(ctx context.Context) error {
 	}
 	// The walk looks the name up afresh, on every brick: a brick that has
 	// forgotten the inode (restart, eviction) would else record an empty key.
+	// Its answer tells what the file is now.
 	named, err := t.Mount.Open(t.want.Path, unix.O_PATH)
 	if err != nil {
 		return err
 	}
 	defer named.Close()
-	now, err := volume.StatOf(named)
+	now, err := volume.StatAsOpened(named)
 	if err != nil {
 		return err
 	}

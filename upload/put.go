@@ -33,7 +33,10 @@ func (t *transaction) put(ctx context.Context) error {
 		}
 	}
 	var err error
-	t.proof, err = t.Store.Create(ctx, t.key, t.file, t.before.Size, t.metadata().Encode())
+	// Whether the file has grown past its size need not be asked here: recheck
+	// compares the sizes.
+	body := io.NewSectionReader(t.file, 0, t.before.Size)
+	t.proof, err = t.Store.Create(ctx, t.key, body, t.before.Size, t.metadata().Encode())
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		info, err := t.Store.Head(ctx, t.key)

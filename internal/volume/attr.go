@@ -30,26 +30,16 @@ type Attrs struct {
 // ReadAttrs reads the attributes of an open file. It costs one system call to
 // list them, and one more for each that matters.
 func ReadAttrs(f *os.File) (Attrs, error) {
-	names, err := xattr.FList(f)
+	a, names, err := listMarks(f)
 	if err != nil {
 		return Attrs{}, err
 	}
-	var a Attrs
 	for _, name := range names {
 		switch {
 		case name == gluster.XattrRemote:
-			a.Remote = true
 			var key []byte
 			key, err = Get(f, name)
 			a.RemoteKey = string(key)
-		case name == gluster.XattrDownload:
-			a.Downloading = true
-		case name == gluster.XattrObjectSize:
-			a.ObjectSize = true
-		case name == gluster.XattrBlockSize:
-			a.BlockSize = true
-		case name == gluster.XattrNumBlocks:
-			a.NumBlocks = true
 		case name == gluster.XattrPointer:
 			a.Pointer, err = Get(f, name)
 		case name == gluster.XattrRecall:
@@ -70,6 +60,52 @@ func ReadAttrs(f *os.File) (Attrs, error) {
 		}
 	}
 	return a, nil
+}
+
+// ReadMarks reads the cloudsync marks of an open file, all but RemoteKey, in one
+// system call.
+func ReadMarks(f *os.File) (gluster.Marks, error) {
+	a, _, err := listMarks(f)
+	return a.Marks, err
+}
+
+func listMarks(f *os.File) (a Attrs, names []string, err error) {
+	if names, err = List(f); err != nil {
+		return Attrs{}, nil, err
+	}
+	for _, name := range names {
+		switch name {
+		case gluster.XattrRemote:
+			a.Remote = true
+		case gluster.XattrDownload:
+			a.Downloading = true
+		case gluster.XattrObjectSize:
+			a.ObjectSize = true
+		case gluster.XattrBlockSize:
+			a.BlockSize = true
+		case gluster.XattrNumBlocks:
+			a.NumBlocks = true
+		}
+	}
+	return a, names, nil
+}
+
+// List lists the names of all extended attributes of an open file.
+func List(f *os.File) ([]string, error) {
+	for buf := make([]byte, 4<<10); ; buf = make([]byte, 64<<10) { // no more fits in Linux
+		n, err := unix.Flistxattr(int(f.Fd()), buf)
+		switch {
+		case err == unix.ERANGE && len(buf) < 64<<10:
+			continue
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return nil, &os.PathError{Op: "listxattr", Path: f.Name(), Err: err}
+		case n == 0:
+			return nil, nil
+		}
+		return strings.Split(strings.TrimSuffix(string(buf[:n]), "\x00"), "\x00"), nil
+	}
 }
 
 // PointerOf decodes the pointer of the file gfid. ok is false if there is none,
@@ -170,6 +206,26 @@ func StatOf(f *os.File) (Stat, error) {
 		Identity: Identity{Inode: st.Ino, Size: st.Size, Mtime: st.Mtim, Ctime: st.Ctim, Links: uint64(st.Nlink)},
 		Atime:    st.Atim, Mode: st.Mode, UID: st.Uid, GID: st.Gid,
 	}, nil
+}
+
+// StatAsOpened is what the lookup that opened f, or any answer since, told of
+// it. It asks nothing, so on a mount it saves a round trip where that lookup is
+// recent enough.
+func StatAsOpened(f *os.File) (Stat, error) {
+	var st unix.Statx_t
+	for {
+		switch err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_BASIC_STATS, &st); err {
+		case nil:
+			timespec := func(t unix.StatxTimestamp) unix.Timespec { return unix.Timespec{Sec: t.Sec, Nsec: int64(t.Nsec)} }
+			return Stat{
+				Identity: Identity{Inode: st.Ino, Size: int64(st.Size), Mtime: timespec(st.Mtime), Ctime: timespec(st.Ctime), Links: uint64(st.Nlink)},
+				Atime:    timespec(st.Atime), Mode: uint32(st.Mode), UID: st.Uid, GID: st.Gid,
+			}, nil
+		case unix.EINTR:
+		default:
+			return Stat{}, &os.PathError{Op: "stat", Path: f.Name(), Err: err}
+		}
+	}
 }
 
 // Time converts a time of a Stat.

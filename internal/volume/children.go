@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -75,7 +76,43 @@ func (all children) close() {
 // Children looks whether every brick of the volume is up, as the client of this
 // mount sees it at this moment. If not, the error is ErrDegraded and names the
 // bricks that are down. Any other error means that it could not be told.
-func (p *Private) Children() error { return p.children.check() }
+//
+// Calls that come while one looks share the next look: of each, the answer is
+// no older than the call.
+func (p *Private) Children() error { return p.looks.share(p.children.check) }
+
+// looks lets many callers share what one of them finds.
+type looks struct {
+	mu           sync.Mutex
+	ended        *sync.Cond
+	begun, known int64 // numbers of the last look that began, and of the last that ended
+	looking      bool
+	found        error
+}
+
+// share returns what a look finds that began after the call.
+func (l *looks) share(look func() error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended == nil {
+		l.ended = sync.NewCond(&l.mu)
+	}
+	for mine := l.begun + 1; l.known < mine; {
+		if l.looking {
+			l.ended.Wait()
+			continue
+		}
+		l.looking = true
+		l.begun++
+		number := l.begun
+		l.mu.Unlock()
+		found := look()
+		l.mu.Lock()
+		l.looking, l.known, l.found = false, number, found
+		l.ended.Broadcast()
+	}
+	return l.found
+}
 
 func (all children) check() error {
 	var down []string

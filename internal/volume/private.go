@@ -53,6 +53,7 @@ type Private struct {
 	dir      *os.File // locked while this process uses the mount: tells others that it is no left-over
 	daemon   *daemon
 	children children
+	looks    looks
 
 	closing  sync.Once
 	closeErr error
@@ -225,6 +226,7 @@ func (p *Private) connect(ctx context.Context, graph gluster.Graph, mnt string) 
 	if p.Root, err = OpenRoot(mnt); err != nil {
 		return err
 	}
+	p.recent = &recent{dirs: make(map[string]recentDir)}
 	if p.children, err = findChildren(p.Root, graph); err != nil {
 		return err
 	}

@@ -22,8 +22,9 @@ var ErrNotRegular = errors.New("not a regular file")
 // is mounted inside is entered. Paths are bytes, relative to the root; "" and
 // "." name the root itself. A Root may be used by many goroutines at once.
 type Root struct {
-	dir string
-	fd  *os.File
+	dir    string
+	fd     *os.File
+	recent *recent // nil: every path is walked from the root
 }
 
 // OpenRoot opens dir, which may itself be reached through symlinks: its name
@@ -33,7 +34,7 @@ func OpenRoot(dir string) (*Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Root{dir, f}, nil
+	return &Root{dir: dir, fd: f}, nil
 }
 
 // Dir is the name that the root was opened by.
@@ -43,7 +44,12 @@ func (r *Root) Dir() string { return r.dir }
 func (r *Root) Fd() int { return int(r.fd.Fd()) }
 
 // Close closes the root; files opened beneath it stay open.
-func (r *Root) Close() error { return r.fd.Close() }
+func (r *Root) Close() error {
+	if r.recent != nil {
+		r.recent.close()
+	}
+	return r.fd.Close()
+}
 
 // Open opens path beneath the root with the flags of open(2). It is meant for
 // directories and for O_PATH: opening a FIFO or device of a user's making may
@@ -55,6 +61,11 @@ func (r *Root) Open(path string, flags int) (*os.File, error) {
 	if path == "" {
 		path = "."
 	}
+	return openBeneath(r.fd, path, path, flags)
+}
+
+// openBeneath opens path beneath dir. name is what messages call it.
+func openBeneath(dir *os.File, name, path string, flags int) (*os.File, error) {
 	how := unix.OpenHow{
 		Flags:   uint64(flags | unix.O_CLOEXEC | unix.O_NOCTTY),
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV,
@@ -62,22 +73,34 @@ func (r *Root) Open(path string, flags int) (*os.File, error) {
 	if flags&unix.O_PATH != 0 {
 		how.Flags = uint64(flags | unix.O_CLOEXEC) // openat2 refuses other flags beside O_PATH
 	}
-	for {
-		fd, err := unix.Openat2(r.Fd(), path, &how)
-		switch {
-		case err == unix.EINTR || err == unix.EAGAIN: // a rename raced with ".." in path
-			continue
-		case err != nil:
-			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
-		}
-		return os.NewFile(uintptr(fd), path), nil
+	conn, err := dir.SyscallConn() // keeps dir open meanwhile
+	if err != nil {
+		return nil, err
 	}
+	var fd int
+	var openErr error
+	err = conn.Control(func(at uintptr) {
+		for {
+			fd, openErr = unix.Openat2(int(at), path, &how)
+			if openErr != unix.EINTR && openErr != unix.EAGAIN { // EAGAIN: a rename raced with ".." in path
+				return
+			}
+		}
+	})
+	switch {
+	case err != nil:
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	case openErr != nil:
+		return nil, &fs.PathError{Op: "open", Path: name, Err: openErr}
+	}
+	return os.NewFile(uintptr(fd), name), nil
 }
 
-// OpenRegular opens a regular file for reading.
+// OpenRegular opens a regular file for reading. On a private mount its directory
+// may be the one that had that name up to a second ago, if the file is in it.
 func (r *Root) OpenRegular(path string) (*os.File, error) { return r.openRegular(path, unix.O_RDONLY) }
 
-// OpenRegularRDWR opens a regular file for reading and writing.
+// OpenRegularRDWR is OpenRegular for reading and writing.
 func (r *Root) OpenRegularRDWR(path string) (*os.File, error) {
 	return r.openRegular(path, unix.O_RDWR)
 }
@@ -100,7 +123,7 @@ func (r *Root) openRegular(path string, flags int) (*os.File, error) {
 
 // lookup gives an O_PATH handle of a regular file.
 func (r *Root) lookup(path string) (*os.File, error) {
-	at, err := r.Open(path, unix.O_PATH|unix.O_NOFOLLOW)
+	at, err := r.at(path)
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +138,13 @@ func (r *Root) lookup(path string) (*os.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	return at, nil
+}
+
+func (r *Root) at(path string) (*os.File, error) {
+	if r.recent != nil {
+		return r.recent.lookup(r, path)
+	}
+	return r.Open(path, unix.O_PATH|unix.O_NOFOLLOW)
 }
 
 // reopen opens the inode behind an O_PATH handle.
