@@ -17,6 +17,9 @@ const (
 	TypeReplicate = "cluster/replicate"
 	TypeShard     = "features/shard"
 	TypeUtime     = "features/utime" // in the graph while features.ctime is on
+
+	TypeIOThreads   = "performance/io-threads"
+	TypeWriteBehind = "performance/write-behind"
 )
 
 // Graph is a client's volume file: translators in the order of definition, each
@@ -171,24 +174,29 @@ func (g Graph) ForStamping() (Graph, error) {
 	if !g.Has(TypeCloudsync) {
 		return nil, fmt.Errorf("%w: no %s in it", ErrVolfile, TypeCloudsync)
 	}
-	return g.derive(isMountLocal, func(x Xlator, key string) bool {
+	return g.derive(isMountsOwn, func(x Xlator, key string) bool {
 		return isHandshake(key) || x.Type == TypeCloudsync && key != "cloudsync"
 	})
 }
 
 // ForRecall derives the graph of a mount on which stubs are ordinary files of
-// size 0, to be read and written like others: it has no cloudsync.
+// size 0, to be read and written like others: it has no cloudsync. Of the
+// translators for performance it keeps those of the volume that make writing
+// fast and cache nothing: write-behind may tell of a write that failed as late
+// as fsync, which a recall waits for before anybody can see a byte.
 func (g Graph) ForRecall() (Graph, error) {
-	return g.derive(func(x Xlator) bool { return isMountLocal(x) || x.Type == TypeCloudsync },
+	return g.derive(func(x Xlator) bool {
+		return x.Type == TypeCloudsync || isMountsOwn(x) && x.Type != TypeWriteBehind && x.Type != TypeIOThreads
+	},
 		func(_ Xlator, key string) bool { return isHandshake(key) })
 }
 
-// isMountLocal matches what belongs to the mount that was looked at and not to
+// isMountsOwn matches what belongs to the mount that was looked at and not to
 // the volume: translators that the client itself loads (for --acl, -o ro,
 // .meta), and all of performance/*, none of which is needed for correctness.
 // Without them a mount says what the bricks say: nothing caches or defers, and
 // a write that fails fails at once.
-func isMountLocal(x Xlator) bool {
+func isMountsOwn(x Xlator) bool {
 	return strings.HasSuffix(x.Name, "-autoload") || strings.HasPrefix(x.Type, "performance/") ||
 		x.Type == "meta" || x.Type == "features/read-only"
 }

@@ -51,15 +51,15 @@ func TestCapturedVolfiles(t *testing.T) {
 	for name, want := range map[string]struct{ stamping, recall string }{
 		"distribute": {
 			"protocol/client cluster/distribute features/cloudsync features/utime debug/io-stats",
-			"protocol/client cluster/distribute features/utime debug/io-stats",
+			"protocol/client cluster/distribute features/utime performance/write-behind performance/io-threads debug/io-stats",
 		},
 		"arbiter": {
 			"protocol/client cluster/replicate cluster/distribute features/cloudsync features/utime debug/io-stats",
-			"protocol/client cluster/replicate cluster/distribute features/utime debug/io-stats",
+			"protocol/client cluster/replicate cluster/distribute features/utime performance/write-behind debug/io-stats",
 		},
 		"2x3": {
 			"protocol/client cluster/replicate cluster/distribute features/cloudsync features/utime debug/io-stats",
-			"protocol/client cluster/replicate cluster/distribute features/utime debug/io-stats",
+			"protocol/client cluster/replicate cluster/distribute features/utime performance/write-behind debug/io-stats",
 		},
 	} {
 		for _, file := range []string{"getspec-" + name + ".vol", "meta-" + name + "/volfile"} {
@@ -77,7 +77,8 @@ func TestCapturedVolfiles(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for _, gone := range []string{"s3plugin", "storetype", "fake-secret-key", "process-uuid", "volfile-key", "meta-autoload", "performance/"} {
+				for _, gone := range []string{"s3plugin", "storetype", "fake-secret-key", "process-uuid", "volfile-key", "meta-autoload",
+					"performance/quick-read", "performance/md-cache", "performance/open-behind", "performance/io-cache", "performance/read-ahead", "performance/nl-cache"} {
 					if bytes.Contains(text, []byte(gone)) {
 						t.Errorf("derived from %s: has %s", file, gone)
 					}
@@ -91,6 +92,10 @@ func TestCapturedVolfiles(t *testing.T) {
 					t.Errorf("derived from %s: %d of %d bricks", file, len(derived.Of(TypeClient)), len(g.Of(TypeClient)))
 				}
 			}
+		}
+		// Stamping must see each answer of the bricks as it is.
+		if stamping, err := mustGraph(t, mustRead(t, "getspec-"+name+".vol")["getspec-"+name+".vol"]).ForStamping(); err != nil || strings.Contains(names(stamping), "performance/") {
+			t.Errorf("%s for stamping: %s, %v", name, names(stamping), err)
 		}
 		// What a mount says of itself is the volume as glusterd has it.
 		live := mustGraph(t, mustRead(t, "meta-"+name+"/volfile")["meta-"+name+"/volfile"])

@@ -79,6 +79,9 @@ func S3(t testing.TB, options ...S3Option) *S3Server {
 	return s
 }
 
+// Dir is the directory that holds all of the server. It goes with the server.
+func (s *S3Server) Dir() string { return s.dir }
+
 // MakeBucket adds an empty bucket.
 func (s *S3Server) MakeBucket(name string) {
 	s.t.Helper()

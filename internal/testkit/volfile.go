@@ -95,6 +95,11 @@ func (v *Volume) clientGraph(m *mountConfig) string {
 	if !v.ctimeOff {
 		top = f.add(v.name+"-utime", "features/utime", []string{"noatime on"}, top)
 	}
+	if m.performance {
+		for _, name := range []string{"write-behind", "open-behind", "md-cache", "io-threads"} {
+			top = f.add(v.name+"-"+name, "performance/"+name, nil, top)
+		}
+	}
 	if m.quickRead {
 		top = f.add(v.name+"-quick-read", "performance/quick-read", nil, top)
 	}

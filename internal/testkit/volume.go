@@ -197,6 +197,7 @@ func oneOf(number []int) int {
 type mountConfig struct {
 	noCloudsync    bool
 	quickRead      bool
+	performance    bool
 	selfHeal       bool
 	cloudsync      []string
 	attr, entry    time.Duration
@@ -213,6 +214,13 @@ func WithoutCloudsync() MountOption { return func(m *mountConfig) { m.noCloudsyn
 // WithQuickRead puts performance/quick-read over cloudsync: reading a stub then
 // returns memory of the process (GlusterFS 10.3).
 func WithQuickRead() MountOption { return func(m *mountConfig) { m.quickRead = true } }
+
+// WithPerformance gives the mount what one of a user has by default: the
+// performance translators of GlusterFS 10, less quick-read, which does not go
+// with cloudsync, and the kernel's caches for a second.
+func WithPerformance() MountOption {
+	return func(m *mountConfig) { m.performance, m.attr, m.entry = true, time.Second, time.Second }
+}
 
 // WithPlugin makes cloudsync load the plugin of a storetype, as the volume option
 // features.cloudsync-storetype does. options are "name value" each, such as
