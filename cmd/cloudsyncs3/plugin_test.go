@@ -2,11 +2,13 @@ package main_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"hash/crc32"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,7 +35,7 @@ func TestReadingAStubGivesItsData(t *testing.T) {
 		"new\nline",
 		"-dash",
 		"quote\"'`$HOME\\",
-		strings.Repeat("d/", 400) + strings.Repeat("n", 224), // 1024 bytes
+		strings.Repeat(strings.Repeat("d", 200)+"/", 4) + strings.Repeat("n", 220), // 1,024 bytes
 	}
 	for i, path := range paths {
 		g.archive(path, path, random(uint64(i), 4096+i))
@@ -503,4 +505,41 @@ func TestReplicasGetTheSameBytes(t *testing.T) {
 		}
 	}
 	g.mustBeLocal("f", len(data))
+}
+
+// An application that uses gfapi ends its translators, which FUSE never does: the
+// stock plugin crashes there.
+func TestAnApplicationOfGfapi(t *testing.T) {
+	g := newGround(t)
+	client := g.client() // for its volfile
+	program := filepath.Join(g.Dir(), "gfapi")
+	build := exec.Command("gcc", "-D_FILE_OFFSET_BITS=64", "-Wall", "-o", program, "testdata/gfapi.c", "-lgfapi")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	data := random(1, 1<<20)
+	volfile := filepath.Join(g.Dir(), "run", filepath.Base(client)+".vol")
+	for _, path := range []string{"a", "b"} {
+		g.archive(path, path, data)
+	}
+	g.archive("gone", "gone", data)
+	if err := os.Remove(g.server.ObjectFile("gone")); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // glfs_fini takes 10 s each time, with or without a plugin
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, volfile, "a", "b")
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, errs.Bytes())
+	}
+	if !bytes.Equal(out.Bytes(), append(data[:len(data):len(data)], data...)) {
+		t.Errorf("%d bytes", out.Len())
+	}
+	if message, err := exec.CommandContext(ctx, program, volfile, "gone").CombinedOutput(); err == nil || !strings.Contains(string(message), "remote") {
+		t.Errorf("a file without object: %v: %s", err, message)
+	}
+	g.mustBeLocal("a", len(data))
+	g.mustBeStub("gone")
 }

@@ -1,0 +1,176 @@
+package main_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/coldbrick/coldbrick/internal/testkit"
+	"github.com/coldbrick/coldbrick/internal/testkit/cluster"
+)
+
+// member is a volume of glusterd on one node.
+type member struct {
+	*cluster.Volume
+	t     *testing.T
+	node  *cluster.Node
+	store *cluster.Store
+	mount string // as the node sees it
+}
+
+func newMember(t *testing.T, c *cluster.Cluster, store *cluster.Store, name string, options ...string) *member {
+	t.Helper()
+	v, err := c.CreateVolume(name, cluster.Distribute, 1, append([]string{
+		"performance.quick-read=off", "features.cloudsync=on",
+	}, options...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &member{Volume: v, t: t, node: c.Nodes[0], store: store}
+	if m.mount, err = v.Mount(m.node, "attribute-timeout=0,entry-timeout=0"); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func (m *member) set(options ...string) {
+	m.t.Helper()
+	if err := m.Set(options...); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// archive makes a stub as the script of Gluster's documentation does.
+func (m *member) archive(name string, data []byte) {
+	m.t.Helper()
+	full := m.node.Path(path.Join(m.mount, name))
+	if err := os.WriteFile(full, data, 0o644); err != nil {
+		m.t.Fatal(err)
+	}
+	if err := os.Chtimes(full, testkit.Old, testkit.Old); err != nil {
+		m.t.Fatal(err)
+	}
+	put := m.node.Command("aws", "--endpoint-url", m.store.Endpoint, "s3", "cp", "--quiet", "-", "s3://"+m.Name+"/"+name)
+	put.Env = append(put.Env, m.store.Env()...)
+	put.Stdin = bytes.NewReader(data)
+	if out, err := put.CombinedOutput(); err != nil {
+		m.t.Fatalf("put %s: %v: %s", name, err, out)
+	}
+	if err := testkit.StampValue(full, strconv.FormatInt(testkit.Old.Unix(), 10)); err != nil {
+		m.t.Fatal(err)
+	}
+	// The page cache of this mount still has the data.
+	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("1"), 0); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *member) read(name string) (string, error) {
+	return m.node.Run("timeout", "60", "cat", path.Join(m.mount, name))
+}
+
+func (m *member) mustRead(name string, want []byte) {
+	m.t.Helper()
+	got, err := m.read(name)
+	if err != nil || got != string(want) {
+		m.t.Fatalf("read %s: %d bytes, %v\n%s", name, len(got), err, m.log())
+	}
+}
+
+func (m *member) log() string {
+	text, _ := os.ReadFile(m.node.Path("/var/log/glusterfs/mnt-" + m.Name + ".log"))
+	return string(text)
+}
+
+// footprint is what the client process takes: resident KiB, threads and open
+// descriptors.
+func (m *member) footprint() (rss, threads, fds int) {
+	m.t.Helper()
+	out, err := m.node.Run("sh", "-c", fmt.Sprintf(`for p in /proc/[0-9]*; do
+		case $(tr '\0' ' ' <$p/cmdline) in *glusterfs*--volfile-id=/%s\ *) ;; *) continue ;; esac
+		awk '/^VmRSS|^Threads/ { print $2 }' $p/status; ls $p/fd | wc -l; exit; done`, m.Name))
+	if _, scanErr := fmt.Sscan(out, &rss, &threads, &fds); err != nil || scanErr != nil {
+		m.t.Fatalf("client of %s: %v, %v: %q", m.Name, err, scanErr, out)
+	}
+	return rss, threads, fds
+}
+
+func startCluster(t *testing.T) (*cluster.Cluster, *cluster.Store) {
+	t.Helper()
+	c := cluster.New(t, 1)
+	store, err := c.StartStore(testkit.Versitygw(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, store
+}
+
+func (m *member) makeBucket() {
+	m.t.Helper()
+	if err := m.store.MakeBucket(m.Name); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func TestOptionsChangeWhileMounted(t *testing.T) {
+	c, store := startCluster(t)
+	options := append(store.Options("vol"), "features.cloudsync-storetype=cloudsyncs3")
+	m := newMember(t, c, store, "vol", options...)
+	m.makeBucket()
+	data := []byte("data")
+
+	m.set("features.s3plugin-seckey=wrong")
+	m.archive("f", data)
+	if got, err := m.read("f"); err == nil {
+		t.Errorf("read %q with a wrong secret", got)
+	}
+	m.set("features.s3plugin-seckey=" + store.SecretKey)
+	m.mustRead("f", data)
+	if strings.Contains(m.log(), store.SecretKey+`"`) {
+		t.Error("the secret is in the log")
+	}
+}
+
+// Gluster never ends the instances of former graphs. What the plugin adds to what
+// Gluster itself loses with each graph must not grow.
+func TestGraphSwitchesLeakNothing(t *testing.T) {
+	c, store := startCluster(t)
+	with := newMember(t, c, store, "with", append(store.Options("with"), "features.cloudsync-storetype=cloudsyncs3")...)
+	without := newMember(t, c, store, "without")
+	with.makeBucket()
+	data := bytes.Repeat([]byte("data"), 1024)
+	recall := func(i int) {
+		name := fmt.Sprint("f", i)
+		with.archive(name, data)
+		with.mustRead(name, data)
+	}
+	recall(0)
+	rss0, threads0, fds0 := with.footprint()
+	bare0, _, bareFDs0 := without.footprint()
+	const switches = 50
+	for i := range switches {
+		value := []string{"on", "off"}[i%2]
+		with.set("performance.read-ahead=" + value)
+		without.set("performance.read-ahead=" + value)
+		if i%10 == 9 {
+			recall(i + 1)
+		}
+	}
+	rss, threads, fds := with.footprint()
+	bare, _, bareFDs := without.footprint()
+	t.Logf("after %d graph switches: RSS %d to %d KiB with the plugin, %d to %d without; %d to %d threads, %d to %d descriptors",
+		switches, rss0, rss, bare0, bare, threads0, threads, fds0, fds)
+	if more := (rss - rss0) - (bare - bare0); more > 16<<10 {
+		t.Errorf("the plugin adds %d KiB", more)
+	}
+	if threads > threads0+16 {
+		t.Errorf("%d threads became %d", threads0, threads)
+	}
+	if more := (fds - fds0) - (bareFDs - bareFDs0); more > 8 {
+		t.Errorf("the plugin adds %d descriptors", more)
+	}
+}
