@@ -1,0 +1,147 @@
+//go:build soak
+
+package main_test
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coldbrick/coldbrick/internal/testkit"
+)
+
+// resident is the memory of a mount's process: now, and at its peak, in KiB.
+func (g *ground) resident(mount string) (now, peak int) {
+	g.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.pid(mount)))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		switch fields[0] {
+		case "VmRSS:":
+			now, _ = strconv.Atoi(fields[1])
+		case "VmHWM:":
+			peak, _ = strconv.Atoi(fields[1])
+		}
+	}
+	return now, peak
+}
+
+// TestMeasure gives the figures of docs/plugin.md.
+func TestMeasure(t *testing.T) {
+	g := newGround(t)
+	bare := g.NewMount(t)
+	client := g.client()
+	idleBare, _ := g.resident(bare)
+	idle, _ := g.resident(client)
+	t.Logf("idle: %d KiB resident, %d without the plugin", idle, idleBare)
+
+	const files = 200
+	small := random(1, 4096)
+	for i := range files {
+		path := fmt.Sprint("small", i)
+		g.archive(path, path, small)
+	}
+	var took []time.Duration
+	for i := range files {
+		began := time.Now()
+		got, err := os.ReadFile(client + fmt.Sprint("/small", i))
+		took = append(took, time.Since(began))
+		if err != nil || !bytes.Equal(got, small) {
+			t.Fatalf("%d bytes, %v", len(got), err)
+		}
+	}
+	slices.Sort(took)
+	t.Logf("4 KiB, open and read: median %v, 99%% %v", took[files/2], took[files*99/100])
+
+	large := random(2, 1<<30)
+	g.archive("large", "large", large)
+	began := time.Now()
+	g.mustRead(client, "large", large)
+	d := time.Since(began)
+	now, peak := g.resident(client)
+	_, plugin, _ := strings.Cut(g.clientLog(client)[strings.LastIndex(g.clientLog(client), " bytes=1073741824 "):], "took=")
+	t.Logf("1 GiB, the plugin's part: %s", strings.TrimSpace(plugin))
+	t.Logf("1 GiB: %v, %.0f MiB/s; %d KiB resident after it, %d at the peak", d, 1024/d.Seconds(), now, peak)
+	g.mustBeLocal("large", len(large))
+}
+
+// TestSoak reads, archives and breaks the store at random for 30 minutes, or for
+// COLDBRICK_SOAK_TIME: never a wrong byte, no crash, no growing memory.
+func TestSoak(t *testing.T) {
+	limit := 30 * time.Minute
+	if text := os.Getenv("COLDBRICK_SOAK_TIME"); text != "" {
+		var err error
+		if limit, err = time.ParseDuration(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g := newGround(t)
+	clients := []string{g.client(), g.client()}
+	const workers = 8
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	reads, failures := 0, 0
+	end := time.Now().Add(limit)
+	for w := range workers {
+		wg.Go(func() {
+			for i := 0; time.Now().Before(end); i++ {
+				size := 1 + rand.IntN(6<<20)
+				if rand.IntN(4) > 0 {
+					size = 1 + rand.IntN(64<<10)
+				}
+				path := fmt.Sprintf("w%d/%d", w, i)
+				data := random(rand.Uint64(), size)
+				g.archive(path, path, data)
+				client := clients[rand.IntN(len(clients))]
+				got, err := read(g.within(5*time.Minute, client), client+"/"+path)
+				mu.Lock()
+				reads++
+				if err != nil {
+					failures++
+				}
+				mu.Unlock()
+				if err == nil && !bytes.Equal(got, data) {
+					t.Errorf("%s: %d bytes, wrong", path, len(got))
+				}
+				if err := os.Remove(g.Path(path)); err != nil {
+					t.Error(err)
+				}
+				if err := os.Remove(g.server.ObjectFile(path)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	faults := []testkit.Fault{
+		testkit.Refuse(503, "SlowDown"), testkit.Refuse(403, "AccessDenied"), testkit.Drop(),
+		testkit.CutBody(1000), testkit.WrongBody(), g.proxy.Hang(), testkit.Delay(time.Second),
+	}
+	var first int
+	for time.Now().Before(end) {
+		g.proxy.On(testkit.Match{Method: http.MethodGet, Times: 1 + rand.IntN(5)}, faults[rand.IntN(len(faults))])
+		time.Sleep(2 * time.Second)
+		g.proxy.Clear()
+		time.Sleep(3 * time.Second)
+		if first == 0 && time.Until(end) < limit*3/4 {
+			first, _ = g.resident(clients[0])
+		}
+	}
+	wg.Wait()
+	last, peak := g.resident(clients[0])
+	t.Logf("%d reads, %d of them refused with an error; resident %d KiB after a quarter of the time, %d at the end, %d at the peak",
+		reads, failures, first, last, peak)
+	if last > first+64<<10 {
+		t.Errorf("memory grows: %d to %d KiB", first, last)
+	}
+}
