@@ -151,9 +151,9 @@ func (t *transaction) look() (err error) {
 		return err
 	}
 	t.state = t.attrs.State(t.stat.Size)
-	t.pointer, _, err = t.attrs.PointerOf(gfid)
-	if err == nil && t.pointer.GFID != gfid {
-		t.pointer = object.Pointer{} // came with a copy of another file
+	pointer, ok, err := t.attrs.PointerOf(gfid)
+	if ok {
+		t.pointer = pointer
 	}
 	return err
 }
@@ -366,7 +366,7 @@ func (t *transaction) accept(info Info) error {
 		return fmt.Errorf("%w: the object has %d bytes, the file had %d", object.ErrCorrupt, info.Size, t.notes.Size)
 	}
 	made, err := object.DecodeMetadata(info.Metadata)
-	if errors.Is(err, object.ErrForeign) && t.pointer.Key == "" {
+	if errors.Is(err, object.ErrForeign) && (t.pointer.Key == "" || t.pointer.Recalled) {
 		return nil
 	}
 	if err != nil {

@@ -295,7 +295,7 @@ func (t *transaction) point(context.Context) error {
 		set = volume.Replace
 	}
 	if valid && former.Owner != t.Owner {
-		if !t.Owner.Dead(former.Owner) && time.Since(former.Time) < pointerLife {
+		if !former.Recalled && !t.Owner.Dead(former.Owner) && time.Since(former.Time) < pointerLife {
 			return report.Leave(report.InProgress, "run "+former.Owner.Run+" on "+former.Owner.Host)
 		}
 		// A run that died may have uploaded already: its key may hold the

@@ -24,6 +24,10 @@ type Pointer struct {
 	Owner   owner.Owner  `json:"owner"`
 	Time    time.Time    `json:"time"`
 	Proof   *Stamped     `json:"proof,omitempty"` // absent until the stamp is verified
+	// Recalled means that a client has brought the data back. Only where the
+	// client died at that, and cs.object_size is gone, does the pointer still
+	// count: the file may have become a stub again since, by other means.
+	Recalled bool `json:"recalled,omitempty"`
 }
 
 // Stamped is what was proven of the object when the file became a stub.

@@ -12,6 +12,7 @@
 package translator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -106,8 +107,8 @@ func (t *transaction) run(ctx context.Context) error {
 }
 
 // chooseKey prefers the pointer: between stamp and rewrite, and after a rename,
-// cs.remote can be the key of another file's object. The pointer stays valid
-// only for the file that it was written for.
+// cs.remote can be the key of another file's object. A pointer that came with a
+// copy of another file does not count, nor one of a former life of this one.
 func (t *transaction) chooseKey() error {
 	t.result.Key = t.Remote
 	value, err := t.File.Xattr(gluster.XattrPointer)
@@ -120,7 +121,7 @@ func (t *transaction) chooseKey() error {
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrObject, err)
 		}
-		if p.GFID == t.GFID {
+		if p.GFID == t.GFID && !p.Recalled {
 			t.pointer, t.result.Key = p, p.Key
 		}
 	}
@@ -189,23 +190,21 @@ func (t *transaction) accept(info object.Info) error {
 // the proof. It finds out as well whether the file is still this recall's.
 //
 // The pointer is not removed: after Recall has returned, only it tells fsck what
-// a file with nothing but cs.downloading is. The next archive replaces it.
+// a file with nothing but cs.downloading is. It says that it is spent, and the
+// next archive replaces it.
 func (t *transaction) point() error {
 	if err := t.claimed(); err != nil || t.result.Claimed {
 		return err
 	}
-	if t.pointer.Proof == nil {
-		t.pointer.GFID, t.pointer.Key = t.GFID, t.result.Key
-		if t.pointer.Volume == "" {
-			t.pointer.Volume = t.made.Volume
-		}
-		if t.pointer.Time.IsZero() {
-			t.pointer.Time = t.now().UTC()
-		}
-		t.pointer.Proof = &object.Stamped{Size: t.Size, Mtime: t.Mtime.UTC(), CRC32: t.result.Proof.CRC32}
-		if err := t.File.SetXattr(gluster.XattrPointer, t.pointer.Encode(), 0); err != nil {
-			return fmt.Errorf("write %s: %w", gluster.XattrPointer, err)
-		}
+	p := t.pointer
+	p.GFID, p.Key, p.Recalled = t.GFID, t.result.Key, true
+	p.Volume = cmp.Or(p.Volume, t.made.Volume)
+	p.Proof = &object.Stamped{Size: t.Size, Mtime: t.Mtime.UTC(), CRC32: t.result.Proof.CRC32}
+	if p.Time.IsZero() {
+		p.Time = t.now().UTC()
+	}
+	if err := t.File.SetXattr(gluster.XattrPointer, p.Encode(), 0); err != nil {
+		return fmt.Errorf("write %s: %w", gluster.XattrPointer, err)
 	}
 	if t.Remote != t.result.Key {
 		// Replaced, never created: it may have been claimed this moment.

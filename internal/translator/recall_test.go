@@ -252,6 +252,10 @@ func TestRecallTakesTheObjectOfThisFileAndNoOther(t *testing.T) {
 		{"as archived", func(*scene) {}, "dir/f"},
 		{"no pointer", func(s *scene) { s.noted = false }, "dir/f"},
 		{"a pointer that came with a copy", func(s *scene) { s.pointer.GFID, s.pointer.Key = other, "copied" }, "dir/f"},
+		{"a pointer of a former life", func(s *scene) {
+			s.pointer.Key, s.pointer.Recalled, s.object = "former", true, foreignObject()
+			s.pointer.Proof.CRC32++
+		}, "dir/f"},
 		{"cs.remote is empty", func(s *scene) { s.stub.Remote = ""; s.brick.xattrs[gluster.XattrRemote] = "" }, "dir/f"},
 		{"cs.remote is empty and no pointer", func(s *scene) { s.stub.Remote = ""; s.noted = false }, ""},
 		{"stamped and not yet rewritten", func(s *scene) {

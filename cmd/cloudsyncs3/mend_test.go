@@ -1,0 +1,155 @@
+package main_test
+
+import (
+	"bytes"
+	"net/http"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/owner"
+	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/testkit"
+	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/recall"
+)
+
+// recaller is coldbrick recall on this volume, which is what mends a file too.
+func (g *ground) recaller() *recall.Recaller {
+	g.t.Helper()
+	root := func(dir string) *volume.Root {
+		r, err := volume.OpenRoot(dir)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		g.t.Cleanup(func() { r.Close() })
+		return r
+	}
+	self, err := owner.Self(object.NewID())
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return &recall.Recaller{
+		Files: root(g.NewMount(g.t, testkit.WithoutCloudsync())), Barrier: root(g.MountDir()),
+		Plugin: g.store, Owner: self, Volume: g.ID, BarrierLimit: time.Minute,
+	}
+}
+
+// A client that is killed leaves a file that no reader takes for whole, and that
+// coldbrick makes whole.
+func TestAKilledClientLeavesWhatCanBeMended(t *testing.T) {
+	g := newGround(t)
+	client := g.client()
+	data := random(1, 12<<20)
+	g.archive("f", "f", data)
+	g.proxy.On(testkit.Match{Method: http.MethodGet, Header: []string{"Range"}}, g.proxy.Hang())
+	reader := exec.Command("cat", "--", client+"/f")
+	if err := reader.Start(); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, 20*time.Second, "some bytes are on the brick", func() bool { return g.BrickSize("f") > 0 })
+	if err := unix.Kill(g.pid(client), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if reader.Wait() == nil {
+		t.Error("the reader saw no error")
+	}
+	if m := g.BrickMarks("f"); m.State(g.BrickSize("f")) != gluster.Repair || !m.Downloading || m.RemoteKey != "f" {
+		t.Errorf("%+v", m)
+	}
+	next := g.client()
+	if got, err := read(g.within(time.Minute, next), next+"/f"); err == nil {
+		t.Errorf("another client reads %d bytes", len(got))
+	}
+	g.mend("f", data)
+}
+
+func (g *ground) mend(path string, data []byte) {
+	g.t.Helper()
+	if res := g.recaller().Recall(g.t.Context(), path, g.GFID(path)); res.Outcome != report.Recalled {
+		g.t.Fatalf("mend %q: %+v", path, res)
+	}
+	g.mustRead(g.client(), path, data)
+	g.mustBeLocal(path, len(data))
+}
+
+// The states between the plugin's last steps and the translator's last one.
+func TestAClientMayDieAfterThePluginIsDone(t *testing.T) {
+	g := newGround(t)
+	data := random(1, 300000)
+	sizes := []string{gluster.XattrObjectSize, gluster.XattrBlockSize, gluster.XattrNumBlocks}
+	for _, tt := range []struct {
+		name    string
+		removed []string
+		script  bool
+	}{
+		{"some sizes are gone", sizes[:1], false},
+		{"all sizes are gone", sizes, false},
+		{"remote is gone", append(sizes, gluster.XattrRemote), false},
+		{"remote is gone, archived by a script", append(sizes, gluster.XattrRemote), true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g := g.in(t)
+			if tt.script {
+				g.archiveByScript(tt.name, data)
+			} else {
+				g.archive(tt.name, tt.name, data)
+			}
+			// The plugin's own marks, then what was there before the translator's
+			// last steps.
+			marks := g.BrickXattrs(tt.name)
+			marks[gluster.XattrDownload] = "1"
+			g.mustRead(g.client(), tt.name, data)
+			for _, name := range tt.removed {
+				delete(marks, name)
+			}
+			for name, value := range marks {
+				if name != gluster.XattrPointer && name != gluster.XattrGFID && name != gluster.XattrMdata {
+					testkit.SetXattr(t, g.BrickPath(tt.name), name, value)
+				}
+			}
+			if g.BrickMarks(tt.name).State(g.BrickSize(tt.name)) == gluster.Local {
+				t.Fatal("the file is local")
+			}
+			g.mend(tt.name, data)
+		})
+	}
+}
+
+// The translator truncates a file whose download has failed, whatever it is by
+// then. coldbrick recall has taken it over meanwhile.
+func TestALateFailureLosesNothing(t *testing.T) {
+	g := newGround(t)
+	client := g.client()
+	recaller := g.recaller()
+	data, more := random(1, 4096), []byte("appended")
+	g.archive("f", "f", data)
+	g.proxy.On(testkit.Match{Method: http.MethodGet}, delayed(3*time.Second, testkit.Refuse(403, "AccessDenied")))
+	var seen bytes.Buffer
+	reader := exec.Command("cat", "--", client+"/f")
+	reader.Stdout = &seen
+	if err := reader.Start(); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, 10*time.Second, "the client recalls", func() bool { return g.BrickMarks("f").Downloading })
+	res := recaller.Recall(t.Context(), "f", g.GFID("f")) // past the proxy
+	if res.Outcome != report.Recalled {
+		t.Fatalf("%+v", res)
+	}
+	appendTo(t, g.Path("f"), more)
+	want := append(data[:len(data):len(data)], more...)
+	// The kernel asks again for what its read-ahead did not get: then the file
+	// is local.
+	if err := reader.Wait(); err == nil && !bytes.HasPrefix(want, seen.Bytes()) || seen.Len() > 0 && seen.Len() < len(data) {
+		t.Errorf("the reader saw %d bytes, %v", seen.Len(), err)
+	}
+	g.mustRead(g.client(), "f", want)
+	if got, err := os.ReadFile(g.BrickPath("f")); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes on the brick, %v", len(got), err)
+	}
+}
