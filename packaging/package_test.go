@@ -127,6 +127,8 @@ var modes = map[string]fs.FileMode{
 	"/usr/share/man/man1":                                 fs.ModeDir | 0o755,
 	"/usr/share/man/man1/coldbrick-archive.1.gz":          0o644,
 	"/usr/share/doc/coldbrick":                            fs.ModeDir | 0o755,
+	"/usr/share/doc/coldbrick/getting-started.md":         0o644,
+	"/usr/share/doc/coldbrick/operations.md":              0o644,
 	"/usr/share/doc/coldbrick/copyright":                  0o644,
 	"/usr/share/bash-completion/completions/coldbrick":    0o644,
 	"/usr/share/zsh/vendor-completions/_coldbrick":        0o644,
