@@ -78,6 +78,25 @@ func TestAPackageInstallsRunsUpgradesAndGoes(t *testing.T) {
 		t.Error("the upgrade has changed the configuration")
 	}
 	wantModes(t)
+	t.Run("the way out of the manual", func(t *testing.T) {
+		odd := "projects/-rf two  spaces"
+		s.Write(odd, data[:5000], testkit.Old)
+		s.must("archive", s.BrickDir(), "--mount", client, "--recall-grace", "0", "--older-than", "0")
+		s.wantState(path, gluster.Remote)
+		s.wantState(odd, gluster.Remote)
+		s.leave()
+		fresh := s.NewMount(t)
+		for name, want := range map[string][]byte{path: data, odd: data[:5000]} {
+			s.wantState(name, gluster.Local)
+			got, err := os.ReadFile(filepath.Join(fresh, name))
+			if err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s: %d bytes of %d, error: %v", name, len(got), len(want), err)
+			}
+			if info, err := os.Stat(filepath.Join(fresh, name)); err != nil || !info.ModTime().Equal(testkit.Old) {
+				t.Errorf("%s: %v, %v: not its mtime", name, info, err)
+			}
+		}
+	})
 
 	run(t, "dpkg", "--remove", "coldbrick", "coldbrick-gluster-plugin")
 	if _, err := exec.LookPath("coldbrick"); err == nil {
@@ -236,13 +255,14 @@ func wantConfigThatRequiresThePlugin(t *testing.T) {
 type scene struct {
 	*testkit.Volume
 	t      *testing.T
+	server *testkit.S3Server
 	plugin testkit.MountOption
 }
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
 	server := testkit.S3(t)
-	s := &scene{Volume: testkit.NewVolume(t), t: t}
+	s := &scene{Volume: testkit.NewVolume(t), t: t, server: server}
 	s.plugin = testkit.WithPlugin("cloudsyncs3",
 		"s3plugin-hostname "+server.Endpoint+"?region="+server.Region,
 		"s3plugin-bucketid "+server.Bucket,
@@ -289,6 +309,28 @@ func (s *scene) must(args ...string) {
 	s.t.Helper()
 	if out, code := s.coldbrick(args...); code != 0 {
 		s.t.Fatalf("coldbrick %s: exit code %d\n%s", strings.Join(args, " "), code, out)
+	}
+}
+
+// leave runs the loop by which the manual leaves coldbrick. What fetches an
+// object stands in for the AWS client, which is not part of the question.
+func (s *scene) leave() {
+	s.t.Helper()
+	loop := regexp.MustCompile("(?s)```\n(x=trusted\\.glusterfs\\.cs\n.*?)```").FindStringSubmatch(read(s.t, "/usr/share/doc/coldbrick/operations.md"))
+	if loop == nil {
+		s.t.Fatal("the manual has no way out")
+	}
+	scratch := s.t.TempDir()
+	aws := "#!/bin/sh\n# s3api get-object --bucket NAME --key=KEY FILE\ncp -- \"$OBJECTS/${5#--key=}\" \"$6\"\n"
+	if err := os.WriteFile(filepath.Join(scratch, "aws"), []byte(aws), 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	cmd := exec.Command("bash", "-c", strings.NewReplacer(
+		"/mnt/plain", s.NewMount(s.t, testkit.WithoutCloudsync()), "/scratch", scratch,
+	).Replace(loop[1]))
+	cmd.Env = append(os.Environ(), "PATH="+scratch+":"+os.Getenv("PATH"), "OBJECTS="+s.server.ObjectFile("."))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		s.t.Fatalf("%v\n%s", err, out)
 	}
 }
 
