@@ -37,22 +37,22 @@ test: ## all tests with the race detector, on real bricks and a real S3 server (
 	@$(tool) versitygw >/dev/null
 	@$(tool) nfpm >/dev/null
 	@go test -race -count=1 -timeout 15m -v ./... 2>&1 | tee .cache/test.log | \
-		grep -vE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS|PASS$$)'
-	@if grep -- '--- SKIP' .cache/test.log; then echo 'skipped tests count as failed' >&2; exit 1; fi
+		grep -avE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS|PASS$$)'
+	@if grep -a -- '--- SKIP' .cache/test.log; then echo 'skipped tests count as failed' >&2; exit 1; fi
 
 e2e: ## coldbrick as users run it, on real clusters of three hosts (root, under 30 minutes)
 	@internal/testkit/require.sh
 	@$(tool) versitygw >/dev/null
 	@mkdir -p .cache
 	@go test -tags e2e -count=1 -timeout 30m -v ./internal/e2e 2>&1 | tee .cache/e2e.log | \
-		grep -vE '^ *(=== (RUN|PAUSE|CONT|NAME)|PASS$$)'
-	@if grep -- '--- SKIP' .cache/e2e.log; then echo 'skipped tests count as failed' >&2; exit 1; fi
+		grep -avE '^ *(=== (RUN|PAUSE|CONT|NAME)|PASS$$)'
+	@if grep -a -- '--- SKIP' .cache/e2e.log; then echo 'skipped tests count as failed' >&2; exit 1; fi
 
 soak: ## the long versions of what make test shows: 2,000 rounds, 200,000 files (root, hours)
 	@internal/testkit/require.sh
 	@mkdir -p .cache
 	@COLDBRICK_SOAK_ROUNDS=$${COLDBRICK_SOAK_ROUNDS:-2000} go test -tags soak -count=1 -timeout 6h -v ./internal/safety ./cmd/... 2>&1 | tee .cache/soak.log | \
-		grep -vE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS|PASS$$)'
+		grep -avE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS|PASS$$)'
 
 fuzz: ## each fuzz test for FUZZTIME (30s)
 	@grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n 1 dirname | sort -u | while read -r package; do \

@@ -170,8 +170,8 @@ func TestARebalanceIsLeftInPeace(t *testing.T) {
 	must(t, err)
 
 	// A change of the volume takes seconds: the run must still be at it then.
-	ended := start(t, n, "archive", "--volume", v.Name, "--jobs", "1", "--bwlimit", "100KB/s")
-	testkit.Eventually(t, time.Minute, "some files are stubs", func() bool { return v.stubs() > 3 })
+	ended := start(t, n, "archive", "--volume", v.Name, "--jobs", "1", "--max-size", "16KiB", "--bwlimit", "20KB/s")
+	testkit.Eventually(t, 2*time.Minute, "some files are stubs", func() bool { return v.stubs() > 3 })
 	must(t, v.AddBricks(g.NewBrick(v.Volume)))
 	_, err = v.Gluster("rebalance", "start", "force")
 	must(t, err)
