@@ -50,8 +50,12 @@ func enterNamespace() int {
 // cover puts the layers over the host's directories. They are in memory and go
 // with the namespace. Unshareflags has made all mounts private already.
 func cover() error {
-	layers, err := os.MkdirTemp("", "packages")
-	if err != nil {
+	// As on a host without systemd, also where the tests run on one with it.
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=0755"); err != nil {
+		return fmt.Errorf("mount a tmpfs on /run: %w", err)
+	}
+	const layers = "/run/layers"
+	if err := os.Mkdir(layers, 0o700); err != nil {
 		return err
 	}
 	if err := unix.Mount("tmpfs", layers, "tmpfs", 0, "mode=0700"); err != nil {
@@ -69,10 +73,6 @@ func cover() error {
 			return fmt.Errorf("mount a layer over %s: %w", dir, err)
 		}
 	}
-	// As on a host without systemd, also where the tests run on one with it.
-	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=0755"); err != nil {
-		return fmt.Errorf("mount a tmpfs on /run: %w", err)
-	}
 	// Of a coldbrick that this host may have; an overlay hides, it does not
 	// touch what is below.
 	for _, dir := range []string{"/etc/coldbrick", "/var/lib/coldbrick"} {
@@ -80,8 +80,10 @@ func cover() error {
 			return err
 		}
 	}
-	// The mount point on the host is empty, and of no use without the namespace.
-	return unix.Unmount(layers, unix.MNT_DETACH)
+	if err := unix.Unmount(layers, unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("unmount %s: %w", layers, err)
+	}
+	return os.Remove(layers)
 }
 
 // run executes a command that must succeed, and returns what it printed.
