@@ -65,6 +65,8 @@ func (t *transaction) note() error {
 	if err := t.own(); err != nil {
 		return err
 	}
+	// With the notes of a run that died goes its claim.
+	t.claimed = t.state == gluster.Downloading
 	if t.repoint {
 		return volume.Replace(t.file, gluster.XattrPointer, t.pointer.Encode())
 	}

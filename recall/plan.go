@@ -1,6 +1,10 @@
 package recall
 
-import "github.com/coldbrick/coldbrick/internal/gluster"
+import (
+	"slices"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+)
 
 // Step is one step of a recall.
 type Step string
@@ -47,4 +51,21 @@ func Plan(s gluster.State, bytes int64, downloading, keep bool) []Step {
 		return []Step{StepNote, StepBarrier, StepTruncate, StepDownload, StepTimes, StepSizes, StepRelease, StepTidy}
 	}
 	return []Step{StepSizes, StepTidy}
+}
+
+// Steps lists the steps of all plans, for tests that stop at each.
+func Steps() []Step {
+	var all []Step
+	for _, state := range []gluster.State{gluster.Remote, gluster.Repair, gluster.Downloading, gluster.Local} {
+		for _, downloading := range []bool{false, true} {
+			for _, keep := range []bool{false, true} {
+				for _, step := range Plan(state, 0, downloading, keep) {
+					if !slices.Contains(all, step) {
+						all = append(all, step)
+					}
+				}
+			}
+		}
+	}
+	return all
 }

@@ -88,9 +88,9 @@ type transaction struct {
 
 	noted   bool // the notes on the file are ours
 	marked  bool // downloading was set by us
-	claimed bool // remote is gone, the file belongs to this run
+	claimed bool // remote may be gone by our doing, the file belongs to this run
 	touched bool // the barrier is passed: content may have been changed by us
-	local   bool // downloading is removed: nothing can be taken back
+	local   bool // downloading may be removed: nothing can be taken back
 }
 
 func (t *transaction) run(ctx context.Context) (err error) {
@@ -229,10 +229,10 @@ func (t *transaction) claim() error {
 		// whole: nothing of ours may hide it.
 		return report.Leave(report.AlreadyLocal, "recalled by a client meanwhile")
 	}
+	t.claimed = true // also on an error: it may be the answer that was lost
 	if err != nil {
 		return err
 	}
-	t.claimed = true
 	marks, err := volume.ReadMarks(t.file)
 	if err == nil && !marks.Downloading { // removed by the repair of a stamp
 		err = volume.Set(t.file, gluster.XattrDownload, []byte("1"))
@@ -244,7 +244,6 @@ func (t *transaction) claim() error {
 // is still at it. In this state a read takes the translator's lock, which such
 // a client holds, and then fails.
 func (t *transaction) barrier(ctx context.Context) error {
-	t.claimed = true // also when a former run's claim is taken over
 	file, err := t.openBarrier()
 	if err != nil {
 		return err
@@ -302,28 +301,39 @@ func (t *transaction) openBarrier() (*os.File, error) {
 // and ours. mayBeEmpty says that a translator that failed late may have emptied
 // it and removed our mark; then the mark is set again. size is what it has, in
 // bytes.
-func (t *transaction) unchanged(mayBeEmpty bool) (size int64, err error) {
-	marks, err := volume.ReadMarks(t.file)
-	if err != nil {
-		return 0, err
+func (t *transaction) unchanged(mayBeEmpty bool) (marks gluster.Marks, size int64, err error) {
+	if marks, err = volume.ReadMarks(t.file); err != nil {
+		return marks, 0, err
 	}
 	st, err := volume.StatOf(t.file)
 	if err != nil {
-		return 0, err
+		return marks, 0, err
 	}
 	if marks.Remote || !marks.Downloading && (st.Size > 0 || !mayBeEmpty) {
 		t.claimed = false // whatever it is now, it is not ours
-		return 0, report.Leave(report.Changed, "somebody else changed its cloudsync marks")
+		return marks, 0, report.Leave(report.Changed, "somebody else changed its cloudsync marks")
 	}
 	if !marks.Downloading {
 		err = volume.Set(t.file, gluster.XattrDownload, []byte("1"))
 	}
-	return st.Size, err
+	return marks, st.Size, err
 }
 
 func (t *transaction) truncate() error {
-	size, err := t.unchanged(true)
-	if err != nil || size == 0 {
+	marks, size, err := t.unchanged(true)
+	if err != nil {
+		return err
+	}
+	if size == 0 && marks.ObjectSize && marks.BlockSize && marks.NumBlocks {
+		return nil
+	}
+	return t.empty()
+}
+
+// empty removes what bytes there are. The attributes that show the size of the
+// data come first: of a file that looks empty, readers get nothing and no error.
+func (t *transaction) empty() error {
+	if err := t.restoreSizes(); err != nil {
 		return err
 	}
 	return t.file.Truncate(0)
@@ -380,7 +390,7 @@ func (t *transaction) accept(info Info) error {
 
 // check proves that the bytes on the brick are the object's.
 func (t *transaction) check(ctx context.Context) error {
-	if _, err := t.unchanged(false); err != nil {
+	if _, _, err := t.unchanged(false); err != nil {
 		return err
 	}
 	want, err := t.wantCRC(ctx)
@@ -438,12 +448,11 @@ func (t *transaction) sizes() error {
 	return nil
 }
 
+// release makes the file local. Whatever the answer is, users may have it from
+// here on, and nothing is rolled back.
 func (t *transaction) release() error {
-	if err := volume.Remove(t.file, gluster.XattrDownload); err != nil {
-		return err
-	}
 	t.local = true
-	return nil
+	return volume.Remove(t.file, gluster.XattrDownload)
 }
 
 func (t *transaction) tidy() error {
@@ -468,16 +477,18 @@ func (t *transaction) tidy() error {
 	}
 	// The grace after a recall is for people who asked for the data. Bytes that
 	// a self-heal had brought back may be archived again at once.
-	var noted error
 	if !t.notes.Keep && (t.state != gluster.Local || t.attrs.Recall != nil) {
-		noted = volume.Set(t.file, gluster.XattrRecalled, []byte(strconv.FormatInt(time.Now().Unix(), 10)))
+		now := []byte(strconv.FormatInt(time.Now().Unix(), 10))
+		if err := volume.Set(t.file, gluster.XattrRecalled, now); err != nil {
+			return err
+		}
 	}
-	return errors.Join(
-		noted,
-		volume.RemoveAny(t.file, gluster.XattrPointer),
-		// Last: while the notes stand, no archive begins with this file.
-		t.dropNotes(),
-	)
+	if err := volume.RemoveAny(t.file, gluster.XattrPointer); err != nil {
+		return err
+	}
+	// Last: while the notes stand, no archive begins with this file, and the
+	// next recall does what this one could not.
+	return t.dropNotes()
 }
 
 // rollBack makes the file a stub again. What it cannot do now, the next recall
@@ -501,12 +512,14 @@ func (t *transaction) rollBack() error {
 func (t *transaction) restub() (whole bool, err error) {
 	if !t.claimed {
 		if t.marked {
-			err = volume.RemoveAny(t.file, gluster.XattrDownload)
+			return true, volume.RemoveAny(t.file, gluster.XattrDownload)
 		}
-		return true, err
+		// The mark is another's, or ours if the answer was lost.
+		attrs, err := volume.ReadAttrs(t.file)
+		return !attrs.Downloading, err
 	}
 	if t.touched && !t.notes.Keep {
-		if err := errors.Join(t.file.Truncate(0), t.times()); err != nil {
+		if err := errors.Join(t.empty(), t.times()); err != nil {
 			return false, err
 		}
 	}
@@ -514,7 +527,8 @@ func (t *transaction) restub() (whole bool, err error) {
 		return false, err
 	}
 	// Readers are kept off by downloading until the stub is complete.
-	if err := volume.Create(t.file, gluster.XattrRemote, []byte(t.notes.Key)); err != nil {
+	err = volume.Create(t.file, gluster.XattrRemote, []byte(t.notes.Key))
+	if err != nil && !errors.Is(err, unix.EEXIST) { // EEXIST: the claim did not come to pass
 		return false, err
 	}
 	if !t.touched && !t.marked {
