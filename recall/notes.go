@@ -155,8 +155,11 @@ func (t *transaction) dropClaims() error {
 			continue
 		}
 		value, err := volume.Get(t.file, name)
-		if err != nil {
+		if errors.Is(err, unix.ENODATA) {
 			continue // gone meanwhile
+		}
+		if err != nil {
+			return err
 		}
 		if claim, err := DecodeNotes(value); err == nil && claim.Owner != t.Owner && !t.abandoned(claim.Owner) {
 			continue
@@ -170,7 +173,11 @@ func (t *transaction) dropClaims() error {
 
 // dropNotes gives the file up. It is the last thing that a recall does to it.
 func (t *transaction) dropNotes() error {
-	return errors.Join(t.dropClaims(), volume.RemoveAny(t.file, gluster.XattrRecall))
+	// The claims first: nobody looks for them once the notes are gone.
+	if err := t.dropClaims(); err != nil {
+		return err
+	}
+	return volume.RemoveAny(t.file, gluster.XattrRecall)
 }
 
 // newNotes are the notes of this attempt on a file that carries none, or the
