@@ -28,8 +28,18 @@ type Attrs struct {
 }
 
 // ReadAttrs reads the attributes of an open file. It costs one system call to
-// list them, and one more for each that matters.
+// list them, and one more for each that matters. If one of these vanishes after
+// it was listed, all are read again: what is returned was there at one instant,
+// though its values may be newer.
 func ReadAttrs(f *os.File) (Attrs, error) {
+	for {
+		if a, err := readAttrs(f); !errors.Is(err, unix.ENODATA) {
+			return a, err
+		}
+	}
+}
+
+func readAttrs(f *os.File) (Attrs, error) {
 	a, names, err := listMarks(f)
 	if err != nil {
 		return Attrs{}, err
@@ -55,7 +65,7 @@ func ReadAttrs(f *os.File) (Attrs, error) {
 			pending, err = Get(f, name)
 			a.HealPending = a.HealPending || gluster.AFRPending(pending)
 		}
-		if err != nil && !errors.Is(err, unix.ENODATA) { // ENODATA: removed since it was listed
+		if err != nil {
 			return Attrs{}, err
 		}
 	}
@@ -120,10 +130,11 @@ func (a Attrs) PointerOf(gfid gluster.GFID) (p object.Pointer, ok bool, err erro
 	return p, err == nil && p.GFID == gfid && !(p.Recalled && a.ObjectSize), err
 }
 
-// Get reads one extended attribute; unix.ENODATA if the file has none.
+// Get reads one extended attribute, never nil; unix.ENODATA and nil if the file
+// has none.
 func Get(f *os.File, name string) ([]byte, error) {
 	b, err := xattr.FGet(f, name)
-	if b == nil {
+	if err == nil && b == nil {
 		b = []byte{}
 	}
 	return b, err
