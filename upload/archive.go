@@ -237,11 +237,7 @@ func (t *transaction) open(context.Context) (err error) {
 // they allow to archive it. The brick is asked because it decides: what a mount
 // shows can be a cached or another replica's view.
 func (t *transaction) local() (volume.Attrs, error) {
-	attrs, err := settled(t.brick)
-	if err != nil {
-		return attrs, err
-	}
-	st, err := volume.StatOf(t.brick)
+	attrs, st, err := consistent(t.brick)
 	if err != nil {
 		return attrs, err
 	}
@@ -249,10 +245,10 @@ func (t *transaction) local() (volume.Attrs, error) {
 	switch state := attrs.State(st.Size); {
 	case state == gluster.Remote:
 		return attrs, report.Leave(report.AlreadyRemote, "")
+	case attrs.Downloading, attrs.Recall != nil:
+		return attrs, report.Leave(report.Recalling, "")
 	case state == gluster.Repair:
 		return attrs, report.Leave(report.Broken, "")
-	case state == gluster.Downloading, attrs.Recall != nil:
-		return attrs, report.Leave(report.Recalling, "")
 	case !attrs.Clean():
 		return attrs, report.Leave(report.StaleSize, "")
 	case attrs.Linkto:
@@ -265,6 +261,24 @@ func (t *transaction) local() (volume.Attrs, error) {
 		return attrs, report.Leave(report.Migrating, "")
 	}
 	return attrs, nil
+}
+
+// consistent reads attributes and size, which cannot be read at once: what looks
+// like a stub with bytes may be a file that was recalled or stamped in between.
+// Only what stays so is broken.
+func consistent(brick *os.File) (attrs volume.Attrs, st volume.Stat, err error) {
+	const tries, pause = 5, 10 * time.Millisecond
+	for range tries {
+		if attrs, err = settled(brick); err != nil {
+			return attrs, st, err
+		}
+		st, err = volume.StatOf(brick)
+		if err != nil || attrs.State(st.Size) != gluster.Repair || attrs.Downloading {
+			return attrs, st, err
+		}
+		time.Sleep(pause)
+	}
+	return attrs, st, nil
 }
 
 // settled reads the attributes of a file on the brick. Replicate marks a file
