@@ -1,6 +1,7 @@
 package recall
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -65,10 +66,29 @@ func (t *transaction) note() error {
 	if err := t.own(); err != nil {
 		return err
 	}
+	if err := t.same(); err != nil {
+		return err
+	}
 	// With the notes of a run that died goes its claim.
 	t.claimed = t.state == gluster.Downloading
+	t.local = t.state == gluster.Local
 	if t.repoint {
 		return volume.Replace(t.file, gluster.XattrPointer, t.pointer.Encode())
+	}
+	return nil
+}
+
+// same looks at the file again once the notes are on it, for from then on no
+// archive begins with it: since the first look another recall may have ended,
+// and the file been changed and archived anew.
+func (t *transaction) same() error {
+	now, err := volume.ReadAttrs(t.file)
+	if err != nil {
+		return err
+	}
+	if now.Remote != t.attrs.Remote || now.RemoteKey != t.attrs.RemoteKey ||
+		now.Downloading != t.attrs.Downloading || !bytes.Equal(now.Pointer, t.attrs.Pointer) {
+		return report.Leave(report.InProgress, "another run has just changed it")
 	}
 	return nil
 }
@@ -180,14 +200,18 @@ func (t *transaction) dropNotes() error {
 	return volume.RemoveAny(t.file, gluster.XattrRecall)
 }
 
+func (t *transaction) blankNotes(key string) Notes {
+	return Notes{
+		GFID: t.gfid, Key: key, Attempt: object.NewID(), Owner: t.Owner,
+		Mtime: volume.Time(t.stat.Mtime).UTC(), Atime: volume.Time(t.stat.Atime).UTC(),
+	}
+}
+
 // newNotes are the notes of this attempt on a file that carries none, or the
 // former run's with this attempt as their owner.
 func (t *transaction) newNotes(key string) error {
-	t.notes = Notes{
-		GFID: t.gfid, Key: key, Attempt: object.NewID(), Owner: t.Owner,
-		Mtime: volume.Time(t.stat.Mtime).UTC(), Atime: volume.Time(t.stat.Atime).UTC(),
-		Keep: t.state == gluster.Repair && !t.attrs.Downloading,
-	}
+	t.notes = t.blankNotes(key)
+	t.notes.Keep = t.state == gluster.Repair && !t.attrs.Downloading
 	if t.attrs.Recall != nil {
 		former, err := DecodeNotes(t.attrs.Recall)
 		if err != nil {

@@ -50,7 +50,7 @@ func Plan(s gluster.State, bytes int64, downloading, keep bool) []Step {
 		}
 		return []Step{StepNote, StepBarrier, StepTruncate, StepDownload, StepTimes, StepSizes, StepRelease, StepTidy}
 	}
-	return []Step{StepSizes, StepTidy}
+	return []Step{StepNote, StepSizes, StepTidy}
 }
 
 // Steps lists the steps of all plans, for tests that stop at each.

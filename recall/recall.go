@@ -108,10 +108,11 @@ func (t *transaction) run(ctx context.Context) (err error) {
 	if t.state == gluster.Local && !t.attrs.AnySize() && t.attrs.Recall == nil {
 		return report.Leave(report.AlreadyLocal, "")
 	}
-	if t.state != gluster.Local {
-		if err := t.prepare(ctx); err != nil {
-			return err
-		}
+	if t.state == gluster.Local {
+		t.notes = t.blankNotes(t.pointer.Key)
+		t.notes.Size = t.stat.Size
+	} else if err := t.prepare(ctx); err != nil {
+		return err
 	}
 	for _, step := range Plan(t.state, t.stat.Size, t.attrs.Downloading, t.notes.Keep) {
 		var err error
@@ -465,14 +466,6 @@ func (t *transaction) tidy() error {
 			// A user may do that; so may a stock plugin whose recall began
 			// before ours and failed after it. The pointer stays.
 			return report.Leave(report.Broken, "it was emptied right after the recall")
-		}
-	} else if t.attrs.Recall != nil {
-		former, err := DecodeNotes(t.attrs.Recall)
-		if err != nil {
-			return err
-		}
-		if !t.abandoned(former.Owner) {
-			return report.Leave(report.InProgress, "run "+former.Owner.Run+" on "+former.Owner.Host)
 		}
 	}
 	// The grace after a recall is for people who asked for the data. Bytes that
