@@ -200,6 +200,17 @@ func (t *transaction) dropNotes() error {
 	return volume.RemoveAny(t.file, gluster.XattrRecall)
 }
 
+// localNotes are the notes while a local file is tidied. Whatever comes of it,
+// its bytes are never to be replaced.
+func (t *transaction) localNotes() Notes {
+	n := t.blankNotes(t.pointer.Key)
+	n.Size, n.Keep = t.stat.Size, true
+	if former, err := DecodeNotes(t.attrs.Recall); err == nil && former.GFID == t.gfid {
+		n.Keep = former.Keep
+	}
+	return n
+}
+
 func (t *transaction) blankNotes(key string) Notes {
 	return Notes{
 		GFID: t.gfid, Key: key, Attempt: object.NewID(), Owner: t.Owner,

@@ -109,8 +109,7 @@ func (t *transaction) run(ctx context.Context) (err error) {
 		return report.Leave(report.AlreadyLocal, "")
 	}
 	if t.state == gluster.Local {
-		t.notes = t.blankNotes(t.pointer.Key)
-		t.notes.Size = t.stat.Size
+		t.notes = t.localNotes()
 	} else if err := t.prepare(ctx); err != nil {
 		return err
 	}
@@ -533,13 +532,24 @@ func (t *transaction) restub() (whole bool, err error) {
 // restoreSizes brings back the attributes that make a stub show the size of its
 // data, where the recall had come so far as to remove them.
 func (t *transaction) restoreSizes() error {
+	// A full brick takes no attributes, not even those that it has.
+	attrs, err := volume.ReadAttrs(t.file)
+	if err != nil {
+		return err
+	}
 	const blockSize = 512
 	blocks := (t.notes.Size + blockSize - 1) / blockSize
-	for _, a := range []struct{ name, value string }{
-		{gluster.XattrObjectSize, strconv.FormatInt(t.notes.Size, 10)},
-		{gluster.XattrBlockSize, "4096"},
-		{gluster.XattrNumBlocks, gluster.NumBlocks(t.notes.Size, blocks)},
+	for _, a := range []struct {
+		name, value string
+		there       bool
+	}{
+		{gluster.XattrObjectSize, strconv.FormatInt(t.notes.Size, 10), attrs.ObjectSize},
+		{gluster.XattrBlockSize, "4096", attrs.BlockSize},
+		{gluster.XattrNumBlocks, gluster.NumBlocks(t.notes.Size, blocks), attrs.NumBlocks},
 	} {
+		if a.there {
+			continue
+		}
 		if err := volume.Create(t.file, a.name, []byte(a.value)); err != nil && !errors.Is(err, unix.EEXIST) {
 			return err
 		}
