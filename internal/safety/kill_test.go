@@ -1,0 +1,191 @@
+package safety
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/objstore"
+	"github.com/coldbrick/coldbrick/internal/owner"
+	"github.com/coldbrick/coldbrick/internal/record"
+	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/recall"
+	"github.com/coldbrick/coldbrick/upload"
+)
+
+// victimEnv carries an order to a process of this test binary that is to die.
+const victimEnv = "COLDBRICK_TEST_VICTIM"
+
+// order tells a victim what to do, and before which step to die.
+type order struct {
+	Archive upload.Step // one of them
+	Recall  recall.Step
+	File    gluster.File
+
+	MountDir, BrickDir, RunDir, StateDir, Volume string
+	Store                                        map[string]string
+}
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(victimEnv); text != "" {
+		fmt.Fprintln(os.Stderr, "the victim lives:", victim([]byte(text)))
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// victim is a whole process of coldbrick, with mounts of its own, for one file.
+// It does not return if all goes as the order says.
+func victim(text []byte) error {
+	var o order
+	if err := json.Unmarshal(text, &o); err != nil {
+		return err
+	}
+	ctx := context.Background()
+	mount, err := volume.Inspect(o.MountDir)
+	if err != nil {
+		return err
+	}
+	mount.RunDir = o.RunDir
+	stamping, err := mount.Private(ctx, volume.ForStamping)
+	if err != nil {
+		return err
+	}
+	self, err := owner.Self(object.NewID())
+	if err != nil {
+		return err
+	}
+	store := &objstore.S3{}
+	if err := store.Init(ctx, o.Store); err != nil {
+		return err
+	}
+	die := func() error { return syscall.Kill(os.Getpid(), syscall.SIGKILL) }
+	if o.Recall != "" {
+		files, err := mount.Private(ctx, volume.ForRecall)
+		if err != nil {
+			return err
+		}
+		r := &recall.Recaller{
+			Files: files, Barrier: stamping, Plugin: store, Owner: self, Volume: o.Volume, BarrierLimit: 10 * time.Second,
+			At: func(step recall.Step, _ string) error {
+				if step == o.Recall {
+					return die()
+				}
+				return nil
+			},
+		}
+		return fmt.Errorf("%+v", r.Recall(ctx, o.File.Path, o.File.GFID))
+	}
+	brick, err := volume.OpenBrick(o.BrickDir)
+	if err != nil {
+		return err
+	}
+	log, err := record.Create(filepath.Join(o.StateDir, "runs"), self, o.BrickDir)
+	if err != nil {
+		return err
+	}
+	if _, err := store.Probe(ctx); err != nil {
+		return err
+	}
+	a := &upload.Archiver{
+		Mount: stamping, Brick: brick, Store: store, Log: log, Owner: self, Volume: o.Volume,
+		ColdBefore: time.Now().Add(-5 * time.Second),
+		At: func(step upload.Step, _ gluster.File) error {
+			if step == o.Archive {
+				return die()
+			}
+			return nil
+		},
+	}
+	return fmt.Errorf("%+v", a.Archive(ctx, o.File))
+}
+
+// kill starts a victim and sees it die by its own hand.
+func (s *subject) kill(o order) error {
+	o.File = gluster.File{Path: s.path, GFID: s.gfid, Size: int64(len(s.data)), Mtime: s.mtime}
+	o.MountDir, o.BrickDir, o.Volume = s.MountDir(), s.BrickDir(), s.ID
+	o.RunDir, o.StateDir = filepath.Join(s.Dir(), "run", "coldbrick"), s.StateDir
+	o.Store = s.storeOptions()
+	text, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, self)
+	cmd.Env = append(os.Environ(), victimEnv+"="+string(text))
+	var out strings.Builder
+	cmd.Stderr = &out
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != unix.SIGKILL || ctx.Err() != nil {
+		return fmt.Errorf("the victim was not killed: %v: %s", err, out.String())
+	}
+	return nil
+}
+
+// TestAKillAtAnyStepLosesNothing kills whole processes, which have their own
+// mounts, before each step.
+func TestAKillAtAnyStepLosesNothing(t *testing.T) {
+	t.Parallel()
+	p := newProving(t)
+	archives, recalls := archiveStarts(), slices.DeleteFunc(recallStarts(), func(st *start[recall.Step]) bool { return st.again })
+	recalls = append(recalls, &start[recall.Step]{
+		name: "half written by a process that was killed", size: single,
+		prepare: func(s *subject) error {
+			if err := s.archived(); err != nil {
+				return err
+			}
+			return s.kill(order{Recall: recall.StepTimes})
+		},
+	})
+	learnSteps(t, p, archives, recalls)
+
+	var cells []cell
+	for _, st := range archives {
+		for _, step := range st.steps {
+			cells = append(cells, cell{"archive " + string(step), "kill -9", st.name, func() error {
+				s, err := st.subject(p)
+				if err == nil {
+					err = s.kill(order{Archive: step})
+				}
+				if err != nil {
+					return err
+				}
+				return s.archiveSettles()
+			}})
+		}
+	}
+	for _, st := range recalls {
+		for _, step := range st.steps {
+			cells = append(cells, cell{"recall " + string(step), "kill -9", st.name, func() error {
+				s, err := st.subject(p)
+				if err == nil {
+					err = s.kill(order{Recall: step})
+				}
+				if err != nil {
+					return err
+				}
+				return s.recallSettles()
+			}})
+		}
+	}
+	runCells(t, "step × kill -9", atOnce, cells)
+}

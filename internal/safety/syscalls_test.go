@@ -1,0 +1,160 @@
+package safety
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/recall"
+	"github.com/coldbrick/coldbrick/upload"
+)
+
+// job is a verb on a subject in some state.
+type job struct {
+	name    string
+	size    int
+	prepare func(*subject) error
+	run     func(*subject)
+	settles func(*subject) error // the plain re-run and what must hold after it
+}
+
+func jobs() []job {
+	doArchive := func(s *subject) { s.archive(nil) }
+	doRecall := func(s *subject) { s.recall(nil) }
+	cut := func(make func(*subject) error, at recall.Step) func(*subject) error {
+		return func(s *subject) error {
+			if err := make(s); err != nil {
+				return err
+			}
+			s.cutRecall(at)
+			return nil
+		}
+	}
+	stub := (*subject).archived
+	nothing := func(*subject) error { return nil }
+	left := func(s *subject) error { s.cutArchive(upload.StepRecord); return nil }
+	return []job{
+		{"archive", single, nothing, doArchive, (*subject).archiveSettles},
+		{"archive what a dead run has left", single, left, doArchive, (*subject).archiveSettles},
+		{"recall", single, stub, doRecall, (*subject).recallSettles},
+		{"recall with bytes", single, withBytes, doRecall, (*subject).recallSettles},
+		{"recall without proof", single, withoutProof, doRecall, (*subject).recallSettles},
+		{"recall half written", single, cut(stub, recall.StepTimes), doRecall, (*subject).recallSettles},
+		{"recall claimed without proof", single, cut(withoutProof, recall.StepRelease), doRecall, (*subject).recallSettles},
+		{"recall local but untidy", single, cut(stub, recall.StepTidy), doRecall, (*subject).recallSettles},
+	}
+}
+
+// way is a manner in which a system call goes wrong.
+type way struct {
+	name   string
+	effect bool // it is done, and the answer lost
+	after  bool // and from then on the volume is out of reach: nothing can be undone
+	errno  unix.Errno
+}
+
+var (
+	changeWays = []way{
+		{"refused", false, false, unix.EIO},
+		{"answer lost", true, false, unix.ENOTCONN},
+		{"cut before", false, true, unix.ENOTCONN},
+		{"cut after", true, true, unix.ENOTCONN},
+	}
+	readWays = []way{
+		{"unanswered", false, false, unix.EIO},
+		{"unanswered, cut", false, true, unix.ENOTCONN},
+	}
+)
+
+// TestNoSystemCallThatGoesWrongLosesData takes each system call by which archive
+// and recall look at a file or change it, makes it fail with or without effect,
+// and does or does not let anything else succeed afterwards. It knows nothing of
+// steps, so nothing between them can be forgotten.
+func TestNoSystemCallThatGoesWrongLosesData(t *testing.T) {
+	t.Parallel()
+	p := newProving(t)
+	var cells []cell
+	for _, j := range jobs() {
+		calls, err := callsOf(p, j)
+		check(t, err)
+		if !slices.ContainsFunc(calls, func(c call) bool { return changes[c.number] != "" }) {
+			t.Fatalf("%s: no change was seen", j.name)
+		}
+		for i, c := range calls {
+			ways := readWays
+			if changes[c.number] != "" {
+				ways = changeWays
+			}
+			for _, w := range ways {
+				cells = append(cells, cell{
+					j.name + ": " + c.String(), w.name, fmt.Sprintf("call %d", i),
+					func() error { return systemCallCell(p, j, i, c, w) },
+				})
+			}
+		}
+	}
+	runCells(t, "system call × way to fail", atOnce, cells)
+}
+
+// callsOf lists the calls of a job that goes well.
+func callsOf(p *proving, j job) ([]call, error) {
+	s, err := j.subject(p)
+	if err != nil {
+		return nil, err
+	}
+	var calls []call
+	err = interpose(func() { j.run(s) }, func(c call) verdict {
+		calls = append(calls, c)
+		return verdict{effect: true}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return calls, j.settles(s)
+}
+
+func (j job) subject(p *proving) (*subject, error) {
+	s, err := p.subject(j.size)
+	if err == nil {
+		err = j.prepare(s)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("prepare %s: %w", j.name, err)
+	}
+	return s, nil
+}
+
+func systemCallCell(p *proving, j job, at int, want call, w way) error {
+	s, err := j.subject(p)
+	if err != nil {
+		return err
+	}
+	var seen error
+	n := 0
+	err = interpose(func() { j.run(s) }, func(c call) verdict {
+		defer func() { n++ }()
+		switch {
+		case n < at:
+			return verdict{effect: true}
+		case n == at:
+			return verdict{w.effect, w.errno}
+		case n == at+1 && seen == nil:
+			seen = s.neverWrong()
+		}
+		if w.after {
+			return verdict{errno: w.errno}
+		}
+		return verdict{effect: true}
+	})
+	switch {
+	case err != nil:
+		return err
+	case seen != nil:
+		return fmt.Errorf("right after the fault: %w", seen)
+	case n <= at:
+		return fmt.Errorf("only %d calls were made", n)
+	}
+	return j.settles(s)
+}
