@@ -66,12 +66,18 @@ func (t *transaction) note() error {
 	if err := t.own(); err != nil {
 		return err
 	}
-	if err := t.same(); err != nil {
-		return err
-	}
-	// With the notes of a run that died goes its claim.
+	// With the notes of a run that died goes its claim; or, on a local file,
+	// what is still to be tidied, which no rollback may forget.
 	t.claimed = t.state == gluster.Downloading
 	t.local = t.state == gluster.Local
+	same, err := t.same()
+	if err != nil {
+		return err
+	}
+	if !same {
+		t.claimed, t.local = false, false
+		return report.Leave(report.InProgress, "another run has just changed it")
+	}
 	if t.repoint {
 		return volume.Replace(t.file, gluster.XattrPointer, t.pointer.Encode())
 	}
@@ -81,16 +87,10 @@ func (t *transaction) note() error {
 // same looks at the file again once the notes are on it, for from then on no
 // archive begins with it: since the first look another recall may have ended,
 // and the file been changed and archived anew.
-func (t *transaction) same() error {
+func (t *transaction) same() (bool, error) {
 	now, err := volume.ReadAttrs(t.file)
-	if err != nil {
-		return err
-	}
-	if now.Remote != t.attrs.Remote || now.RemoteKey != t.attrs.RemoteKey ||
-		now.Downloading != t.attrs.Downloading || !bytes.Equal(now.Pointer, t.attrs.Pointer) {
-		return report.Leave(report.InProgress, "another run has just changed it")
-	}
-	return nil
+	return now.Remote == t.attrs.Remote && now.RemoteKey == t.attrs.RemoteKey &&
+		now.Downloading == t.attrs.Downloading && bytes.Equal(now.Pointer, t.attrs.Pointer), err
 }
 
 // abandoned reports whether the recall that o began is dead.

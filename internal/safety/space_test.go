@@ -26,7 +26,7 @@ const bricksPatience = 7 * time.Second
 // the brick has noticed, for anything.
 func TestARecallThatDoesNotFitLeavesAStub(t *testing.T) {
 	t.Parallel()
-	p := newProving(t, testkit.Space(64<<20))
+	p := newProving(t, testkit.BrickRoom(64<<20))
 	var cells []cell
 	for _, step := range append(recall.Steps(), "") {
 		if step == recall.StepCheck { // needs no room

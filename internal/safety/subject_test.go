@@ -50,7 +50,7 @@ func newProving(t *testing.T, options ...testkit.Option) *proving {
 	p := &proving{ground: newGround(t, options...)}
 	p.Reader = p.NewMount(t)
 	p.Store = p.storeWith(nil)
-	p.Hasty = p.storeWith(map[string]string{"idle-timeout": "700ms"})
+	p.Hasty = p.storeWith(map[string]string{"idle-timeout": "1500ms"})
 	var err error
 	p.self, err = owner.Self(object.NewID())
 	check(t, err)
@@ -93,6 +93,15 @@ type subject struct {
 	sum   [sha256.Size]byte
 	mtime time.Time
 	gfid  gluster.GFID
+
+	impatient bool // with the store
+}
+
+func (s *subject) store() *objstore.S3 {
+	if s.impatient {
+		return s.Hasty
+	}
+	return s.Store
 }
 
 // subject makes a cold file.
@@ -124,7 +133,7 @@ func (s *subject) archive(edit func(*upload.Archiver)) upload.Result {
 	}
 	defer log.Close() // of no effect on what is on disk; its last line is for other tests
 	a := &upload.Archiver{
-		Mount: s.Stamping, Brick: s.Brick, Store: s.Store, Log: log, Owner: run,
+		Mount: s.Stamping, Brick: s.Brick, Store: s.store(), Log: log, Owner: run,
 		Volume: s.ID, ColdBefore: time.Now().Add(-5 * time.Second),
 	}
 	if edit != nil {
@@ -135,7 +144,7 @@ func (s *subject) archive(edit func(*upload.Archiver)) upload.Result {
 
 func (s *subject) recaller() *recall.Recaller {
 	return &recall.Recaller{
-		Files: s.Files, Barrier: s.Stamping, Plugin: s.Store, Owner: s.deadRun(),
+		Files: s.Files, Barrier: s.Stamping, Plugin: s.store(), Owner: s.deadRun(),
 		Volume: s.ID, BarrierLimit: 10 * time.Second,
 	}
 }
