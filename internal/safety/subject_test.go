@@ -50,7 +50,7 @@ func newProving(t *testing.T, options ...testkit.Option) *proving {
 	p := &proving{ground: newGround(t, options...)}
 	p.Reader = p.NewMount(t)
 	p.Store = p.storeWith(nil)
-	p.Hasty = p.storeWith(map[string]string{"idle-timeout": "1500ms"})
+	p.Hasty = p.storeWith(map[string]string{"idle-timeout": "4s"})
 	var err error
 	p.self, err = owner.Self(object.NewID())
 	check(t, err)
