@@ -217,10 +217,20 @@ func random(seed uint64, size int) []byte {
 	return data
 }
 
+// patience bounds what must not hang.
+const patience = 3 * time.Minute
+
 // read reads a file through a mount, in another process: one that hangs would
-// keep the test from ending, and page caches play no part.
-func read(ctx context.Context, path string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, "cat", "--", path)
+// keep the test from ending. After its patience the client is killed, which frees
+// its readers.
+func (g *ground) read(mount, path string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		g.t.Errorf("read %q hangs", path)
+		_ = unix.Kill(g.pid(mount), unix.SIGKILL)
+	})()
+	cmd := exec.CommandContext(ctx, "cat", "--", mount+"/"+path)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.WaitDelay = time.Second
@@ -228,21 +238,6 @@ func read(ctx context.Context, path string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %s", err, strings.TrimSpace(errs.String()))
 	}
 	return out.Bytes(), nil
-}
-
-// within bounds what must not hang. When it is over, the client is killed, which
-// frees its readers.
-func (g *ground) within(limit time.Duration, mount string) context.Context {
-	g.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	g.t.Cleanup(cancel)
-	stop := context.AfterFunc(ctx, func() {
-		if ctx.Err() == context.DeadlineExceeded {
-			_ = unix.Kill(g.pid(mount), unix.SIGKILL)
-		}
-	})
-	g.t.Cleanup(func() { stop() })
-	return ctx
 }
 
 // pid is that of the glusterfs process of a mount.
@@ -258,7 +253,7 @@ func (g *ground) pid(mount string) int {
 // mustRead reads a file and holds it against what it must be.
 func (g *ground) mustRead(mount, path string, want []byte) {
 	g.t.Helper()
-	got, err := read(g.within(3*time.Minute, mount), mount+"/"+path)
+	got, err := g.read(mount, path)
 	if err != nil {
 		g.t.Errorf("read %q: %v\n%s", path, err, g.clientLog(mount))
 		return
@@ -272,7 +267,7 @@ func (g *ground) mustRead(mount, path string, want []byte) {
 // a byte, and the file is as clean a stub as before.
 func (g *ground) mustFail(mount, path string) {
 	g.t.Helper()
-	got, err := read(g.within(3*time.Minute, mount), mount+"/"+path)
+	got, err := g.read(mount, path)
 	if err == nil {
 		g.t.Errorf("read %q: %d bytes and no error", path, len(got))
 		return

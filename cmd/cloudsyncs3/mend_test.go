@@ -63,7 +63,7 @@ func TestAKilledClientLeavesWhatCanBeMended(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	next := g.client()
-	if got, err := read(g.within(time.Minute, next), next+"/f"); err == nil {
+	if got, err := g.read(next, "f"); err == nil {
 		t.Errorf("another client reads %d bytes", len(got))
 	}
 	g.mend("f", data)

@@ -147,6 +147,17 @@ plugin_download(call_frame_t *frame, void *config)
     return coldbrickRecall(self->handle, file, &stub);
 }
 
+/* With features.cloudsync-remote-read on, the translator calls this instead. It
+ * is not served, and must exist nevertheless: a client would crash otherwise. */
+static int
+plugin_remote_read(call_frame_t *frame, void *config)
+{
+    (void)config;
+    gf_log(frame->this->name, GF_LOG_ERROR,
+           "reading without a recall is not supported: set features.cloudsync-remote-read off");
+    return -1; /* EREMOTE */
+}
+
 /* THIS is a variable of the thread, and Go calls from threads of its own. */
 #define WITH_THIS(file, statement)                                             \
     do {                                                                       \
@@ -307,10 +318,9 @@ log_line(void *xlator, enum level level, const char *line)
     WITH_THIS(file, gf_log(((xlator_t *)xlator)->name, levels[level], "%s", line));
 }
 
-/* fop_remote_read is not offered: with features.cloudsync-remote-read on, the
- * translator refuses to start. */
 __attribute__((visibility("default"))) store_methods_t store_ops = {
     .fop_download = plugin_download,
+    .fop_remote_read = plugin_remote_read,
     .fop_init = plugin_init,
     .fop_reconfigure = plugin_reconfigure,
     .fop_fini = plugin_fini,

@@ -244,12 +244,11 @@ func TestManyReadersAtOnce(t *testing.T) {
 			client := g.client()
 			g.proxy.On(testkit.Match{Method: http.MethodGet}, testkit.Delay(300*time.Millisecond))
 			defer g.proxy.Clear()
-			ctx := g.within(2*time.Minute, client)
 			began := time.Now()
 			errs := make(chan error, n)
 			for _, path := range paths {
 				go func() {
-					got, err := read(ctx, client+"/"+path)
+					got, err := g.read(client, path)
 					if err == nil && !bytes.Equal(got, data) {
 						err = fmt.Errorf("%s: %d wrong bytes", path, len(got))
 					}
@@ -276,7 +275,7 @@ func TestReadersOfOneStub(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() {
 			client := clients[i%2]
-			got, err := read(g.within(time.Minute, client), client+"/f")
+			got, err := g.read(client, "f")
 			// A client that looks while the other one recalls may get an
 			// error, and never anything else than the data.
 			if err == nil && !bytes.Equal(got, data) {
@@ -307,10 +306,9 @@ func TestAClaimedFileSurvivesALateFailure(t *testing.T) {
 			g.archive(tt.name, tt.name, data)
 			g.proxy.On(testkit.Match{Method: http.MethodGet}, tt.fault)
 			defer g.proxy.Clear()
-			ctx := g.within(time.Minute, client)
 			done := make(chan error, 1)
 			go func() {
-				_, err := read(ctx, client+"/"+tt.name)
+				_, err := g.read(client, tt.name)
 				done <- err
 			}()
 			testkit.Eventually(t, 10*time.Second, "the client recalls", func() bool { return g.BrickMarks(tt.name).Downloading })
@@ -353,10 +351,9 @@ func TestABrickThatRestartsDuringARecall(t *testing.T) {
 			g := g.in(t)
 			g.archive(tt.name, tt.name, data)
 			g.proxy.On(testkit.Match{Method: http.MethodGet}, tt.fault)
-			ctx := g.within(2*time.Minute, client)
 			done := make(chan error, 1)
 			go func() {
-				got, err := read(ctx, client+"/"+tt.name)
+				got, err := g.read(client, tt.name)
 				if err == nil && !bytes.Equal(got, data) {
 					err = fmt.Errorf("%d wrong bytes", len(got))
 					t.Error(err)
@@ -365,7 +362,7 @@ func TestABrickThatRestartsDuringARecall(t *testing.T) {
 			}()
 			testkit.Eventually(t, 20*time.Second, "the client recalls", func() bool { return tt.when(tt.name) })
 			time.Sleep(500 * time.Millisecond) // the translator's own operations are not ours to save
-			g.StopBrick()
+			g.KillBrick()
 			time.Sleep(3 * time.Second)
 			g.StartBrick()
 			began := time.Now()
@@ -381,6 +378,36 @@ func TestABrickThatRestartsDuringARecall(t *testing.T) {
 			g.mustRead(client, tt.name, data)
 			g.mustBeLocal(tt.name, len(data))
 		})
+	}
+}
+
+// If it is the brick that answered last, and on whose connection the recall waits,
+// only network.frame-timeout (1,800 s by default) ends the wait.
+func TestAReplicaThatRestartsDuringARecall(t *testing.T) {
+	g := newGround(t, testkit.Replica(3))
+	client := g.client(testkit.WithFlags("--xlator-option=*-client-*.frame-timeout=5"))
+	data := random(1, 24<<20)
+	for brick := range 3 {
+		path := fmt.Sprint("f", brick)
+		g.archive(path, path, data)
+		began := time.Now()
+		done := make(chan error, 1)
+		go func() {
+			got, err := g.read(client, path)
+			if err == nil && !bytes.Equal(got, data) {
+				t.Errorf("%d wrong bytes", len(got))
+			}
+			done <- err
+		}()
+		testkit.Eventually(t, 20*time.Second, "the client recalls", func() bool { return g.BrickSize(path) > 0 })
+		g.KillBrick(brick)
+		time.Sleep(time.Second)
+		g.StartBrick(brick)
+		t.Logf("brick %d: the reader saw %v after %v", brick, <-done, time.Since(began).Round(time.Millisecond))
+		g.WaitConnected(client)
+		g.WaitConnected(g.MountDir())
+		// The brick that was away waits for self-heal; the others decide.
+		g.mustRead(client, path, data)
 	}
 }
 
@@ -425,6 +452,14 @@ func TestOverHTTPSWithACertificateOfOnesOwn(t *testing.T) {
 	g.mustFail(g.client(), "f") // nobody vouches for the certificate
 	plugin := testkit.WithPlugin("cloudsyncs3", g.pluginOptions("&ca="+g.server.CAFile)...)
 	g.mustRead(g.NewMount(t, plugin), "f", random(1, 4096))
+}
+
+func TestRemoteReadIsRefusedAndHarmless(t *testing.T) {
+	g := newGround(t)
+	g.archive("f", "f", random(1, 4096))
+	plugin := testkit.WithPlugin("cloudsyncs3", append(g.pluginOptions(""), "cloudsync-remote-read on")...)
+	g.mustFail(g.NewMount(t, plugin), "f")
+	g.mustRead(g.client(), "f", random(1, 4096))
 }
 
 // A mount whose settings are wrong works, and its recalls say why they fail.

@@ -170,15 +170,23 @@ func (v *Volume) StartBrick(number ...int) {
 // returns when the process is gone and the mounts know it.
 func (v *Volume) StopBrick(number ...int) {
 	v.t.Helper()
+	v.KillBrick(number...)
+	b := v.bricks[oneOf(number)]
+	for _, dir := range v.mounts {
+		Eventually(v.t, 10*time.Second, dir+" sees the brick go", func() bool { return !b.connected(dir) })
+	}
+}
+
+// KillBrick is StopBrick that does not wait for the mounts: one that recalls a
+// file may need a minute.
+func (v *Volume) KillBrick(number ...int) {
+	v.t.Helper()
 	b := v.bricks[oneOf(number)]
 	if err := unix.Kill(b.pid, unix.SIGKILL); err != nil {
 		v.t.Fatalf("kill brick %s: %v", b.dir, err)
 	}
 	Eventually(v.t, 10*time.Second, "brick process ends", func() bool { return unix.Kill(b.pid, 0) == unix.ESRCH })
 	b.pid = 0
-	for _, dir := range v.mounts {
-		Eventually(v.t, 10*time.Second, dir+" sees the brick go", func() bool { return !b.connected(dir) })
-	}
 }
 
 // connected reports whether a mount talks to the brick.

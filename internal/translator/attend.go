@@ -20,13 +20,16 @@ import (
 // client does not connect again. When a brick is lost the thread must go; the
 // operation then ends with ENOTCONN, and the file is made a stub again as soon
 // as the brick is back.
+//
+// On a replicated volume there is nothing to be gained: the other bricks have the
+// data, replicate waits for the one that does not answer, and so would the
+// translator's own truncate. The recall waits too, and ends well after
+// network.frame-timeout.
 const (
-	tick  = time.Second
-	doubt = 2 * time.Second // for an answer, until the brick is probed
-	// answerLimit and syncLimit bound the wait for one answer where a probe
-	// tells nothing: one of several replicas may be lost.
-	answerLimit = time.Minute
-	syncLimit   = 10 * time.Minute
+	tick       = time.Second
+	doubt      = 2 * time.Second // for an answer, until the brick is probed
+	probeEvery = 10 * time.Second
+	probes     = 10 // at most without an answer; network.ping-timeout (42 s) ends them
 	// patience bounds the wait for a brick to return. It is less than what
 	// coldbrick recall waits before it takes a half written file for
 	// abandoned.
@@ -128,103 +131,93 @@ func (a *attended) give(err error) bool {
 type watched struct {
 	file    File
 	closing chan struct{} // the instance's
-	probes  sync.WaitGroup
+	running sync.WaitGroup
 
 	mu      sync.Mutex
 	pending map[*operation]struct{}
-	probing bool
+	probed  time.Time // last
+	probing int
 	isLost  bool
 	lost    chan struct{} // closed when the brick is
 }
 
 // operation is one that waits for its answer.
-type operation struct {
-	began time.Time
-	limit time.Duration
-}
+type operation struct{ began time.Time }
 
-func (w *watched) do(limit time.Duration, op func() error) error {
+func (w *watched) do(op func() error) error {
 	select {
 	case <-w.closing: // the translator's memory may be gone any moment
 		return unix.EIO
 	default:
 	}
-	o := &operation{time.Now(), limit}
+	o := &operation{time.Now()}
 	w.mu.Lock()
 	w.pending[o] = struct{}{}
 	w.mu.Unlock()
 	err := op()
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	delete(w.pending, o)
-	w.mu.Unlock()
-	if errors.Is(err, unix.ENOTCONN) {
-		w.lose()
-	}
+	w.learn(err)
 	return err
 }
 
-func (w *watched) lose() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.isLost {
+// learn is called with the lock held.
+func (w *watched) learn(err error) {
+	if errors.Is(err, unix.ENOTCONN) && !w.isLost {
 		w.isLost = true
 		close(w.lost)
 	}
 }
 
 // check looks at the operations that wait. An answer that takes long may still
-// come; a connection that has ended refuses the next operation at once.
+// come; a connection that has ended refuses another operation at once.
 func (w *watched) check(now time.Time) {
 	w.mu.Lock()
-	var waiting, overdue bool
+	defer w.mu.Unlock()
+	waiting := false
 	for o := range w.pending {
-		waited := now.Sub(o.began)
-		waiting = waiting || waited > doubt
-		overdue = overdue || waited > o.limit
+		waiting = waiting || now.Sub(o.began) > doubt
 	}
-	probe := waiting && !overdue && !w.probing && !w.isLost
-	w.probing = w.probing || probe
-	w.mu.Unlock()
-	if overdue {
-		w.lose()
+	if !waiting || w.isLost || w.probing == probes || now.Sub(w.probed) < probeEvery {
+		return
 	}
-	if probe {
-		w.probes.Go(func() {
-			if _, err := w.file.Xattr(gluster.XattrRemote); errors.Is(err, unix.ENOTCONN) {
-				w.lose()
-			}
-			w.mu.Lock()
-			w.probing = false
-			w.mu.Unlock()
-		})
-	}
+	w.probed = now
+	w.probing++
+	w.running.Go(func() {
+		_, err := w.file.Xattr(gluster.XattrRemote)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.probing--
+		w.learn(err)
+	})
 }
 
 func (w *watched) WriteAt(b []byte, off int64) (n int, err error) {
-	err = w.do(answerLimit, func() error { n, err = w.file.WriteAt(b, off); return err })
+	err = w.do(func() error { n, err = w.file.WriteAt(b, off); return err })
 	return n, err
 }
 
 func (w *watched) Truncate(size int64) error {
-	return w.do(answerLimit, func() error { return w.file.Truncate(size) })
+	return w.do(func() error { return w.file.Truncate(size) })
 }
 
-func (w *watched) Sync() error { return w.do(syncLimit, w.file.Sync) }
+func (w *watched) Sync() error { return w.do(w.file.Sync) }
 
 func (w *watched) Xattr(name string) (value []byte, err error) {
-	err = w.do(answerLimit, func() error { value, err = w.file.Xattr(name); return err })
+	err = w.do(func() error { value, err = w.file.Xattr(name); return err })
 	return value, err
 }
 
 func (w *watched) SetXattr(name string, value []byte, flags int) error {
-	return w.do(answerLimit, func() error { return w.file.SetXattr(name, value, flags) })
+	return w.do(func() error { return w.file.SetXattr(name, value, flags) })
 }
 
 func (w *watched) RemoveXattr(name string) error {
-	return w.do(answerLimit, func() error { return w.file.RemoveXattr(name) })
+	return w.do(func() error { return w.file.RemoveXattr(name) })
 }
 
 func (w *watched) Close() {
-	w.probes.Wait()
+	w.running.Wait()
 	w.file.Close()
 }
