@@ -5,7 +5,7 @@ SHELL      := bash
 tool       := internal/testkit/tool.sh
 FUZZTIME   ?= 30s
 
-.PHONY: build plugin install-plugin man package test e2e soak fuzz check demo help
+.PHONY: build plugin install-plugin man package test e2e soak bench fuzz check demo help
 
 build: ## bin/coldbrick, a static program
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/coldbrick
@@ -68,6 +68,15 @@ check: ## formatting, vet, linters with the import directions, go.mod, known vul
 	@linter=$$($(tool) golangci-lint) && $$linter run
 	go mod tidy -diff
 	@.ci/vulnerabilities
+
+bench: build plugin ## crawl, archive and recall beside their peers; docs/performance.md (root, an hour)
+	@internal/testkit/require.sh
+	@$(tool) versitygw >/dev/null
+	@$(tool) rclone >/dev/null
+	@mkdir -p .cache/bench
+	internal/bench/crawl/run.sh -json $(CURDIR)/.cache/bench/crawl.json
+	internal/bench/transfer/run.sh
+	go run ./internal/bench/report .cache/bench docs
 
 demo: ## a file's whole life on a real volume, in under three minutes (root)
 	@docs/demo.sh

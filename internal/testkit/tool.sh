@@ -4,10 +4,11 @@
 set -eu
 case ${1-} in
 versitygw) module=github.com/versity/versitygw/cmd/versitygw version=v1.8.0 ;;
+rclone) module=github.com/rclone/rclone version=v1.76.0 ;; # a peer of make bench
 golangci-lint) module=github.com/golangci/golangci-lint/v2/cmd/golangci-lint version=v2.15.0 ;;
 govulncheck) module=golang.org/x/vuln/cmd/govulncheck version=v1.9.0 ;;
 nfpm) module=github.com/goreleaser/nfpm/v2/cmd/nfpm version=v2.43.4 ;;
-*) echo "usage: tool.sh versitygw|golangci-lint|govulncheck|nfpm" >&2; exit 2 ;;
+*) echo "usage: tool.sh versitygw|rclone|golangci-lint|govulncheck|nfpm" >&2; exit 2 ;;
 esac
 cache=$(cd "$(dirname "$0")/../.." && pwd)/.cache
 tool=$cache/bin/$1-$version

@@ -3,6 +3,7 @@
 package transfer
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
@@ -41,12 +42,16 @@ type sink struct {
 	next    int
 }
 
-// sunk is all that is kept of an object.
+// sunk is all that is kept of an object. The body of one as small as the
+// probe's is read back by it.
 type sunk struct {
 	size   int64
 	sum    string
 	header http.Header // x-amz-meta-*
+	body   []byte
 }
+
+const keptBytes = 256
 
 type part struct {
 	size int64
@@ -69,6 +74,10 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer sinkBuffers.Put(buf)
 	n, _ := io.ReadFull(r.Body, (*buf)[:checkedBytes])
 	head := crc32.ChecksumIEEE((*buf)[:n])
+	var small []byte
+	if n <= keptBytes {
+		small = bytes.Clone((*buf)[:n])
+	}
 	rest, _ := io.CopyBuffer(struct{ io.Writer }{io.Discard}, r.Body, *buf)
 	size := int64(n) + rest
 	s.mu.Lock()
@@ -100,7 +109,7 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case sum != "" && decodeSum(sum) != whole.sum:
 			refuse(w, http.StatusBadRequest, "BadDigest")
 		default:
-			s.objects[key] = sunk{whole.size, encodeSum(whole.sum), s.uploads[id]}
+			s.objects[key] = sunk{whole.size, encodeSum(whole.sum), s.uploads[id], nil}
 			delete(s.parts, id)
 			fmt.Fprintf(w, `<CompleteMultipartUploadResult><ETag>"w"</ETag><ChecksumCRC32>%s</ChecksumCRC32><ChecksumType>FULL_OBJECT</ChecksumType></CompleteMultipartUploadResult>`, encodeSum(whole.sum))
 		}
@@ -111,7 +120,7 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case sum != "" && rest == 0 && decodeSum(sum) != head:
 			refuse(w, http.StatusBadRequest, "BadDigest")
 		default:
-			s.objects[key] = sunk{size, sum, metaOf(r.Header)}
+			s.objects[key] = sunk{size, sum, metaOf(r.Header), small}
 			w.Header().Set("ETag", `"o"`)
 			w.Header().Set("X-Amz-Checksum-Crc32", sum)
 		}
@@ -122,6 +131,13 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", strconv.FormatInt(s.objects[key].size, 10))
 		w.Header().Set("X-Amz-Checksum-Crc32", s.objects[key].sum)
 		w.Header().Set("X-Amz-Checksum-Type", "FULL_OBJECT")
+	case r.Method == http.MethodGet && s.objects[key].body != nil:
+		w.Header().Set("ETag", `"o"`)
+		w.Header().Set("X-Amz-Checksum-Crc32", s.objects[key].sum)
+		_, _ = w.Write(s.objects[key].body)
+	case r.Method == http.MethodDelete && id != "":
+		delete(s.parts, id)
+		w.WriteHeader(http.StatusNoContent)
 	case r.Method == http.MethodDelete:
 		delete(s.objects, key)
 		w.WriteHeader(http.StatusNoContent)
@@ -168,7 +184,12 @@ func encodeSum(sum uint32) string {
 // startSink starts a sink of its own process and returns its URL.
 func startSink(t *testing.T) string {
 	t.Helper()
-	address := fmt.Sprintf("127.0.0.1:%d", 20000+os.Getpid()%20000)
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	free.Close()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), roleVariable+"=sink", "SINK_ADDRESS="+address)
 	cmd.Stderr = os.Stderr
