@@ -111,7 +111,15 @@ func ofChildren(pid int) (text []byte) {
 			list = append(list, more...)
 		}
 	}
+	self, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	if err != nil {
+		return nil // it has ended
+	}
 	for _, child := range strings.Fields(string(list)) {
+		// Until it has become another program, a child is its parent.
+		if exe, err := os.Readlink("/proc/" + child + "/exe"); err != nil || exe == self {
+			continue
+		}
 		for _, name := range []string{"cmdline", "environ"} {
 			content, err := os.ReadFile("/proc/" + child + "/" + name)
 			if err == nil {
