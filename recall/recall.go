@@ -507,8 +507,8 @@ func (t *transaction) restub() (whole bool, err error) {
 			return true, volume.RemoveAny(t.file, gluster.XattrDownload)
 		}
 		// The mark is another's, or ours if the answer was lost.
-		attrs, err := volume.ReadAttrs(t.file)
-		return !attrs.Downloading, err
+		marks, err := volume.ReadMarks(t.file)
+		return !marks.Downloading, err
 	}
 	if t.touched && !t.notes.Keep {
 		if err := errors.Join(t.empty(), t.times()); err != nil {
@@ -533,7 +533,7 @@ func (t *transaction) restub() (whole bool, err error) {
 // data, where the recall had come so far as to remove them.
 func (t *transaction) restoreSizes() error {
 	// A full brick takes no attributes, not even those that it has.
-	attrs, err := volume.ReadAttrs(t.file)
+	marks, err := volume.ReadMarks(t.file)
 	if err != nil {
 		return err
 	}
@@ -543,9 +543,9 @@ func (t *transaction) restoreSizes() error {
 		name, value string
 		there       bool
 	}{
-		{gluster.XattrObjectSize, strconv.FormatInt(t.notes.Size, 10), attrs.ObjectSize},
-		{gluster.XattrBlockSize, "4096", attrs.BlockSize},
-		{gluster.XattrNumBlocks, gluster.NumBlocks(t.notes.Size, blocks), attrs.NumBlocks},
+		{gluster.XattrObjectSize, strconv.FormatInt(t.notes.Size, 10), marks.ObjectSize},
+		{gluster.XattrBlockSize, "4096", marks.BlockSize},
+		{gluster.XattrNumBlocks, gluster.NumBlocks(t.notes.Size, blocks), marks.NumBlocks},
 	} {
 		if a.there {
 			continue

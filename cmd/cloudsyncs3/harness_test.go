@@ -160,7 +160,19 @@ func (g *ground) pluginOptions(query string) []string {
 // client is a new mount that recalls. The others may have cached what it reads.
 func (g *ground) client(options ...testkit.MountOption) string {
 	g.t.Helper()
-	plugin := testkit.WithPlugin("cloudsyncs3", g.pluginOptions("&idle-timeout=1s")...)
+	return g.clientWith("", options...)
+}
+
+// impatient is a client for stores that hang: busy as the machine may be, all
+// others have the minute that the plugin gives a store.
+func (g *ground) impatient() string {
+	g.t.Helper()
+	return g.clientWith("&idle-timeout=5s")
+}
+
+func (g *ground) clientWith(query string, options ...testkit.MountOption) string {
+	g.t.Helper()
+	plugin := testkit.WithPlugin("cloudsyncs3", g.pluginOptions(query)...)
 	return g.NewMount(g.t, append([]testkit.MountOption{plugin}, options...)...)
 }
 

@@ -49,7 +49,7 @@ func TestReadingAStubGivesItsData(t *testing.T) {
 // request of a small file, not those of the ranges of a large one.
 func TestAStoreThatFailsNeverGivesAWrongByte(t *testing.T) {
 	g := newGround(t)
-	client := g.client()
+	client, impatient := g.client(), g.impatient()
 	faults := map[string]testkit.Fault{
 		"404":      testkit.Refuse(404, "NoSuchKey"),
 		"403":      testkit.Refuse(403, "AccessDenied"),
@@ -79,8 +79,12 @@ func TestAStoreThatFailsNeverGivesAWrongByte(t *testing.T) {
 			g.archive(path, path, data)
 			var mended atomic.Bool
 			g.proxy.On(testkit.Match{Method: http.MethodGet, Key: path}, until(&mended, fault))
+			reader := client
+			if name == "hang" {
+				reader = impatient
+			}
 			wg.Go(func() {
-				g.mustFail(client, path)
+				g.mustFail(reader, path)
 				mended.Store(true)
 				g.mustRead(client, path, data)
 				g.mustBeLocal(path, size)
@@ -104,7 +108,7 @@ func until(over *atomic.Bool, fault testkit.Fault) testkit.Fault {
 
 func TestPassingFaultsAreRetried(t *testing.T) {
 	g := newGround(t)
-	client := g.client()
+	client := g.impatient()
 	for i, fault := range []testkit.Fault{
 		testkit.Refuse(503, "SlowDown"), testkit.Drop(), testkit.CutBody(1 << 20), g.proxy.Hang(),
 	} {

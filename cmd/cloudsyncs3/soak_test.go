@@ -87,7 +87,7 @@ func TestSoak(t *testing.T) {
 		}
 	}
 	g := newGround(t)
-	clients := []string{g.client(), g.client()}
+	clients := []string{g.impatient(), g.impatient()}
 	const workers = 8
 	var wg sync.WaitGroup
 	var mu sync.Mutex

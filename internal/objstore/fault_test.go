@@ -279,6 +279,40 @@ func TestASlowBodyIsNoHang(t *testing.T) {
 	}
 }
 
+// A brick that takes long for what it is given is no fault of the store's.
+func TestASlowWriterIsNoHang(t *testing.T) {
+	s, proxy, _ := faulty(t, "idle-timeout", "300ms")
+	body := storetest.Bytes(1, partSize-1)
+	if _, err := createBytes(t, s, "k", body); err != nil {
+		t.Fatal(err)
+	}
+	var requests atomic.Int32
+	proxy.On(testkit.Match{Method: http.MethodGet, Key: "k"}, func(w http.ResponseWriter, _ *http.Request, forward func() testkit.Answer) {
+		requests.Add(1)
+		reply(w, forward())
+	})
+	dst := &slowWriter{pause: time.Second}
+	if _, err := s.Download(t.Context(), "k", dst, func(object.Info) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if n := requests.Load(); n != 1 || dst.writes.Load() < 2 {
+		t.Errorf("%d requests, %d writes", n, dst.writes.Load())
+	}
+}
+
+// slowWriter takes long for its first writes.
+type slowWriter struct {
+	pause  time.Duration
+	writes atomic.Int32
+}
+
+func (w *slowWriter) WriteAt(b []byte, _ int64) (int, error) {
+	if w.writes.Add(1) <= 2 {
+		time.Sleep(w.pause)
+	}
+	return len(b), nil
+}
+
 func TestACutBodyIsCompleted(t *testing.T) {
 	for kind, size := range sizes {
 		t.Run(kind, func(t *testing.T) {

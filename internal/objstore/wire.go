@@ -45,15 +45,15 @@ func (w *wire) Do(req *http.Request) (*http.Response, error) {
 
 	req = req.WithContext(ctx)
 	if req.Body != nil && req.Body != http.NoBody {
-		req.Body = &watchedBody{ReadCloser: req.Body, dog: dog}
+		req.Body = &sentBody{ReadCloser: req.Body, dog: dog}
 	}
 	resp, err := w.transport.RoundTrip(req)
 	if err != nil {
 		dog.stop()
 		return nil, dog.cause(err)
 	}
-	dog.moved()
-	resp.Body = &watchedBody{ReadCloser: resp.Body, dog: dog, last: true}
+	dog.rest()
+	resp.Body = &receivedBody{ReadCloser: resp.Body, dog: dog}
 	return resp, nil
 }
 
@@ -66,10 +66,14 @@ type watchdog struct {
 	limiter Limiter
 }
 
-func (d *watchdog) moved() { d.timer.Reset(d.idle) }
+// watch begins to wait for the store, anew.
+func (d *watchdog) watch() { d.timer.Reset(d.idle) }
+
+// rest stops to wait: it is not the store that is waited for.
+func (d *watchdog) rest() { d.timer.Stop() }
 
 func (d *watchdog) stop() {
-	d.timer.Stop()
+	d.rest()
 	d.cancel(nil)
 }
 
@@ -79,15 +83,6 @@ func (d *watchdog) cause(err error) error {
 		return stall
 	}
 	return err
-}
-
-// pay waits until n bytes fit the bandwidth limit; waiting is not stalling.
-func (d *watchdog) pay(n int) error {
-	if d.limiter == nil {
-		return nil
-	}
-	d.timer.Stop()
-	return payLimit(d.ctx, d.limiter, n)
 }
 
 // payLimit takes n bytes from a limit, or none if it is nil, in pieces that it
@@ -103,31 +98,48 @@ func payLimit(ctx context.Context, limiter Limiter, n int) error {
 	return nil
 }
 
-// watchedBody is a body, sent or received, whose every read is progress.
-type watchedBody struct {
+// sentBody is read by the transport as it sends: between two reads it waits for
+// the store.
+type sentBody struct {
 	io.ReadCloser
-	dog  *watchdog
-	last bool // received: its end is the end of the request
+	dog *watchdog
 }
 
-func (b *watchedBody) Read(p []byte) (int, error) {
+func (b *sentBody) Read(p []byte) (int, error) {
+	b.dog.rest()
+	defer b.dog.watch()
 	n, err := b.ReadCloser.Read(p)
-	if n > 0 {
-		if payErr := b.dog.pay(n); payErr != nil {
-			return n, payErr
-		}
-		b.dog.moved()
+	return b.dog.pay(n, err)
+}
+
+// receivedBody is read by us, who may take long for what we do with it: a slow
+// brick is no fault of the store's.
+type receivedBody struct {
+	io.ReadCloser
+	dog *watchdog
+}
+
+func (b *receivedBody) Read(p []byte) (int, error) {
+	b.dog.watch()
+	n, err := b.ReadCloser.Read(p)
+	b.dog.rest()
+	return b.dog.pay(n, err)
+}
+
+// Close ends the request.
+func (b *receivedBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.dog.stop()
+	return err
+}
+
+// pay passes the result of a read on once its bytes fit the bandwidth limit.
+func (d *watchdog) pay(n int, err error) (int, error) {
+	if payErr := payLimit(d.ctx, d.limiter, n); payErr != nil {
+		return n, payErr
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = b.dog.cause(err)
+		err = d.cause(err)
 	}
 	return n, err
-}
-
-func (b *watchedBody) Close() error {
-	err := b.ReadCloser.Close()
-	if b.last {
-		b.dog.stop()
-	}
-	return err
 }

@@ -31,12 +31,14 @@ type Attrs struct {
 // list them, and one more for each that matters. If one of these vanishes after
 // it was listed, all are read again: what is returned was there at one instant,
 // though its values may be newer.
-func ReadAttrs(f *os.File) (Attrs, error) {
-	for {
-		if a, err := readAttrs(f); !errors.Is(err, unix.ENODATA) {
-			return a, err
+func ReadAttrs(f *os.File) (a Attrs, err error) {
+	const tries = 100 // others are at it as well, but not for ever
+	for range tries {
+		if a, err = readAttrs(f); !errors.Is(err, unix.ENODATA) {
+			break
 		}
 	}
+	return a, err
 }
 
 func readAttrs(f *os.File) (Attrs, error) {

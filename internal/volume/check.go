@@ -175,7 +175,7 @@ func (m *Mount) checkVersion() Check {
 // checkPlugin looks for the library that brings data back when a stub is read.
 func (m *Mount) checkPlugin() Check {
 	storetype := m.Graph.Storetype()
-	install := "install the package coldbrick-plugin on every client of the volume"
+	install := "install the package coldbrick-gluster-plugin on every client of the volume"
 	if storetype == "" {
 		return Check{CheckPlugin, Warn, "the volume has no recall plugin: reading a stub fails with EREMOTE until " +
 			"`coldbrick recall`, and some changes of options kill the clients that are mounted (change them while unmounted)",
