@@ -42,7 +42,7 @@ type Store interface {
 // Mount is a mount of the volume that stamps: with cloudsync in its graph,
 // without a store plugin, and caching neither entries nor attributes.
 type Mount interface {
-	Open(path string, flags int) (*os.File, error)
+	Lookup(path string) (*os.File, error) // the regular file of that name, for nothing but its attributes
 	OpenRegular(path string) (*os.File, error)
 	Children() error // nil while every brick of the volume is connected
 }
@@ -379,10 +379,11 @@ func (t *transaction) recheck(ctx context.Context) error {
 	if !bytes.Equal(attrs.Pointer, t.encoded) {
 		return report.Leave(report.InProgress, "another run took it over")
 	}
-	// The walk looks the name up afresh, on every brick: a brick that has
-	// forgotten the inode (restart, eviction) would else record an empty key.
-	// Its answer tells what the file is now.
-	named, err := t.Mount.Open(t.want.Path, unix.O_PATH)
+	// The name is looked up afresh, on every brick: one that has forgotten the
+	// inode (restart, eviction) would else record an empty key. If it has
+	// forgotten a directory within the last second, verify puts that right. The
+	// answer tells what the file is now.
+	named, err := t.Mount.Lookup(t.want.Path)
 	if err != nil {
 		return err
 	}

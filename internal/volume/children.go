@@ -77,16 +77,20 @@ func (all children) close() {
 // mount sees it at this moment. If not, the error is ErrDegraded and names the
 // bricks that are down. Any other error means that it could not be told.
 //
-// Calls that come while one looks share the next look: of each, the answer is
-// no older than the call.
+// Calls that come while one looks, or soon after, share the next look: of each,
+// the answer is no older than the call.
 func (p *Private) Children() error { return p.looks.share(p.children.check) }
+
+// lookPause is from one look to the next, so that many workers need few.
+const lookPause = 5 * time.Millisecond
 
 // looks lets many callers share what one of them finds.
 type looks struct {
 	mu           sync.Mutex
 	ended        *sync.Cond
 	begun, known int64 // numbers of the last look that began, and of the last that ended
-	looking      bool
+	last         time.Time
+	looking      bool // or about to
 	found        error
 }
 
@@ -103,11 +107,15 @@ func (l *looks) share(look func() error) error {
 			continue
 		}
 		l.looking = true
+		l.mu.Unlock()
+		time.Sleep(time.Until(l.last.Add(lookPause)))
+		l.mu.Lock()
 		l.begun++
 		number := l.begun
 		l.mu.Unlock()
 		found := look()
 		l.mu.Lock()
+		l.last = time.Now()
 		l.looking, l.known, l.found = false, number, found
 		l.ended.Broadcast()
 	}
@@ -137,7 +145,7 @@ func (c child) down() ([]string, error) {
 		if try > 0 {
 			time.Sleep(200 * time.Microsecond)
 		}
-		text, err := readVirtual(c.private)
+		text, err := glanceVirtual(c.private)
 		if err != nil {
 			return nil, err
 		}

@@ -337,16 +337,14 @@ func startDaemon(graph gluster.Graph, mnt, log string) (*daemon, error) {
 		return nil, err
 	}
 	logFile.Close()
-	program, err := exec.LookPath("glusterfs")
-	if err != nil {
-		program = "/usr/sbin/glusterfs" // cron's PATH has no sbin
-	}
 	// By itself the client keeps pages from one open to the next while size and
 	// mtime stay the same, as they do under rsync --inplace --times: old bytes
-	// would be taken for the file's.
-	cmd := exec.Command(program, "--no-daemon", "--volfile=/proc/self/fd/3",
+	// would be taken for the file's. With --acl the kernel leaves permissions to
+	// the client, which lets root do everything; without, it asks for the
+	// attributes of each directory on the way, each time.
+	cmd := exec.Command(glusterfsProgram(), "--no-daemon", "--volfile=/proc/self/fd/3",
 		"--log-file="+log, "--log-level=WARNING", "--process-name=coldbrick",
-		"--attribute-timeout=0", "--entry-timeout=0", "--negative-timeout=0", "--fopen-keep-cache=off",
+		"--attribute-timeout=0", "--entry-timeout=0", "--negative-timeout=0", "--fopen-keep-cache=off", "--acl",
 		"--fuse-mountopts=nodev,nosuid,noexec", mnt)
 	cmd.Dir = "/"
 	cmd.Env = []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"} // not ours, which may hold credentials

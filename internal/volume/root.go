@@ -109,7 +109,7 @@ func (r *Root) OpenRegularRDWR(path string) (*os.File, error) {
 // path names, and the reopening through /proc acts on that same inode, however
 // often users swap the name meanwhile.
 func (r *Root) openRegular(path string, flags int) (*os.File, error) {
-	at, err := r.lookup(path)
+	at, err := r.Lookup(path)
 	if err != nil {
 		return nil, err
 	}
@@ -121,8 +121,10 @@ func (r *Root) openRegular(path string, flags int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// lookup gives an O_PATH handle of a regular file.
-func (r *Root) lookup(path string) (*os.File, error) {
+// Lookup gives an O_PATH handle of a regular file, with the attributes that the
+// look-up of its name has brought. Of its directory the same is true as for
+// OpenRegular.
+func (r *Root) Lookup(path string) (*os.File, error) {
 	at, err := r.at(path)
 	if err != nil {
 		return nil, err
@@ -164,7 +166,7 @@ func procPath(f *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(f.
 // readAll reads a small file beneath the root that may be a virtual one, whose
 // size is 0.
 func (r *Root) readAll(path string) ([]byte, error) {
-	at, err := r.lookup(path)
+	at, err := r.Lookup(path)
 	if err != nil {
 		return nil, err
 	}
@@ -174,6 +176,22 @@ func (r *Root) readAll(path string) ([]byte, error) {
 		return nil, &fs.PathError{Op: "read", Path: path, Err: err}
 	}
 	return b, nil
+}
+
+// glanceVirtual is readVirtual for a file of less than 4 KiB, by a single read.
+func glanceVirtual(at *os.File) ([]byte, error) {
+	fd, err := reopen(at, unix.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	b := make([]byte, 4<<10)
+	for {
+		n, err := unix.Read(fd, b)
+		if err != unix.EINTR {
+			return b[:max(n, 0)], err
+		}
+	}
 }
 
 // maxVirtual bounds what is read of a virtual file, in bytes. The volume file

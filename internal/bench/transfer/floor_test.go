@@ -5,6 +5,7 @@ package transfer
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -25,15 +26,22 @@ func runFloor() error {
 	if err != nil {
 		return err
 	}
-	root, err := unix.Open(os.Getenv("FLOOR_MOUNT"), unix.O_PATH|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return err
-	}
+	root := os.Getenv("FLOOR_MOUNT")
 	var group errgroup.Group
 	group.SetLimit(workers)
+	var dir int
+	var open string
 	for path := range strings.SplitSeq(strings.Trim(string(list), "\x00"), "\x00") {
+		if name := filepath.Dir(path); name != open { // a directory's files stand together
+			dir, err = unix.Open(root+name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			open = name
+		}
+		at := dir
 		group.Go(func() error {
-			if err := bareTransaction(root, strings.TrimPrefix(path, "/")); err != nil {
+			if err := bareTransaction(at, filepath.Base(path)); err != nil {
 				return fmt.Errorf("%s: %w", path, err)
 			}
 			return nil
@@ -42,11 +50,12 @@ func runFloor() error {
 	return group.Wait()
 }
 
-// bareTransaction is what coldbrick asks of a mount to archive one file.
-func bareTransaction(root int, path string) error {
+// bareTransaction is what coldbrick asks of a mount to archive one file of a
+// directory that it knows.
+func bareTransaction(dir int, name string) error {
 	lookup := func() (int, error) {
 		how := unix.OpenHow{Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
-		return unix.Openat2(root, path, &how)
+		return unix.Openat2(dir, name, &how)
 	}
 	at, err := lookup()
 	if err != nil {
