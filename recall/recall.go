@@ -483,6 +483,13 @@ func (t *transaction) tidy() error {
 	return t.dropNotes()
 }
 
+// A brick that was full takes no attributes until it has noticed that there is
+// room again, as there is once the file is emptied: it looks every five seconds.
+const (
+	fullPatience = 6 * time.Second
+	fullPause    = 500 * time.Millisecond
+)
+
 // rollBack makes the file a stub again. What it cannot do now, the next recall
 // does: the notes stay until all is done.
 func (t *transaction) rollBack() error {
@@ -490,6 +497,10 @@ func (t *transaction) rollBack() error {
 		return nil
 	}
 	whole, err := t.restub()
+	for waited := time.Duration(0); errors.Is(err, unix.ENOSPC) && waited < fullPatience; waited += fullPause {
+		time.Sleep(fullPause)
+		whole, err = t.restub()
+	}
 	if err == nil && whole {
 		err = t.dropNotes()
 	}

@@ -111,7 +111,11 @@ func newGroundWith(t *testing.T, server *testkit.S3Server, options ...testkit.Op
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { g.store.Fini() })
+	t.Cleanup(func() {
+		if err := g.store.Fini(); err != nil {
+			t.Error(err)
+		}
+	})
 	return g
 }
 
@@ -245,7 +249,7 @@ func (g *ground) read(mount, path string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "cat", "--", mount+"/"+path)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = time.Minute // for what is in the pipe
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, strings.TrimSpace(errs.String()))
 	}

@@ -22,9 +22,6 @@ type breaker struct {
 	tried, failed int64
 }
 
-// noBreaker never ends a run.
-var noBreaker *breaker
-
 // add counts one file, or one directory that could not be read. It returns what
 // ends the run.
 func (b *breaker) add(failed bool) error {

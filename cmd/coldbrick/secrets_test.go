@@ -45,12 +45,15 @@ func TestTheSecretKeyIsNowhere(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		ended := make(chan error, 1)
-		go func() { ended <- cmd.Wait() }()
+		ended := make(chan struct{})
+		go func() {
+			_ = cmd.Wait() // with whatever exit code
+			close(ended)
+		}()
 		var children bytes.Buffer
 		for {
 			select {
-			case <-ended: // with whatever exit code
+			case <-ended:
 				seen.Write(children.Bytes())
 				return
 			case <-time.After(20 * time.Millisecond):

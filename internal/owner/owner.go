@@ -71,7 +71,7 @@ func startTime(pid int) (uint64, error) {
 		return 0, err
 	}
 	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
-	const stateField, startField = 3 - 3, 22 - 3
+	const stateField, startField = 0, 19 // the third and the 22nd of all
 	if len(fields) <= startField {
 		return 0, fmt.Errorf("/proc/%d/stat: unknown layout", pid)
 	}

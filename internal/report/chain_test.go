@@ -13,7 +13,7 @@ func TestAChainHasOneLineForEachLinkWhateverTheNames(t *testing.T) {
 		{Name: "cs.remote", Key: hostile, Text: hostile}, {Name: "pointer", Text: "p", Value: map[string]string{"key": hostile}},
 	}}
 	text, to := l.line()
-	if to != page || strings.Count(text, "\n") != 3 || strings.ContainsAny(text, "\x1b\xff") {
+	if to != page || strings.Count(text, "\n") != 3 || strings.ContainsRune(text, 0x1b) || strings.IndexByte(text, 0xff) >= 0 {
 		t.Errorf("%q", text)
 	}
 	line, err := l.MarshalJSON()

@@ -135,7 +135,7 @@ func (s *subject) kill(o order) error {
 	err = cmd.Run()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != unix.SIGKILL || ctx.Err() != nil {
-		return fmt.Errorf("the victim was not killed: %v: %s", err, out.String())
+		return errors.Join(errors.New("the victim was not killed: "+out.String()), err)
 	}
 	return nil
 }

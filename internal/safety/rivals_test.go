@@ -328,7 +328,7 @@ func unlinkCell(p *proving) error {
 		return fmt.Errorf("recall: %s %s: %w", res.Outcome, res.Reason, res.Err)
 	}
 	if _, err := os.Lstat(filepath.Join(s.Reader, s.path)); !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("the file that was unlinked: %v", err)
+		return errors.Join(errors.New("the file that was unlinked is still there"), err)
 	}
 	if _, err := os.Stat(s.S3.ObjectFile(key)); key != "" && err != nil {
 		return fmt.Errorf("the object went with the file: %w", err)

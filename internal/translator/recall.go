@@ -277,7 +277,7 @@ func (t *transaction) restub() error {
 	case errors.Is(err, unix.ENODATA):
 		return nil
 	case errors.Is(err, unix.ENOTCONN):
-		return fmt.Errorf("%w: %v", errUncertain, err)
+		return fmt.Errorf("%w: %v", errUncertain, err) //nolint:errorlint // with ENOTCONN in its chain it would be tried again
 	}
 	return err
 }

@@ -88,13 +88,13 @@ const lookPause = 5 * time.Millisecond
 type looks struct {
 	mu           sync.Mutex
 	ended        *sync.Cond
-	begun, known int64 // numbers of the last look that began, and of the last that ended
+	begun, known int64 // numbers of the last look that began, and of the last that found all well
 	last         time.Time
 	looking      bool // or about to
-	found        error
 }
 
-// share returns what a look finds that began after the call.
+// share returns what a look finds that began after the call. Only that all is
+// well is shared: an error may come from the one who looked.
 func (l *looks) share(look func() error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -113,13 +113,16 @@ func (l *looks) share(look func() error) error {
 		l.begun++
 		number := l.begun
 		l.mu.Unlock()
-		found := look()
+		err := look()
 		l.mu.Lock()
-		l.last = time.Now()
-		l.looking, l.known, l.found = false, number, found
+		l.looking, l.last = false, time.Now()
 		l.ended.Broadcast()
+		if err != nil {
+			return err
+		}
+		l.known = number
 	}
-	return l.found
+	return nil
 }
 
 func (all children) check() error {
