@@ -171,7 +171,7 @@ func metricsPage() string {
 	b.WriteString("# Metrics\n\n" + generated)
 	b.WriteString("`--metrics-file FILE` writes these at the end of each run of `archive`, for the textfile collector of\n" +
 		"node_exporter; let FILE end in `.prom`, and give each brick a file of its own. All have the labels `command` and\n" +
-		"`brick`. Dry runs, and runs that found another one at work, leave the file as it is.\n\n" +
+		"`brick`, which is `volume:NAME` for a run on the bricks of a whole volume. Dry runs, and runs that found another one at work, leave the file as it is.\n\n" +
 		"| metric | type | meaning |\n|---|---|---|\n")
 	for _, m := range report.AllMetrics() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", m.Name, m.Type, m.Help)
