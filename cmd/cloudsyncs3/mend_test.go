@@ -13,10 +13,12 @@ import (
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/owner"
+	"github.com/coldbrick/coldbrick/internal/record"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/recall"
+	"github.com/coldbrick/coldbrick/upload"
 )
 
 // recaller is coldbrick recall on this volume, which is what mends a file too.
@@ -151,5 +153,67 @@ func TestALateFailureLosesNothing(t *testing.T) {
 	g.mustRead(g.client(), "f", want)
 	if got, err := os.ReadFile(g.BrickPath("f")); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%d bytes on the brick, %v", len(got), err)
+	}
+}
+
+// coldbrick stands still between the stamp and the rewrite of cs.remote, which
+// is the key of another file's object of the same size until then.
+func TestAFrozenArchiveHarmsNoReader(t *testing.T) {
+	g := newGround(t)
+	client := g.client()
+	others, data := random(1, 4096), random(2, 4096)
+	g.archive("f", "f", others)
+	if err := os.Rename(g.Path("f"), g.Path("former")); err != nil {
+		t.Fatal(err)
+	}
+	g.Write("f", data, testkit.Old)
+
+	a := g.archiver()
+	a.At = func(step upload.Step, _ gluster.File) error {
+		if step != upload.StepVerify {
+			return nil
+		}
+		if m := g.BrickMarks("f"); m.State(g.BrickSize("f")) != gluster.Remote || m.RemoteKey != "f" {
+			t.Errorf("the stub does not have the other file's key: %+v", m)
+		}
+		g.mustRead(client, "f", data)
+		g.mustBeLocal("f", len(data))
+		return nil
+	}
+	res := a.Archive(t.Context(), gluster.File{Path: "f", GFID: g.GFID("f"), Size: int64(len(data)), Mtime: testkit.Old})
+	if res.Outcome != report.Archived || res.Key == "f" {
+		t.Errorf("%+v", res)
+	}
+	g.mustRead(g.client(), "f", data)
+	g.mustRead(g.client(), "former", others)
+}
+
+// archiver is coldbrick archive on this volume.
+func (g *ground) archiver() *upload.Archiver {
+	g.t.Helper()
+	need := func(err error) {
+		if err != nil {
+			g.t.Fatal(err)
+		}
+	}
+	mount, err := volume.Inspect(g.MountDir())
+	need(err)
+	mount.RunDir = g.t.TempDir()
+	stamping, err := mount.Private(g.t.Context(), volume.ForStamping)
+	need(err)
+	g.t.Cleanup(func() { need(stamping.Close()) })
+	brick, err := volume.OpenBrick(g.BrickDir())
+	need(err)
+	g.t.Cleanup(func() { brick.Close() })
+	self, err := owner.Self(object.NewID())
+	need(err)
+	log, err := record.Create(g.t.TempDir(), self, g.BrickDir())
+	need(err)
+	g.t.Cleanup(func() { need(log.Close()) })
+	_, err = g.store.Probe(g.t.Context())
+	need(err)
+	return &upload.Archiver{
+		Mount: stamping, Brick: brick, Store: g.store, Log: log, Owner: self, Volume: g.ID,
+		ColdBefore: time.Now().Add(-5 * time.Second),
 	}
 }

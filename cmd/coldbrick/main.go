@@ -12,9 +12,13 @@ import (
 	"os/signal"
 	"runtime"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
+	// The memory of this process and of its Gluster clients holds secrets.
+	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) // less is always allowed
 	if os.Getenv("GOMAXPROCS") == "" {
 		// Workers wait in system calls of FUSE mounts most of the time: with no
 		// more processors than the machine has, threads that come back from one

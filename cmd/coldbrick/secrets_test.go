@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -94,6 +95,15 @@ func TestTheSecretKeyIsNowhere(t *testing.T) {
 	if !strings.Contains(seen.String(), `"outcome":"archived"`) || !strings.Contains(seen.String(), "glusterfs") {
 		t.Error("nothing was archived, or no child was seen: the test looks at nothing")
 	}
+	if limits := regexp.MustCompile(`(?m)^Max core file size +(\S+ +\S+)`).FindAllStringSubmatch(seen.String(), -1); len(limits) == 0 {
+		t.Error("no limit of core files was seen")
+	} else {
+		for _, limit := range limits {
+			if strings.Join(strings.Fields(limit[1]), " ") != "0 0" {
+				t.Errorf("a core file of a child may have %s bytes, and the secrets in them", limit[1])
+			}
+		}
+	}
 	for line := range strings.SplitSeq(seen.String(), "\n") {
 		if strings.Contains(line, s3.SecretKey) {
 			t.Errorf("the secret key stands in: %.300q", line)
@@ -123,7 +133,7 @@ func ofChildren(pid int) (text []byte) {
 		if exe, err := os.Readlink("/proc/" + child + "/exe"); err != nil || exe == self {
 			continue
 		}
-		for _, name := range []string{"cmdline", "environ"} {
+		for _, name := range []string{"cmdline", "environ", "limits"} {
 			content, err := os.ReadFile("/proc/" + child + "/" + name)
 			if err == nil {
 				text = append(text, bytes.ReplaceAll(content, []byte{0}, []byte("\n"))...)
