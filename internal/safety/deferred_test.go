@@ -70,7 +70,7 @@ func TestAWriteThatFailsLateIsNoRecall(t *testing.T) {
 		name       string
 		fail, mend func()
 	}{
-		{"disk full", func() { check(t, g.fill(1<<20)) }, func() { check(t, os.Remove(g.ballast())) }},
+		{"disk full", func() { check(t, g.fill(1<<20)) }, func() { check(t, g.empty()) }},
 		{"brick down", func() { g.StopBrick() }, func() {
 			g.StartBrick()
 			g.connected()
@@ -121,19 +121,3 @@ func (g *ground) connected() {
 		return errors.Join(g.Files.Children(), g.Stamping.Children()) == nil
 	})
 }
-
-// fill leaves so many bytes of the brick's space, as the disk's other users may.
-func (g *ground) fill(left int64) error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(g.BrickDir(), &st); err != nil {
-		return err
-	}
-	f, err := os.Create(g.ballast())
-	if err != nil {
-		return err
-	}
-	defer f.Close() // nothing was written
-	return unix.Fallocate(int(f.Fd()), 0, 0, int64(st.Bavail)*st.Bsize-left)
-}
-
-func (g *ground) ballast() string { return filepath.Join(g.BrickDir(), "ballast") }

@@ -102,12 +102,12 @@ func fullCell(p *proving, at recall.Step, left int64, pause time.Duration) error
 }
 
 // fill leaves so many bytes of the brick's space, as the disk's other users may.
-func (p *proving) fill(left int64) error {
+func (g *ground) fill(left int64) error {
 	var st unix.Statfs_t
-	if err := unix.Statfs(p.BrickDir(), &st); err != nil {
+	if err := unix.Statfs(g.BrickDir(), &st); err != nil {
 		return err
 	}
-	f, err := os.Create(p.ballast())
+	f, err := os.Create(g.ballast())
 	if err != nil {
 		return err
 	}
@@ -116,16 +116,21 @@ func (p *proving) fill(left int64) error {
 }
 
 // empty undoes fill, and waits until the brick takes changes again.
-func (p *proving) empty() error {
-	if err := os.Remove(p.ballast()); err != nil {
+func (g *ground) empty() error {
+	if err := os.Remove(g.ballast()); err != nil {
 		return err
 	}
+	return takesChanges(g.MountDir())
+}
+
+// takesChanges waits until a brick has noticed that there is room again.
+func takesChanges(mount string) error {
 	for end := time.Now().Add(bricksPatience); ; time.Sleep(50 * time.Millisecond) {
-		err := unix.Setxattr(p.MountDir(), "trusted.room", []byte("?"), 0)
+		err := unix.Setxattr(mount, "trusted.room", []byte("?"), 0)
 		if !errors.Is(err, unix.ENOSPC) || time.Now().After(end) {
 			return err
 		}
 	}
 }
 
-func (p *proving) ballast() string { return filepath.Join(p.BrickDir(), "ballast") }
+func (g *ground) ballast() string { return filepath.Join(g.BrickDir(), "ballast") }
