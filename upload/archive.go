@@ -503,6 +503,9 @@ func (t *transaction) verify(context.Context) error {
 		}
 		return report.Leave(report.Broken, "the brick kept its data")
 	}
+	if err := t.asUploaded(); err != nil {
+		return err
+	}
 	if children != nil || attrs.HealPending {
 		err := t.Log.Append(record.Entry{Phase: record.Degraded, Path: []byte(t.want.Path), GFID: &t.want.GFID, Key: t.key})
 		if children == nil {
@@ -511,6 +514,39 @@ func (t *transaction) verify(context.Context) error {
 		return errors.Join(fmt.Errorf("%w: %w", ErrDegraded, children), err)
 	}
 	t.verified = true
+	return nil
+}
+
+// asUploaded finds out whether somebody wrote at the very instant of the stamp.
+// A brick changes the bytes first and the mtime a moment later (posix_writev,
+// posix_ftruncate), and a stamp that comes in between is not refused. It notes
+// the size that it gave up, and leaves the mtime, which then moves after all.
+func (t *transaction) asUploaded() error {
+	size, err := volume.Get(t.brick, gluster.XattrObjectSize)
+	if errors.Is(err, unix.ENODATA) {
+		return nil // somebody recalls it already
+	}
+	if err != nil {
+		return err
+	}
+	if want := strconv.FormatInt(t.before.Size, 10); string(size) != want {
+		return report.Leave(report.Broken, fmt.Sprintf("written to at the instant of the stamp: it had %s bytes then, its object has %s", size, want))
+	}
+	value, err := volume.Get(t.brick, gluster.XattrMdata)
+	if errors.Is(err, unix.ENODATA) {
+		return nil // from before features.ctime was on
+	}
+	if err != nil {
+		return err
+	}
+	mdata, err := gluster.ParseMdata(value)
+	if err != nil {
+		return err
+	}
+	if !mdata.Mtime.Equal(volume.Time(t.before.Mtime)) {
+		return report.Leave(report.Broken, fmt.Sprintf("written to at the instant of the stamp: its mtime is %v, that of its object %v",
+			mdata.Mtime.UTC(), volume.Time(t.before.Mtime).UTC()))
+	}
 	return nil
 }
 

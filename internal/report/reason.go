@@ -74,7 +74,7 @@ var Meaning = map[Reason]string{
 	MtimeOutOfRange:  "mtime is before 2001-09-09 or after 2286-11-20: Gluster's check cannot protect it",
 	AlreadyRemote:    "is a stub: its data is in the store",
 	Recalling:        "a recall is under way, or was cut short: run recall or fsck --repair",
-	Broken:           "is a stub that has bytes on the brick: run fsck --repair",
+	Broken:           "is a stub that has bytes on the brick, or was written to at the instant of its stamp: run fsck",
 	StaleSize:        "is local but carries the size of a former stub: run fsck --repair",
 	HealPending:      "self-heal has not finished with it",
 	Linkto:           "is DHT's pointer to another brick, not a file",

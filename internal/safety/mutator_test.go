@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -41,6 +42,7 @@ func TestARacingWriterLosesNothing(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	outcomes := map[string]int{}
+	instants := 0 // what docs/safety.md calls the last window
 	for round := range rounds(t) {
 		path := fmt.Sprintf("d%d/f", round)
 		m := &mutator{t: t, root: theirs, path: path, random: random}
@@ -62,6 +64,13 @@ func TestARacingWriterLosesNothing(t *testing.T) {
 		res := a.Archive(t.Context(), file)
 		writing.Wait()
 		outcomes[string(res.Outcome)+" "+string(res.Reason)]++
+		if res.Reason == report.Broken && strings.Contains(res.Err.Error(), "at the instant of the stamp") {
+			t.Logf("round %d, %s %v into %s: %v", round, change.name, delay, strike, res.Err)
+			if instants++; instants > 1+rounds(t)/500 {
+				t.Errorf("more than the brick's own last window explains")
+			}
+			continue
+		}
 		if res.Outcome == report.Failed {
 			t.Errorf("round %d, %s %v into %s: %s: %v", round, change.name, delay, strike, res.Reason, res.Err)
 		}

@@ -134,6 +134,24 @@ func TestABrickThatForgotThePathRecordsNoEmptyKey(t *testing.T) {
 	}
 }
 
+// What the brick lets through when a stamp comes between its change of the bytes
+// and of the mtime: another size than was uploaded, or an mtime that moves late.
+func TestAWriteAtTheInstantOfTheStampIsReported(t *testing.T) {
+	g := newGround(t)
+	for name, change := range map[string]func(path string){
+		"size":  func(path string) { testkit.SetXattr(t, g.BrickPath(path), gluster.XattrObjectSize, "7") },
+		"mtime": func(path string) { check(t, os.Chtimes(g.Path(path), time.Now(), time.Now())) },
+	} {
+		g.Write(name, randomBytes(5000), longAgo)
+		a := g.archiver()
+		a.At = before(upload.StepVerify, func() { change(name) })
+		res := a.Archive(t.Context(), g.file(name))
+		if res.Outcome != report.Failed || res.Reason != report.Broken {
+			t.Errorf("%s: %s %s (%v)", name, res.Outcome, res.Reason, res.Err)
+		}
+	}
+}
+
 // A run dies after its PUT; rsync puts other bytes of the same size and mtime
 // into the file; the object that is there must not pass for its copy.
 func TestAnObjectOfADeadRunIsAdoptedOnlyForTheSameBytes(t *testing.T) {
