@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -151,7 +152,10 @@ func snapshot(name string, sum hash.Hash) (File, error) {
 		return File{}, err
 	}
 	if n != info.Size() {
-		return File{}, fmt.Errorf("%q: stat shows %d bytes, read gives %d", name, info.Size(), n)
+		time.Sleep(2 * time.Second) // longer than a mount caches
+		later, err := os.ReadFile(name)
+		shown := fmt.Errorf("%q: stat shows %d bytes, read gives %d, and %d two seconds later", name, info.Size(), n, len(later))
+		return File{}, errors.Join(shown, err)
 	}
 	return File{
 		SHA256:  fmt.Sprintf("%x", sum.Sum(nil)),
