@@ -89,7 +89,9 @@ func openBeneath(dir *os.File, name, path string, flags int) (*os.File, error) {
 	})
 	switch {
 	case err != nil:
-		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+		// Closed meanwhile, which is all that Control fails of, with an error
+		// of a package that nobody can name.
+		return nil, &fs.PathError{Op: "open", Path: name, Err: os.ErrClosed}
 	case openErr != nil:
 		return nil, &fs.PathError{Op: "open", Path: name, Err: openErr}
 	}

@@ -217,6 +217,27 @@ func TestSwappingNamesGainsNothing(t *testing.T) {
 }
 
 // What an administrator mounts inside is not part of the volume.
+// A directory that is kept open may be closed by a worker that needs the room
+// while another one is about to use it.
+func TestADirectoryThatWasClosedIsWalkedAnew(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir+"/a/b/f", "data")
+	root := openRoot(t, dir)
+	root.recent = &recent{dirs: map[string]recentDir{}}
+	for range 2 { // the second time by way of the directory that the first has left
+		f, err := root.OpenRegular("a/b/f")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		kept := root.recent.dirs["a/b/"]
+		if kept.file == nil {
+			t.Fatal("no directory is kept")
+		}
+		kept.file.Close()
+	}
+}
+
 func TestRootDoesNotEnterOtherMounts(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Mkdir(dir+"/m", 0o700); err != nil {

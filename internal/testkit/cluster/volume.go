@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -281,13 +282,15 @@ func (v *Volume) WaitRebalanced() error {
 			return err
 		}
 		var answer struct {
-			Status string `xml:"volRebalance>aggregate>statusStr"`
+			Status string   `xml:"volRebalance>aggregate>statusStr"`
+			Nodes  []string `xml:"volRebalance>node>statusStr"`
 		}
 		if err := xml.Unmarshal(out, &answer); err != nil {
 			return err
 		}
-		if answer.Status != "completed" {
-			return fmt.Errorf("rebalance of %s: %s", v.Name, answer.Status)
+		// The aggregate is that of some nodes while others are still at it.
+		if slices.ContainsFunc(append(answer.Nodes, answer.Status), func(s string) bool { return s != "completed" }) {
+			return fmt.Errorf("rebalance of %s: %s, nodes %q", v.Name, answer.Status, answer.Nodes)
 		}
 		return nil
 	})
