@@ -603,8 +603,8 @@ func (t *transaction) chooseKey(ctx context.Context) (string, error) {
 	var mine []string
 	for _, key := range []string{pointed, remote} {
 		info, err := header.Head(ctx, key)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, object.ErrKey) {
+			continue // a path that is no key has no object either
 		}
 		if err != nil {
 			return "", err

@@ -134,6 +134,31 @@ func TestABrickThatForgotThePathRecordsNoEmptyKey(t *testing.T) {
 	}
 }
 
+// The brick records the path. Where that is no key for the store, a run that dies
+// before it is rewritten leaves a stub that is recalled by its pointer.
+func TestAStubWhosePathIsNoKeyComesBack(t *testing.T) {
+	g := newGround(t)
+	const path = "del\x7f/f"
+	data := randomBytes(5000)
+	g.Write(path, data, longAgo)
+	a := g.archiver()
+	died := errors.New("died")
+	a.At = func(s upload.Step, _ gluster.File) error {
+		if s == upload.StepVerify {
+			return died
+		}
+		return nil
+	}
+	if res := a.Archive(t.Context(), g.file(path)); !errors.Is(res.Err, died) {
+		t.Fatalf("%+v", res)
+	}
+	if m := g.BrickMarks(path); m.RemoteKey != path {
+		t.Fatalf("%+v", m)
+	}
+	g.mustRecall(path)
+	g.mustRead(path, data)
+}
+
 // What the brick lets through when a stamp comes between its change of the bytes
 // and of the mtime: another size than was uploaded, or an mtime that moves late.
 func TestAWriteAtTheInstantOfTheStampIsReported(t *testing.T) {
