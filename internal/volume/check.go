@@ -343,6 +343,10 @@ func (m *Mount) sameVolume(b *Brick, mounted *Root) error {
 }
 
 func (m *Mount) brickInGraph(dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
 	resolved, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return err
@@ -352,7 +356,7 @@ func (m *Mount) brickInGraph(dir string) error {
 		switch brick := filepath.Clean(x.Option("remote-subvolume")); {
 		case !filepath.IsAbs(brick): // a name made up in a hand-written volume file
 			return nil
-		case brick == filepath.Clean(dir), brick == resolved:
+		case brick == dir, brick == resolved:
 			return nil
 		}
 	}

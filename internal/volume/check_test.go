@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -278,5 +279,29 @@ func TestBrickWithoutHealIndexHasNoBacklog(t *testing.T) {
 	defer b.Close()
 	if n, err := b.HealBacklog(1); n != 0 || err != nil {
 		t.Errorf("%d, %v", n, err)
+	}
+}
+
+func TestABrickIsFoundUnderAnyNameOfItsDirectory(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.MkdirAll(dir+"/bricks/b", 0o755), os.Mkdir(dir+"/bricks/other", 0o755), os.Symlink("bricks/b", dir+"/link")); err != nil {
+		t.Fatal(err)
+	}
+	graph, err := gluster.ParseVolfile([]byte("volume c\n  type protocol/client\n  option remote-subvolume " + dir + "/bricks/b\nend-volume\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &Mount{Graph: graph}
+	t.Chdir(dir + "/bricks")
+	for _, name := range []string{dir + "/bricks/b", dir + "/bricks/b/", "b", "./b", "../bricks/b", "../link", dir + "/link"} {
+		if err := m.brickInGraph(name); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	if err := m.brickInGraph("other"); !errors.Is(err, ErrOtherVolume) {
+		t.Errorf("another directory: %v", err)
 	}
 }
