@@ -36,15 +36,15 @@ func write(t *testing.T, path, data string) {
 func TestRootOpensNothingOutsideIt(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir+"/secret", "secret")
-	write(t, dir+"/root/d/f", "inside")
+	write(t, dir+"/tree/d/f", "inside")
 	for link, target := range map[string]string{
 		"abs": dir + "/secret", "rel": "../secret", "inner": "d/f", "dirlink": "d", "up": "..", "self": "self", "proc": "/proc/self/root",
 	} {
-		if err := os.Symlink(target, dir+"/root/"+link); err != nil {
+		if err := os.Symlink(target, dir+"/tree/"+link); err != nil {
 			t.Fatal(err)
 		}
 	}
-	root := openRoot(t, dir+"/root")
+	root := openRoot(t, dir+"/tree")
 	for path, want := range map[string]error{
 		"../secret":               unix.EXDEV,
 		"d/../../secret":          unix.EXDEV,
@@ -173,24 +173,24 @@ func TestOnlyRegularFilesAreEverOpened(t *testing.T) {
 func TestSwappingNamesGainsNothing(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir+"/outside/f", "secret")
-	write(t, dir+"/root/d/f", "inside")
-	if err := os.Symlink("../outside", dir+"/root/link"); err != nil {
+	write(t, dir+"/tree/d/f", "inside")
+	if err := os.Symlink("../outside", dir+"/tree/link"); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Mkfifo(dir+"/root/fifo", 0o600); err != nil {
+	if err := unix.Mkfifo(dir+"/tree/fifo", 0o600); err != nil {
 		t.Fatal(err)
 	}
-	root := openRoot(t, dir+"/root")
+	root := openRoot(t, dir+"/tree")
 	var stop atomic.Bool
 	swapped := make(chan error)
 	go func() {
 		var err error
 		for err == nil && !stop.Load() {
 			err = errors.Join(
-				unix.Renameat2(unix.AT_FDCWD, dir+"/root/d", unix.AT_FDCWD, dir+"/root/link", unix.RENAME_EXCHANGE),
-				unix.Renameat2(unix.AT_FDCWD, dir+"/root/link", unix.AT_FDCWD, dir+"/root/d", unix.RENAME_EXCHANGE),
-				unix.Renameat2(unix.AT_FDCWD, dir+"/root/d/f", unix.AT_FDCWD, dir+"/root/fifo", unix.RENAME_EXCHANGE),
-				unix.Renameat2(unix.AT_FDCWD, dir+"/root/fifo", unix.AT_FDCWD, dir+"/root/d/f", unix.RENAME_EXCHANGE),
+				unix.Renameat2(unix.AT_FDCWD, dir+"/tree/d", unix.AT_FDCWD, dir+"/tree/link", unix.RENAME_EXCHANGE),
+				unix.Renameat2(unix.AT_FDCWD, dir+"/tree/link", unix.AT_FDCWD, dir+"/tree/d", unix.RENAME_EXCHANGE),
+				unix.Renameat2(unix.AT_FDCWD, dir+"/tree/d/f", unix.AT_FDCWD, dir+"/tree/fifo", unix.RENAME_EXCHANGE),
+				unix.Renameat2(unix.AT_FDCWD, dir+"/tree/fifo", unix.AT_FDCWD, dir+"/tree/d/f", unix.RENAME_EXCHANGE),
 			)
 		}
 		swapped <- err
