@@ -245,11 +245,12 @@ func StatAsOpened(f *os.File) (Stat, error) {
 func Time(t unix.Timespec) time.Time { return time.Unix(t.Unix()) }
 
 // Gone reports whether err says that a name or an inode is no more what it was:
-// users may rename and delete at any time. ELOOP, EXDEV and ENOTDIR come from
-// names that became something else, perhaps a symlink out of the volume.
+// users may rename and delete at any time. ELOOP, EXDEV, ENOTDIR and
+// ErrNotRegular come from names that became something else, perhaps a symlink
+// out of the volume.
 func Gone(err error) bool {
-	for _, errno := range []error{unix.ENOENT, unix.ESTALE, unix.ENOTDIR, unix.ELOOP, unix.EXDEV} {
-		if errors.Is(err, errno) {
+	for _, gone := range []error{unix.ENOENT, unix.ESTALE, unix.ENOTDIR, unix.ELOOP, unix.EXDEV, ErrNotRegular} {
+		if errors.Is(err, gone) {
 			return true
 		}
 	}

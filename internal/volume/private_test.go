@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -358,6 +359,60 @@ func TestChildrenHoldsUnderLoad(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// The client lists its open files before it tells whether its brick is there.
+func TestChildrenHoldsWithManyFilesOpen(t *testing.T) {
+	v := testkit.NewVolume(t)
+	v.Write("f", []byte("data"), testkit.Old)
+	p := private(t, v, ForStamping)
+	for range 1000 {
+		f, err := p.OpenRegular("f")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+	}
+	if err := p.Children(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Many share a look. None gets one that began before it asked, and none the
+// trouble that another one had with looking.
+func TestALookIsNeverOlderThanTheQuestion(t *testing.T) {
+	var l looks
+	var changes, seen, looked atomic.Int64 // seen: as the last good look found it
+	trouble := errors.New("trouble")
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			for range 50 {
+				asked := changes.Add(1)
+				var mine int64 = -1
+				err := l.share(func() error {
+					looked.Add(1)
+					mine = changes.Load()
+					time.Sleep(100 * time.Microsecond)
+					if mine%7 == 0 {
+						return trouble
+					}
+					seen.Store(mine)
+					return nil
+				})
+				switch {
+				case err != nil && mine < 0:
+					t.Error("another one's trouble")
+				case err == nil && seen.Load() < asked:
+					t.Errorf("asked after %d changes, told of %d", asked, seen.Load())
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := looked.Load(); n >= 16*50 {
+		t.Errorf("%d looks: nothing was shared", n)
+	}
 }
 
 func TestPrivateMountNeedsItsBricks(t *testing.T) {

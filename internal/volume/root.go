@@ -180,35 +180,27 @@ func (r *Root) readAll(path string) ([]byte, error) {
 	return b, nil
 }
 
-// glanceVirtual is readVirtual for a file of less than 4 KiB, by a single read.
-func glanceVirtual(at *os.File) ([]byte, error) {
-	fd, err := reopen(at, unix.O_RDONLY)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(fd)
-	b := make([]byte, 4<<10)
-	for {
-		n, err := unix.Read(fd, b)
-		if err != unix.EINTR {
-			return b[:max(n, 0)], err
-		}
-	}
-}
-
 // maxVirtual bounds what is read of a virtual file, in bytes. The volume file
 // of a volume of 1,000 bricks has about 500 KB.
 const maxVirtual = 16 << 20
 
 // readVirtual reads the file behind an O_PATH handle from its beginning, as it
 // is now: the meta translator renders a file once for each open.
-func readVirtual(at *os.File) ([]byte, error) {
+func readVirtual(at *os.File) ([]byte, error) { return readOnce(at, 8<<10, false) }
+
+// glanceVirtual is readVirtual for a file that has a few KiB as a rule: what one
+// read does not fill is taken for all of it.
+func glanceVirtual(at *os.File) ([]byte, error) { return readOnce(at, 16<<10, true) }
+
+// readOnce opens and reads a virtual file, with size bytes at first. A short
+// read ends it if shortEnds is set, else only one of nothing.
+func readOnce(at *os.File, size int, shortEnds bool) ([]byte, error) {
 	fd, err := reopen(at, unix.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	b := make([]byte, 0, 8<<10)
+	b := make([]byte, 0, size)
 	for {
 		n, err := unix.Read(fd, b[len(b):cap(b)])
 		switch {
@@ -216,13 +208,14 @@ func readVirtual(at *os.File) ([]byte, error) {
 			continue
 		case err != nil:
 			return nil, err
-		case n == 0:
-			return b, nil
 		}
-		if b = b[:len(b)+n]; len(b) == cap(b) {
-			if len(b) >= maxVirtual {
-				return nil, fmt.Errorf("over %d bytes", maxVirtual)
-			}
+		b = b[:len(b)+n]
+		switch full := len(b) == cap(b); {
+		case n == 0, shortEnds && !full:
+			return b, nil
+		case full && len(b) >= maxVirtual:
+			return nil, fmt.Errorf("over %d bytes", maxVirtual)
+		case full:
 			b = append(b, make([]byte, len(b))...)[:len(b)]
 		}
 	}
