@@ -167,7 +167,7 @@ func (a *Archiver) attempt(ctx context.Context, f gluster.File, key string) (*tr
 	t := &transaction{Archiver: a, want: f, key: key}
 	defer t.close()
 	for _, s := range t.steps() {
-		if t.recalled {
+		if t.recalled { // the stub is another's business now
 			break
 		}
 		var err error
@@ -447,23 +447,32 @@ func (t *transaction) stamp(context.Context) error {
 	return stampErr
 }
 
-// verify believes nothing that the stamp has answered. Gluster answers 0 when
-// the truncation failed, and records an empty or another key if the file was
-// renamed or the brick did not know its path.
+// verify looks at what the stamp has made, and at the bricks once more: a brick
+// that missed the stamp brings the data back under the stub when it returns, so
+// the next run has to mend the file, whatever else is wrong with it.
 func (t *transaction) verify(context.Context) error {
 	children := t.Mount.Children()
 	attrs, err := settled(t.brick)
-	if err != nil {
-		return err
+	if err == nil {
+		err = t.sound(attrs)
 	}
+	if children == nil && attrs.HealPending {
+		children = errors.New("the stub waits for self-heal")
+	}
+	if children != nil && !t.recalled {
+		noted := t.Log.Append(record.Entry{Phase: record.Degraded, Path: []byte(t.want.Path), GFID: &t.want.GFID, Key: t.key})
+		return errors.Join(fmt.Errorf("%w: %w", ErrDegraded, children), noted, err)
+	}
+	t.verified = err == nil
+	return err
+}
+
+// sound believes nothing that the stamp has answered. Gluster answers 0 when the
+// truncation failed, and records an empty or another key if the file was renamed
+// or the brick did not know its path. attrs are of the brick.
+func (t *transaction) sound(attrs volume.Attrs) error {
 	if !attrs.Remote {
-		// A client's recall leaves the pointer and notes the time, in seconds.
-		byClient := !attrs.Recalled.Before(t.pointer.Time.Truncate(time.Second))
-		if attrs.Recall != nil || attrs.Downloading || attrs.Pointer == nil || byClient {
-			t.verified, t.recalled = true, true
-			return nil
-		}
-		return t.notHere(attrs)
+		return t.noStub(attrs)
 	}
 	if !bytes.Equal(attrs.Pointer, t.encoded) {
 		return report.Leave(report.AlreadyRemote, "stamped by another run")
@@ -473,7 +482,7 @@ func (t *transaction) verify(context.Context) error {
 		// remote any more, and must not get it back.
 		err := volume.Replace(t.file, gluster.XattrRemote, []byte(t.key))
 		if errors.Is(err, unix.ENODATA) {
-			t.verified, t.recalled = true, true
+			t.recalled = true
 			return nil
 		}
 		if err != nil {
@@ -488,7 +497,7 @@ func (t *transaction) verify(context.Context) error {
 		key, err := volume.Get(side, gluster.XattrRemote)
 		switch {
 		case errors.Is(err, unix.ENODATA):
-			t.verified, t.recalled = true, true
+			t.recalled = true
 			return nil
 		case err != nil:
 			return err
@@ -498,23 +507,37 @@ func (t *transaction) verify(context.Context) error {
 	}
 	if st.Size != 0 {
 		if now, err := volume.ReadAttrs(t.brick); err == nil && (now.Downloading || !now.Remote) {
-			t.verified, t.recalled = true, true
+			t.recalled = true
 			return nil
 		}
 		return report.Leave(report.Broken, "the brick kept its data")
 	}
-	if err := t.asUploaded(); err != nil {
+	return t.asUploaded()
+}
+
+// noStub explains a stamp that was answered with success and has left no stub on
+// this brick. Either it is recalled by now; or a rebalance has moved the file
+// since the last look: then the stub is on another brick, complete as far as the
+// mount can tell.
+func (t *transaction) noStub(attrs volume.Attrs) error {
+	// A client's recall leaves the pointer and notes the time, in seconds.
+	byClient := !attrs.Recalled.Before(t.pointer.Time.Truncate(time.Second))
+	if attrs.Recall != nil || attrs.Downloading || attrs.Pointer == nil || byClient {
+		t.recalled = true
+		return nil
+	}
+	st, err := volume.StatOf(t.brick)
+	if err != nil {
 		return err
 	}
-	if children != nil || attrs.HealPending {
-		err := t.Log.Append(record.Entry{Phase: record.Degraded, Path: []byte(t.want.Path), GFID: &t.want.GFID, Key: t.key})
-		if children == nil {
-			children = errors.New("the stub waits for self-heal")
-		}
-		return errors.Join(fmt.Errorf("%w: %w", ErrDegraded, children), err)
+	if !attrs.Linkto && st.Links > 0 {
+		return errors.New("the brick did not take the stamp")
 	}
-	t.verified = true
-	return nil
+	key, err := volume.Get(t.file, gluster.XattrRemote)
+	if err == nil && string(key) == t.key {
+		return nil
+	}
+	return errors.Join(report.Leave(report.Migrating, "moved by a rebalance while it was stamped"), err)
 }
 
 // asUploaded finds out whether somebody wrote at the very instant of the stamp.
@@ -548,25 +571,6 @@ func (t *transaction) asUploaded() error {
 			mdata.Mtime.UTC(), volume.Time(t.before.Mtime).UTC()))
 	}
 	return nil
-}
-
-// notHere explains a stamp that was answered with success and has left no stub
-// on this brick. A rebalance may have moved the file since the last look: then
-// the stub is on another brick, complete as far as the mount can tell.
-func (t *transaction) notHere(attrs volume.Attrs) error {
-	st, err := volume.StatOf(t.brick)
-	if err != nil {
-		return err
-	}
-	if !attrs.Linkto && st.Links > 0 {
-		return errors.New("the brick did not take the stamp")
-	}
-	key, err := volume.Get(t.file, gluster.XattrRemote)
-	if err == nil && string(key) == t.key {
-		t.verified = true
-		return nil
-	}
-	return errors.Join(report.Leave(report.Migrating, "moved by a rebalance while it was stamped"), err)
 }
 
 func (t *transaction) blocks(context.Context) error {

@@ -94,3 +94,30 @@ func TestAFileStampedOnADegradedVolumeIsMended(t *testing.T) {
 	g.mustRecall("f")
 	g.mustRead("f", data)
 }
+
+// Whatever else is wrong with a stub that was stamped while a brick was away, the
+// next run has to look at it, and this one has to end.
+func TestADegradedStampIsRecordedWhateverElseIsWrong(t *testing.T) {
+	g := newGround(t, testkit.Replica(3))
+	g.Write("f", randomBytes(5000), longAgo)
+	a := g.archiver()
+	a.At = func(s upload.Step, _ gluster.File) error {
+		switch s {
+		case upload.StepStamp:
+			g.StopBrick(1)
+			testkit.Eventually(t, 20*time.Second, "the brick is missed", func() bool { return g.Stamping.Children() != nil })
+		case upload.StepVerify:
+			testkit.SetXattr(t, g.BrickPath("f"), gluster.XattrObjectSize, "7")
+		}
+		return nil
+	}
+	res := a.Archive(t.Context(), g.file("f"))
+	if res.Outcome != report.Failed || res.Reason != report.Broken || !errors.Is(res.Err, upload.ErrDegraded) {
+		t.Errorf("%+v", res)
+	}
+	left, err := record.Open(g.StateDir+"/runs", g.run())
+	check(t, err)
+	if len(left) != 1 || len(left[0].Degraded) != 1 {
+		t.Errorf("recorded: %+v", left)
+	}
+}
