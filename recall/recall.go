@@ -601,9 +601,10 @@ func (t *transaction) chooseKey(ctx context.Context) (string, error) {
 		return "", report.Leave(report.Broken, "pointer and cs.remote disagree, and the store cannot tell")
 	}
 	var mine []string
+	var asOld []bool // as the stub, for each of mine
 	for _, key := range []string{pointed, remote} {
 		info, err := header.Head(ctx, key)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, object.ErrKey) {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, object.ErrKey) && key == remote {
 			continue // a path that is no key has no object either
 		}
 		if err != nil {
@@ -616,14 +617,16 @@ func (t *transaction) chooseKey(ctx context.Context) (string, error) {
 		made, err := object.DecodeMetadata(info.Metadata)
 		if err == nil && made.GFID == t.gfid && info.Size == size && (t.Volume == "" || made.Volume == t.Volume) {
 			mine = append(mine, key)
+			asOld = append(asOld, made.Mtime.Equal(volume.Time(t.stat.Mtime)))
 		}
 	}
-	if len(mine) != 1 {
-		return "", report.Leave(report.Broken, fmt.Sprintf("pointer %q and cs.remote %q disagree, and %d of the objects are its own", pointed, remote, len(mine)))
+	switch {
+	case len(mine) == 0:
+		return "", report.Leave(report.Broken, fmt.Sprintf("pointer %q and cs.remote %q disagree, and neither object is its own", pointed, remote))
+	case mine[0] == pointed && (len(mine) == 1 || asOld[0] || !asOld[1]):
+		return pointed, nil
 	}
-	if mine[0] != pointed {
-		t.pointer.Key, t.pointer.Proof = mine[0], nil
-		t.repoint = true
-	}
-	return mine[0], nil
+	t.pointer.Key, t.pointer.Proof = remote, nil
+	t.repoint = true
+	return remote, nil
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/upload"
@@ -101,6 +102,23 @@ func TestAChangeBeforeTheStampKeepsTheFile(t *testing.T) {
 	}
 }
 
+// mustDie has an archive of the file end before a step without any clean-up that
+// a stamp has ruled out.
+func (g *ground) mustDie(path string, at upload.Step) {
+	g.t.Helper()
+	died := errors.New("died")
+	a := g.archiver()
+	a.At = func(s upload.Step, _ gluster.File) error {
+		if s == at {
+			return died
+		}
+		return nil
+	}
+	if res := a.Archive(g.t.Context(), g.file(path)); !errors.Is(res.Err, died) {
+		g.t.Fatalf("%+v", res)
+	}
+}
+
 func appendTo(t *testing.T, path string, data []byte) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
@@ -141,22 +159,43 @@ func TestAStubWhosePathIsNoKeyComesBack(t *testing.T) {
 	const path = "del\x7f/f"
 	data := randomBytes(5000)
 	g.Write(path, data, longAgo)
-	a := g.archiver()
-	died := errors.New("died")
-	a.At = func(s upload.Step, _ gluster.File) error {
-		if s == upload.StepVerify {
-			return died
-		}
-		return nil
-	}
-	if res := a.Archive(t.Context(), g.file(path)); !errors.Is(res.Err, died) {
-		t.Fatalf("%+v", res)
-	}
+	g.mustDie(path, upload.StepVerify)
 	if m := g.BrickMarks(path); m.RemoteKey != path {
 		t.Fatalf("%+v", m)
 	}
 	g.mustRecall(path)
 	g.mustRead(path, data)
+}
+
+// The same where the path is the key of an object of the file's own past, of the
+// same size; and where another host's pointer names that one.
+func TestAStubIsNeverItsFormerSelf(t *testing.T) {
+	g := newGround(t)
+	for _, last := range []upload.Step{upload.StepVerify, ""} {
+		path := "f" + string(last)
+		first, second := randomBytes(5000), randomBytes(5000)
+		g.Write(path, first, longAgo)
+		g.mustArchive(path)
+		g.mustRecall(path)
+		f, err := os.OpenFile(g.Path(path), os.O_WRONLY, 0)
+		check(t, err)
+		_, err = f.Write(second)
+		check(t, errors.Join(err, f.Close(), os.Chtimes(g.Path(path), longAgo, longAgo.Add(time.Hour))))
+		if last != "" {
+			g.mustDie(path, last)
+		} else {
+			g.mustArchive(path)
+			former, err := object.DecodePointer([]byte(g.BrickXattrs(path)[gluster.XattrPointer]))
+			check(t, err)
+			former.Key, former.Proof = path, nil
+			testkit.SetXattr(t, g.BrickPath(path), gluster.XattrPointer, string(former.Encode()))
+		}
+		if m := g.BrickMarks(path); (m.RemoteKey == path) != (last != "") {
+			t.Fatalf("%+v", m)
+		}
+		g.mustRecall(path)
+		g.mustRead(path, second)
+	}
 }
 
 // What the brick lets through when a stamp comes between its change of the bytes
@@ -187,17 +226,7 @@ func TestAnObjectOfADeadRunIsAdoptedOnlyForTheSameBytes(t *testing.T) {
 	}{{"same", false}, {"other", true}} {
 		data := randomBytes(70_000)
 		g.Write(tt.name, data, longAgo)
-		a := g.archiver()
-		died := errors.New("died")
-		a.At = func(s upload.Step, _ gluster.File) error {
-			if s == upload.StepRecord {
-				return died
-			}
-			return nil
-		}
-		if res := a.Archive(t.Context(), g.file(tt.name)); !errors.Is(res.Err, died) {
-			t.Fatalf("%+v", res)
-		}
+		g.mustDie(tt.name, upload.StepRecord)
 		if tt.touch {
 			data = randomBytes(len(data))
 			source := t.TempDir() + "/source"
@@ -217,6 +246,33 @@ func TestAnObjectOfADeadRunIsAdoptedOnlyForTheSameBytes(t *testing.T) {
 		}
 		g.mustRecall(tt.name)
 		g.mustRead(tt.name, data)
+	}
+}
+
+// Something else has the file's name by then: that is the user's business.
+func TestAFileThatBecomesSomethingElseIsLeftAlone(t *testing.T) {
+	g := newGround(t)
+	for name, replace := range map[string]func(path string) error{
+		"symlink":   func(path string) error { return os.Symlink("/etc/passwd", path) },
+		"fifo":      func(path string) error { return unix.Mkfifo(path, 0o600) },
+		"directory": func(path string) error { return os.Mkdir(path, 0o700) },
+	} {
+		for _, step := range []upload.Step{upload.StepOpen, upload.StepRecheck} {
+			path := name + " before " + string(step)
+			data := randomBytes(5000)
+			g.Write(path, data, longAgo)
+			file := g.file(path)
+			a := g.archiver()
+			a.At = before(step, func() {
+				check(t, os.Rename(g.Path(path), g.Path(path+" moved")))
+				check(t, replace(g.Path(path)))
+			})
+			if res := a.Archive(t.Context(), file); res.Outcome != report.Skipped || res.Reason != report.Vanished {
+				t.Errorf("%s: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
+			}
+			g.mustRead(path+" moved", data)
+			g.mustBeUnmarked(path + " moved")
+		}
 	}
 }
 
