@@ -73,8 +73,8 @@ bench: build plugin ## crawl, archive and recall beside their peers; docs/perfor
 	@internal/testkit/require.sh
 	@$(tool) versitygw >/dev/null
 	@$(tool) rclone >/dev/null
-	@mkdir -p .cache/bench
-	internal/bench/crawl/run.sh -json $(CURDIR)/.cache/bench/crawl.json
+	@rm -rf .cache/bench # tables of a former run
+	internal/bench/crawl/run.sh -json $(CURDIR)/.cache/bench
 	internal/bench/transfer/run.sh
 	go run ./internal/bench/report .cache/bench docs
 

@@ -2,7 +2,7 @@
 // find, bfs, fastwalk with lgetxattr, and a shell loop.
 //
 //	crawl -make ROOT     builds the tree
-//	crawl ROOT           measures, and prints a table; -json FILE for the figures
+//	crawl ROOT           measures, and prints tables; -json DIR for the figures
 //
 // The tools take turns, so that a busy minute hits all of them, and medians are
 // compared. Needs root, for trusted attributes and to drop caches.
@@ -18,6 +18,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"time"
+
+	"github.com/coldbrick/coldbrick/internal/bench/measured"
 )
 
 func main() {
@@ -32,16 +34,16 @@ func main() {
 
 func run(ctx context.Context) error {
 	var (
-		build    = flag.Bool("make", false, "build the tree and measure nothing")
-		files    = flag.Int("files", 1_000_000, "files of the tree")
-		dirs     = flag.Int("dirs", 20_000, "directories of the tree")
-		stubs    = flag.Float64("stubs", 0.3, "share of stubs")
-		light    = flag.Bool("light", false, "stubs of the tree carry one mark, not four: no attribute outgrows its inode")
-		warm     = flag.Int("warm", 5, "rounds with warm caches")
-		cold     = flag.Int("cold", 3, "rounds with cold caches")
-		jsonFile = flag.String("json", "", "also write the figures to this `file`")
-		as       = flag.String("as", "", "be this `tool` once: coldbrick or fastwalk (used by the program itself)")
-		workers  = flag.Int("workers", 16, "with -as: directories at once")
+		build   = flag.Bool("make", false, "build the tree and measure nothing")
+		files   = flag.Int("files", 1_000_000, "files of the tree")
+		dirs    = flag.Int("dirs", 20_000, "directories of the tree")
+		stubs   = flag.Float64("stubs", 0.3, "share of stubs")
+		light   = flag.Bool("light", false, "stubs of the tree carry one mark, not four: no attribute outgrows its inode")
+		warm    = flag.Int("warm", 5, "rounds with warm caches")
+		cold    = flag.Int("cold", 3, "rounds with cold caches")
+		jsonDir = flag.String("json", "", "also write the figures into this `directory`")
+		as      = flag.String("as", "", "be this `tool` once: coldbrick or fastwalk (used by the program itself)")
+		workers = flag.Int("workers", 16, "with -as: directories at once")
 	)
 	flag.Parse()
 	if flag.NArg() != 1 {
@@ -62,22 +64,27 @@ func run(ctx context.Context) error {
 		return playPeer(ctx, *as, root, made, *workers)
 	}
 
-	result := result{Machine: machine(root), Tree: made, Time: time.Now()}
-	if result.Warm, err = measure(ctx, peers(root, made, warmWorkers), *warm, nil); err != nil {
-		return err
+	for _, caches := range []struct {
+		id, title string
+		workers   map[string]int
+		rounds    int
+		prepare   func() error
+	}{
+		{"crawl-warm", "Crawl, warm caches", warmWorkers, *warm, nil},
+		{"crawl-cold", "Crawl, cold caches", coldWorkers, *cold, dropCaches},
+	} {
+		tab := &measured.Table{ID: caches.id, Title: caches.title + ": " + made.String(), Files: made.Files, Machine: measured.Machine(root)}
+		if err := measure(ctx, tab, peers(root, made, caches.workers), caches.rounds, caches.prepare); err != nil {
+			return err
+		}
+		fmt.Print(tab.Markdown())
+		if *jsonDir != "" && caches.rounds > 0 {
+			if err := tab.Save(*jsonDir); err != nil {
+				return err
+			}
+		}
 	}
-	if result.Cold, err = measure(ctx, peers(root, made, coldWorkers), *cold, dropCaches); err != nil {
-		return err
-	}
-	fmt.Print(result.markdown())
-	if *jsonFile == "" {
-		return nil
-	}
-	data, err := json.MarshalIndent(result, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(*jsonFile, append(data, '\n'), 0o644)
+	return nil
 }
 
 // The tree's own figures lie beside its root.

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Measures the crawl beside its peers on an XFS image of its own, and leaves
 # nothing behind. Takes root, 4 GB of space and some minutes. Options are those
-# of the program: run.sh -warm 5 -cold 3 -json FILE
+# of the program: run.sh -warm 5 -cold 3 -json DIR
 # For another tree: TREE='-files 100000 -dirs 2000 -light' run.sh
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")

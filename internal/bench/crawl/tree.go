@@ -25,6 +25,14 @@ type tree struct {
 	Now         time.Time `json:"now"`   // the moment that ages are counted to
 }
 
+func (t tree) String() string {
+	marks := "all four marks, outside the inode"
+	if t.Light {
+		marks = "one mark, inside the inode"
+	}
+	return fmt.Sprintf("%d files in %d directories, %.0f %% stubs (%s), half of the rest cold", t.Files, t.Directories, 100*t.Stubs, marks)
+}
+
 const (
 	coldAfter    = 30 * 24 * time.Hour
 	oldest       = 2 * 365 * 24 * time.Hour

@@ -10,13 +10,14 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/coldbrick/coldbrick/internal/bench/measured"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
 // contestant is one way to do the work of a table.
 type contestant struct {
 	name string
-	run  func(w workload, tree string) usage
+	run  func(w workload, tree string) measured.Usage
 }
 
 func TestArchive(t *testing.T) {
@@ -32,8 +33,8 @@ func TestArchive(t *testing.T) {
 		}
 		if w.size < 1<<20 {
 			all = append(all,
-				contestant{"mount operations alone, 16 workers", func(w workload, tree string) usage { return g.floor(w, tree, 16) }},
-				contestant{"mount operations alone, 1 worker", func(w workload, tree string) usage { return g.floor(w, tree, 1) }})
+				contestant{"mount operations alone, 16 workers", func(w workload, tree string) measured.Usage { return g.floor(w, tree, 16) }},
+				contestant{"mount operations alone, 1 worker", func(w workload, tree string) measured.Usage { return g.floor(w, tree, 1) }})
 		}
 		g.compete("archive", "Archive of "+w.name, w, all, true)
 	}
@@ -42,7 +43,7 @@ func TestArchive(t *testing.T) {
 // compete lets the contestants take turns, each on a tree of its own.
 func (g *ground) compete(id, title string, w workload, all []contestant, stubs bool) {
 	g.Helper()
-	tab := &table{ID: id, Title: title, Files: w.files, Bytes: w.bytes()}
+	tab := &measured.Table{ID: id, Title: title, Files: w.files, Bytes: w.bytes()}
 	for range rounds {
 		for _, c := range all {
 			tree := g.makeTree(w)
@@ -53,14 +54,16 @@ func (g *ground) compete(id, title string, w workload, all []contestant, stubs b
 				g.mustAllBeStubs(w, tree)
 			}
 			g.removeTree(tree)
-			tab.add(c.name, u)
+			tab.Add(c.name, u)
 			g.Logf("%s: %s: %v, CPU %v, servers %v, %d MiB", title, c.name, u.Wall, u.CPU, u.Servers, u.RSS>>20)
 		}
 	}
-	tab.save(g.T)
+	save(g.T, tab)
 }
 
-func (g *ground) archive(_ workload, tree string) usage { return g.archiveCommand(tree).run(g.T) }
+func (g *ground) archive(_ workload, tree string) measured.Usage {
+	return g.archiveCommand(tree).run(g.T)
+}
 
 func (g *ground) archiveCommand(tree string) tool { return g.archiveTo(tree, g.store.Endpoint) }
 
@@ -75,7 +78,7 @@ func (g *ground) archiveTo(tree, endpoint string) tool {
 // rclone is what one would do without coldbrick, as fast as it goes: a copy
 // tuned by PERF-FACTS of the project, then the stamps, many at once. It proves
 // nothing, and stamps whatever is there by then.
-func (g *ground) rclone(w workload, tree string) usage {
+func (g *ground) rclone(w workload, tree string) measured.Usage {
 	transfers := "16"
 	if w.size < 1<<20 {
 		transfers = "64"
@@ -86,10 +89,10 @@ func (g *ground) rclone(w workload, tree string) usage {
 			"setfattr", "-n", "trusted.glusterfs.csou.complete", "-v", strconv.FormatInt(testkit.Old.Unix(), 10)},
 		ownChildren: true,
 	}.run(g.T)
-	return copied.add(stamped)
+	return together(copied, stamped)
 }
 
-func (g *ground) rcloneTo(endpoint string, credentials []string, verb, from, to, transfers string) usage {
+func (g *ground) rcloneTo(endpoint string, credentials []string, verb, from, to, transfers string) measured.Usage {
 	return tool{
 		command: []string{g.needs("rclone"), verb, from, to,
 			"--transfers", transfers, "--checkers", transfers, "--s3-no-head", "--s3-no-check-bucket", "--no-traverse", "--no-check-dest",
@@ -102,7 +105,7 @@ func (g *ground) rcloneTo(endpoint string, credentials []string, verb, from, to,
 
 // floor does the mount operations of coldbrick's transaction and nothing else:
 // no store, no brick, no run record. It is another process, as coldbrick is.
-func (g *ground) floor(w workload, tree string, workers int) usage {
+func (g *ground) floor(w workload, tree string, workers int) measured.Usage {
 	mount := g.volume.NewMount(g.T)
 	defer g.volume.Unmount(mount)
 	return tool{

@@ -15,15 +15,10 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-// usage is what one contestant took in one round.
-type usage struct {
-	Wall    time.Duration
-	CPU     time.Duration // of the tool's own processes
-	Servers time.Duration // CPU of glusterfs, brick and store meanwhile
-	RSS     int64         // peak of one process, in bytes
-}
+	"github.com/coldbrick/coldbrick/internal/bench/measured"
+	"github.com/coldbrick/coldbrick/internal/testkit"
+)
 
 // tool is a command of a contestant. Whose CPU its children's is depends on
 // what they are: the clients of private mounts are servers to coldbrick, the
@@ -36,7 +31,7 @@ type tool struct {
 }
 
 // run runs a command to its end, which must be a good one.
-func (c tool) run(t testing.TB) (u usage) {
+func (c tool) run(t testing.TB) (u measured.Usage) {
 	t.Helper()
 	cmd := exec.Command(c.command[0], c.command[1:]...)
 	cmd.Env = append(os.Environ(), c.env...)
@@ -88,9 +83,9 @@ func (c tool) run(t testing.TB) (u usage) {
 	return u
 }
 
-// add joins the steps of one contestant.
-func (u usage) add(v usage) usage {
-	return usage{u.Wall + v.Wall, u.CPU + v.CPU, u.Servers + v.Servers, max(u.RSS, v.RSS)}
+// together joins the steps of one contestant.
+func together(u, v measured.Usage) measured.Usage {
+	return measured.Usage{Wall: u.Wall + v.Wall, CPU: u.CPU + v.CPU, Servers: u.Servers + v.Servers, RSS: max(u.RSS, v.RSS)}
 }
 
 // residentPeak is VmHWM. The maximum that wait tells is of no use: it counts
@@ -150,7 +145,13 @@ func serversCPU(t testing.TB, dirs ...string) (sum time.Duration) {
 // settle lets the disk finish what others have written to it.
 func settle() { unix.Sync() }
 
-func median[T time.Duration | int64 | float64](all []T) T {
-	sorted := slices.Sorted(slices.Values(all))
-	return sorted[len(sorted)/2]
+// save writes the table where the report of make bench finds it.
+func save(t testing.TB, tab *measured.Table) {
+	t.Helper()
+	root := testkit.ModuleRoot(t)
+	tab.Machine = measured.Machine(root)
+	if err := tab.Save(filepath.Join(root, ".cache/bench")); err != nil {
+		t.Fatal(err)
+	}
+	t.Log(tab.Markdown())
 }

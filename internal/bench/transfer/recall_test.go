@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/coldbrick/coldbrick/internal/bench/measured"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
@@ -16,31 +17,30 @@ import (
 func TestRecallLarge(t *testing.T) {
 	g := newGround(t)
 	w := workload{fmt.Sprintf("one file of %d MiB", largeMiB), 1, int64(largeMiB) << 20}
-	tab := &table{ID: "recall-large", Title: "Recall of " + w.name, Files: 1, Bytes: w.bytes()}
+	tab := &measured.Table{ID: "recall-large", Title: "Recall of " + w.name, Files: 1, Bytes: w.bytes()}
 	tree := g.makeTree(w)
 	object := tree + "/project00/run00/sample-0000.dat"
 	copied := g.mount + "/copy"
 	for range rounds {
 		g.archive(w, tree)
 		settle()
-		u := g.counted(func() usage { return g.recallCommand(tree).run(t) })
+		u := g.counted(func() measured.Usage { return g.recallCommand(tree).run(t) })
 		if size := g.volume.BrickSize(object); size != w.size {
 			t.Fatalf("%d bytes were recalled", size)
 		}
-		tab.add("coldbrick recall", u)
+		tab.Add("coldbrick recall", u)
 		settle()
-		tab.add("dd conv=fsync onto the mount", g.counted(func() usage {
+		tab.Add("dd conv=fsync onto the mount", g.counted(func() measured.Usage {
 			return tool{command: []string{"dd", "if=" + g.store.ObjectFile(object), "of=" + copied, "bs=1M", "conv=fsync"}}.run(t)
 		}))
 		g.remove(copied)
-		tab.add("aws s3 cp onto the mount", g.counted(func() usage {
+		tab.Add("aws s3 cp onto the mount", g.counted(func() measured.Usage {
 			return tool{command: []string{g.needs("aws"), "--endpoint-url", g.store.Endpoint, "s3", "cp", "--quiet",
 				"s3://" + g.store.Bucket + "/" + object, copied}, env: g.store.Env(), ownChildren: true}.run(t)
 		}))
 		g.remove(copied)
 	}
-	tab.save(t)
-	tab.log(t)
+	save(t, tab)
 }
 
 // TestRecallSmall recalls many small files, beside reading each of them, one
@@ -48,17 +48,17 @@ func TestRecallLarge(t *testing.T) {
 func TestRecallSmall(t *testing.T) {
 	g := newGround(t)
 	w := workload{fmt.Sprintf("%d files of 4 KiB", smallFiles), smallFiles, 4 << 10}
-	tab := &table{ID: "recall-small", Title: "Recall of " + w.name, Files: w.files, Bytes: w.bytes()}
+	tab := &measured.Table{ID: "recall-small", Title: "Recall of " + w.name, Files: w.files, Bytes: w.bytes()}
 	for range rounds {
 		for _, c := range []contestant{
-			{"coldbrick recall", func(_ workload, tree string) usage { return g.recallCommand(tree).run(t) }},
+			{"coldbrick recall", func(_ workload, tree string) measured.Usage { return g.recallCommand(tree).run(t) }},
 			{"one by one through the translator, with the plugin", g.translator},
 		} {
 			tree := g.makeTree(w)
 			g.archive(w, tree)
 			g.mustAllBeStubs(w, tree)
 			settle()
-			tab.add(c.name, g.counted(func() usage { return c.run(w, tree) }))
+			tab.Add(c.name, g.counted(func() measured.Usage { return c.run(w, tree) }))
 			for i := range w.files {
 				if size := g.volume.BrickSize(w.path(tree, i)); size != w.size {
 					t.Fatalf("%s: %d bytes on the brick", w.path(tree, i), size)
@@ -67,12 +67,11 @@ func TestRecallSmall(t *testing.T) {
 			g.removeTree(tree)
 		}
 	}
-	tab.save(t)
-	tab.log(t)
+	save(t, tab)
 }
 
 // translator reads each file through a mount that recalls by itself.
-func (g *ground) translator(w workload, tree string) usage {
+func (g *ground) translator(w workload, tree string) measured.Usage {
 	mount := g.volume.NewMount(g.T, testkit.WithPerformance(), testkit.WithPlugin("cloudsyncs3",
 		"s3plugin-hostname "+g.store.Endpoint, "s3plugin-bucketid "+g.store.Bucket,
 		"s3plugin-keyid "+g.store.AccessKey, "s3plugin-seckey "+g.store.SecretKey))
@@ -89,7 +88,7 @@ func (g *ground) recallCommand(tree string) tool {
 }
 
 // counted adds what the servers took meanwhile.
-func (g *ground) counted(run func() usage) usage {
+func (g *ground) counted(run func() measured.Usage) measured.Usage {
 	before := serversCPU(g, g.volume.Dir(), g.store.Dir())
 	u := run()
 	u.Servers += serversCPU(g, g.volume.Dir(), g.store.Dir()) - before

@@ -23,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coldbrick/coldbrick/internal/bench/measured"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/testkit"
@@ -243,23 +244,23 @@ func TestSink(t *testing.T) {
 	if err := writeFile(local, w.size, 1); err != nil {
 		t.Fatal(err)
 	}
-	tab := &table{ID: "sink-local", Title: "To a discarding sink from a local file of " + fmt.Sprint(largeMiB) + " MiB", Files: 1, Bytes: w.size}
+	tab := &measured.Table{ID: "sink-local", Title: "To a discarding sink from a local file of " + fmt.Sprint(largeMiB) + " MiB", Files: 1, Bytes: w.size}
 	for range rounds {
-		tab.add("coldbrick's store", tool{command: []string{"/proc/self/exe"}, env: []string{roleVariable + "=uploader", "SINK_URL=" + url, "UPLOAD=" + local}}.run(t))
-		tab.add("rclone copyto", g.rcloneTo(url, credentials, "copyto", local, "store:cold/"+fmt.Sprint(time.Now().UnixNano()), "16"))
+		tab.Add("coldbrick's store", tool{command: []string{"/proc/self/exe"}, env: []string{roleVariable + "=uploader", "SINK_URL=" + url, "UPLOAD=" + local}}.run(t))
+		tab.Add("rclone copyto", g.rcloneTo(url, credentials, "copyto", local, "store:cold/"+fmt.Sprint(time.Now().UnixNano()), "16"))
 	}
-	tab.save(t)
+	save(t, tab)
 	if err := os.Remove(local); err != nil {
 		t.Fatal(err)
 	}
 
 	g.compete("sink-mount", fmt.Sprintf("To a discarding sink from the mount: one file of %d MiB", largeMiB), w, []contestant{
-		{"coldbrick archive", func(_ workload, tree string) usage {
+		{"coldbrick archive", func(_ workload, tree string) measured.Usage {
 			c := g.archiveTo(tree, url)
 			c.env = credentials
 			return c.run(t)
 		}},
-		{"cat through a like mount", func(w workload, tree string) usage {
+		{"cat through a like mount", func(w workload, tree string) measured.Usage {
 			mount := g.volume.NewMount(t, testkit.WithFlags("--fopen-keep-cache=off"))
 			defer g.volume.Unmount(mount)
 			return tool{command: []string{"cat", mount + "/" + w.path(tree, 0)}}.run(t)
