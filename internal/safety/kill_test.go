@@ -161,30 +161,27 @@ func TestAKillAtAnyStepLosesNothing(t *testing.T) {
 	for _, st := range archives {
 		for _, step := range st.steps {
 			cells = append(cells, cell{"archive " + string(step), "kill -9", st.name, func() error {
-				s, err := st.subject(p)
-				if err == nil {
-					err = s.kill(order{Archive: step})
-				}
-				if err != nil {
-					return err
-				}
-				return s.archiveSettles()
+				return killCell(p, st, order{Archive: step}, (*subject).archiveSettles)
 			}})
 		}
 	}
 	for _, st := range recalls {
 		for _, step := range st.steps {
 			cells = append(cells, cell{"recall " + string(step), "kill -9", st.name, func() error {
-				s, err := st.subject(p)
-				if err == nil {
-					err = s.kill(order{Recall: step})
-				}
-				if err != nil {
-					return err
-				}
-				return s.recallSettles()
+				return killCell(p, st, order{Recall: step}, (*subject).recallSettles)
 			}})
 		}
 	}
 	runCells(t, "step × kill -9", atOnce, cells)
+}
+
+func killCell[S ~string](p *proving, st *start[S], o order, settles func(*subject) error) error {
+	s, err := st.subject(p)
+	if err != nil {
+		return err
+	}
+	if err := s.kill(o); err != nil {
+		return err
+	}
+	return settles(s)
 }

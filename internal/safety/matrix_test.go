@@ -77,7 +77,7 @@ type start[S ~string] struct {
 	prepare func(*subject) error
 	again   bool // left by a recall that died
 
-	steps []S // as one subject went, see reached
+	steps []S // as one subject went, see hook
 }
 
 func (st *start[S]) subject(p *proving) (*subject, error) {
@@ -91,9 +91,22 @@ func (st *start[S]) subject(p *proving) (*subject, error) {
 	return s, nil
 }
 
-// reached notes a step that a subject without a fault came to.
-func (st *start[S]) reached(step S) {
-	st.steps = append(st.steps, step)
+// hook gives an error in place of one step, after it has looked at the subject;
+// what was wrong then goes to seen. If the step is empty, it only notes which
+// ones there are.
+func (st *start[S]) hook(s *subject, at S, errno unix.Errno, seen *error) func(S) error {
+	return func(step S) error {
+		if at == "" {
+			st.steps = append(st.steps, step)
+		}
+		if step != at {
+			return nil
+		}
+		if err := s.neverWrong(); err != nil {
+			*seen = fmt.Errorf("at the fault: %w", err)
+		}
+		return errno
+	}
 }
 
 // fill brings the data back into a stub past cloudsync, as a self-heal does.
@@ -192,20 +205,12 @@ func archiveCell(p *proving, st *start[upload.Step], at upload.Step, errno unix.
 		return err
 	}
 	var seen error
+	hook := st.hook(s, at, errno, &seen)
 	res := s.archive(func(a *upload.Archiver) {
-		a.At = func(step upload.Step, _ gluster.File) error {
-			if at == "" {
-				st.reached(step)
-			}
-			if step != at {
-				return nil
-			}
-			seen = s.neverWrong()
-			return errno
-		}
+		a.At = func(step upload.Step, _ gluster.File) error { return hook(step) }
 	})
 	if seen != nil {
-		return fmt.Errorf("at the fault: %w", seen)
+		return seen
 	}
 	if at == "" && (res.Outcome != report.Archived || res.Err != nil) {
 		return fmt.Errorf("archive: %s %s: %w", res.Outcome, res.Reason, res.Err)
@@ -231,20 +236,12 @@ func recallCell(p *proving, st *start[recall.Step], at recall.Step, errno unix.E
 		return err
 	}
 	var seen error
+	hook := st.hook(s, at, errno, &seen)
 	s.recall(func(r *recall.Recaller) {
-		r.At = func(step recall.Step, _ string) error {
-			if at == "" {
-				st.reached(step)
-			}
-			if step != at {
-				return nil
-			}
-			seen = s.neverWrong()
-			return errno
-		}
+		r.At = func(step recall.Step, _ string) error { return hook(step) }
 	})
 	if seen != nil {
-		return fmt.Errorf("at the fault: %w", seen)
+		return seen
 	}
 	return s.recallSettles()
 }

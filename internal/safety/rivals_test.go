@@ -152,26 +152,23 @@ func loopsCell(p *proving, d time.Duration) error {
 			}
 		})
 	}
+	count := func(done *atomic.Int64, outcome report.Outcome, reason report.Reason, err error) error {
+		switch outcome {
+		case report.Archived, report.Recalled:
+			done.Add(1)
+		case report.Failed:
+			return fmt.Errorf("%s: %w", reason, err)
+		}
+		return nil
+	}
 	for range 2 {
 		loop(func() error {
 			res := s.archive(func(a *upload.Archiver) { a.Owner = s.livingRun() })
-			if res.Outcome == report.Archived {
-				archived.Add(1)
-			}
-			if res.Outcome == report.Failed {
-				return fmt.Errorf("archive: %s: %w", res.Reason, res.Err)
-			}
-			return nil
+			return count(&archived, res.Outcome, res.Reason, res.Err)
 		})
 		loop(func() error {
 			res := s.livingRecall(nil)
-			if res.Outcome == report.Recalled {
-				recalled.Add(1)
-			}
-			if res.Outcome == report.Failed {
-				return fmt.Errorf("recall: %s: %w", res.Reason, res.Err)
-			}
-			return nil
+			return count(&recalled, res.Outcome, res.Reason, res.Err)
 		})
 	}
 	loop(func() error {
