@@ -126,7 +126,7 @@ func (t *transaction) steps() []step {
 		{StepIdentify, t.identify}, // what must stay the same, taken before the first byte is read
 		{StepPut, t.put},           // the store confirms size and checksum of the bytes read
 		{StepRecord, t.record},     // the run record is on disk
-		{StepRecheck, t.recheck},   // bricks up, name and file unchanged, local, still ours
+		{StepRecheck, t.recheck},   // bricks up, name and file unchanged, local, still ours, nobody writes
 		{StepStamp, t.stamp},       // Gluster frees the data
 		{StepVerify, t.verify},     // the stub is what it should be, on the brick and on the mount
 		{StepBlocks, t.blocks},     // du shows the size of the data
@@ -229,7 +229,17 @@ func (t *transaction) open(context.Context) (err error) {
 	if t.brick, err = t.Brick.OpenRegular(t.want.GFID.HandlePath()); err != nil {
 		return fmt.Errorf("brick: %w", err)
 	}
-	_, err = t.local()
+	if _, err = t.local(); err != nil {
+		return err
+	}
+	return t.notInUse() // or it would be uploaded in vain, perhaps every night
+}
+
+func (t *transaction) notInUse() error {
+	err := volume.NotInUse(t.brick)
+	if errors.Is(err, volume.ErrInUse) {
+		return report.Leave(report.InUse, "")
+	}
 	return err
 }
 
@@ -379,6 +389,10 @@ func (t *transaction) recheck(ctx context.Context) error {
 	if !bytes.Equal(attrs.Pointer, t.encoded) {
 		return report.Leave(report.InProgress, "another run took it over")
 	}
+	brick, err := volume.StatOf(t.brick)
+	if err != nil {
+		return err
+	}
 	// The name is looked up afresh, on every brick: one that has forgotten the
 	// inode (restart, eviction) would else record an empty key. If it has
 	// forgotten a directory within the last second, verify puts that right. The
@@ -398,7 +412,17 @@ func (t *transaction) recheck(ctx context.Context) error {
 	case now.Identity != t.before.Identity:
 		return report.Leave(report.Changed, "")
 	}
-	return nil
+	// What was under way when the name was looked up has come to its end, since
+	// nobody has the file open for writing now; and what came of it would show
+	// on the brick.
+	if err := t.notInUse(); err != nil {
+		return err
+	}
+	last, err := volume.StatOf(t.brick)
+	if err == nil && last.Identity != brick.Identity {
+		err = report.Leave(report.Changed, "at the last moment")
+	}
+	return err
 }
 
 func (t *transaction) awaitChildren(ctx context.Context) error {

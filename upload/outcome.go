@@ -44,5 +44,5 @@ func classify(err error) (report.Outcome, report.Reason) {
 
 // fatal reports whether no further file can be archived.
 func fatal(err error) bool {
-	return errors.Is(err, ErrDegraded) || errors.Is(err, object.ErrStore) || errors.Is(err, errRecord)
+	return errors.Is(err, ErrDegraded) || errors.Is(err, object.ErrStore) || errors.Is(err, errRecord) || errors.Is(err, volume.ErrNoLease)
 }

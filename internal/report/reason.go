@@ -46,6 +46,7 @@ const (
 // Why an archive or a recall of a file did not happen.
 const (
 	Changed       Reason = "changed"
+	InUse         Reason = "in-use"
 	Vanished      Reason = "vanished"
 	InProgress    Reason = "in-progress"
 	Degraded      Reason = "degraded"
@@ -84,6 +85,7 @@ var Meaning = map[Reason]string{
 	NoGFID:           "has no gfid: it was not made through Gluster",
 	Unmarked:         "carries no mark of an archive or a recall: fsck has nothing to hold against the store",
 	Unreadable:       "its attributes could not be read",
+	InUse:            "somebody has it open for writing",
 	Changed:          "changed while it was being archived or recalled",
 	Vanished:         "was deleted or renamed meanwhile",
 	InProgress:       "another run is working on it",

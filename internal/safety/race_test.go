@@ -276,6 +276,34 @@ func TestAFileThatBecomesSomethingElseIsLeftAlone(t *testing.T) {
 	}
 }
 
+// Whoever has a file open for writing, or mapped, may change it at any moment
+// without a word.
+func TestAFileThatIsOpenForWritingIsLeftAlone(t *testing.T) {
+	g := newGround(t)
+	for _, step := range []upload.Step{upload.StepOpen, upload.StepRecheck} {
+		path := "before " + string(step)
+		data := randomBytes(5000)
+		g.Write(path, data, longAgo)
+		var mapped []byte
+		a := g.archiver()
+		a.At = before(step, func() {
+			f, err := os.OpenFile(g.Path(path), os.O_RDWR, 0)
+			check(t, err)
+			mapped, err = unix.Mmap(int(f.Fd()), 0, len(data), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+			check(t, errors.Join(err, f.Close()))
+			mapped[0], data[0] = '!', '!'
+		})
+		if res := a.Archive(t.Context(), g.file(path)); res.Outcome != report.Skipped || res.Reason != report.InUse {
+			t.Errorf("%s: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
+		}
+		g.mustBeUnmarked(path)
+		check(t, errors.Join(unix.Msync(mapped, unix.MS_SYNC), unix.Munmap(mapped), os.Chtimes(g.Path(path), longAgo, longAgo)))
+		g.mustArchive(path)
+		g.mustRecall(path)
+		g.mustRead(path, data)
+	}
+}
+
 func TestASwapForASymlinkLeadsNowhere(t *testing.T) {
 	g := newGround(t)
 	outside := t.TempDir()

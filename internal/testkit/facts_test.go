@@ -473,3 +473,59 @@ func TestAMountDescribesItself(t *testing.T) {
 	}
 	t.Errorf("no fuse.glusterfs mount of %s in mountinfo", v.MountDir())
 }
+
+// A brick has a file open for writing as long as a client has: also one that has
+// it mapped only, or that has yet to send what it wrote. The kernel then grants
+// no lease on it.
+func TestABrickHasAFileOpenAsItsClientsHave(t *testing.T) {
+	v := NewVolume(t)
+	for mount, dir := range map[string]string{"plain": v.NewMount(t), "of a user": v.NewMount(t, WithPerformance())} {
+		t.Run(mount, func(t *testing.T) {
+			v.Write("f", []byte("0123456789"), Old)
+			brick := open(t, v.BrickPath("f"))
+			leased := func() bool {
+				_, err := unix.FcntlInt(brick.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
+				if err == nil {
+					_, err = unix.FcntlInt(brick.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
+				}
+				if err != nil && err != unix.EAGAIN {
+					t.Fatal(err)
+				}
+				return err == nil
+			}
+			Eventually(t, 5*time.Second, "the file is closed on the brick", leased)
+
+			reader := open(t, dir+"/f")
+			if _, err := reader.Read(make([]byte, 4)); err != nil {
+				t.Fatal(err)
+			}
+			if !leased() {
+				t.Error("a reader counts")
+			}
+
+			writer, err := os.OpenFile(dir+"/f", os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if leased() {
+				t.Error("a file that is open and not yet written to does not count")
+			}
+			mapped, err := unix.Mmap(int(writer.Fd()), 0, 10, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := writer.Close(); err != nil {
+				t.Fatal(err)
+			}
+			mapped[1] = 'y'
+			time.Sleep(200 * time.Millisecond)
+			if leased() {
+				t.Error("a mapping does not count")
+			}
+			if err := unix.Munmap(mapped); err != nil {
+				t.Fatal(err)
+			}
+			Eventually(t, 5*time.Second, "all is closed", leased)
+		})
+	}
+}
