@@ -103,12 +103,23 @@ func (t *transaction) own() error {
 	if t.attrs.Recall == nil {
 		err := volume.Create(t.file, gluster.XattrRecall, t.notes.encode())
 		if errors.Is(err, unix.EEXIST) {
-			return report.Leave(report.InProgress, "another recall has just begun")
+			if !t.wrote(gluster.XattrRecall) {
+				return report.Leave(report.InProgress, "another recall has just begun")
+			}
+			err = nil
 		}
 		t.noted = err == nil
 		return err
 	}
 	return t.takeOver()
+}
+
+// wrote reports whether an attribute that is said to be there already is ours:
+// DHT creates it on both bricks of a file that a rebalance moves, and answers for
+// the one to which the rebalance may have copied it meanwhile.
+func (t *transaction) wrote(name string) bool {
+	value, err := volume.Get(t.file, name)
+	return err == nil && bytes.Equal(value, t.notes.encode())
 }
 
 // takeOver makes the dead run's notes ours. There is no compare-and-swap for
@@ -124,7 +135,7 @@ func (t *transaction) takeOver() error {
 	}
 	for after := dead.Attempt; ; {
 		err := volume.Create(t.file, claimName(after), t.notes.encode())
-		if err == nil {
+		if err == nil || errors.Is(err, unix.EEXIST) && t.wrote(claimName(after)) {
 			break
 		}
 		if !errors.Is(err, unix.EEXIST) {

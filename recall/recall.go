@@ -40,6 +40,8 @@ type Recaller struct {
 	Owner   owner.Owner
 	// Volume is the id of the volume, empty if not known here.
 	Volume string
+	// Distributed says that a rebalance may move files between bricks meanwhile.
+	Distributed bool
 	// BarrierLimit bounds the wait for other clients' recalls of one file.
 	BarrierLimit time.Duration
 	// At is called before each step. Tests kill the process there, or return
@@ -224,12 +226,10 @@ func (t *transaction) mark() error {
 // claim removes cs.remote. Of all that want to recall the file only one can.
 func (t *transaction) claim() error {
 	err := volume.Remove(t.file, gluster.XattrRemote)
-	if errors.Is(err, unix.ENODATA) {
-		// A client has recalled it meanwhile, and says that the data is
-		// whole: nothing of ours may hide it.
-		return report.Leave(report.AlreadyLocal, "recalled by a client meanwhile")
-	}
 	t.claimed = true // also on an error: it may be the answer that was lost
+	if errors.Is(err, unix.ENODATA) {
+		err = t.claimable()
+	}
 	if err != nil {
 		return err
 	}
@@ -240,11 +240,28 @@ func (t *transaction) claim() error {
 	return err
 }
 
+// claimable tells who has removed cs.remote. DHT removes it from both bricks of a
+// file that a rebalance moves, and answers for the one that may not have it yet:
+// then it was this run, and nobody has written to the file.
+func (t *transaction) claimable() error {
+	now, err := volume.StatOf(t.file)
+	if err != nil {
+		return err
+	}
+	if now.Size == t.stat.Size && now.Mtime == t.stat.Mtime {
+		return nil
+	}
+	// A client has recalled it meanwhile, and says that the data is whole:
+	// nothing of ours may hide it.
+	t.claimed = false
+	return report.Leave(report.AlreadyLocal, "recalled by a client meanwhile")
+}
+
 // barrier waits until no client that had found the file remote before the claim
 // is still at it. In this state a read takes the translator's lock, which such
 // a client holds, and then fails.
 func (t *transaction) barrier(ctx context.Context) error {
-	file, err := t.openBarrier()
+	file, err := t.reopen(t.Barrier)
 	if err != nil {
 		return err
 	}
@@ -272,12 +289,12 @@ func (t *transaction) barrier(ctx context.Context) error {
 	}
 }
 
-// openBarrier opens the same file on the other mount. Users may rename it at
+// reopen opens the same file once more, on either mount. Users may rename it at
 // any time, so the volume is asked for its name.
-func (t *transaction) openBarrier() (*os.File, error) {
+func (t *transaction) reopen(mount Mount) (*os.File, error) {
 	path := t.path
 	for range 5 {
-		file, err := t.Barrier.OpenRegular(path)
+		file, err := mount.OpenRegular(path)
 		if err == nil {
 			// Both mounts derive inode numbers from gfids.
 			st, err := volume.StatAsOpened(file)
@@ -452,10 +469,44 @@ func (t *transaction) sizes() error {
 // here on, and nothing is rolled back.
 func (t *transaction) release() error {
 	t.local = true
-	return volume.Remove(t.file, gluster.XattrDownload)
+	// DHT may answer that there was none, see claimable. tidy looks again.
+	return volume.RemoveAny(t.file, gluster.XattrDownload)
+}
+
+// settled looks whether a rebalance has moved the file meanwhile, or is about to:
+// it copies the attributes of a file at one moment, and what a recall removes right
+// then is on the file again once it has been moved. The file is opened by its name
+// anew, for only then does DHT ask again on which brick it is; while it moves, it
+// carries the name of the brick that it goes to.
+func (t *transaction) settled() error {
+	if !t.Distributed {
+		return nil
+	}
+	file, err := t.reopen(t.Files)
+	if err != nil {
+		if volume.Gone(err) || reasonOf(err) == report.Vanished { // users may delete it by now
+			return nil
+		}
+		return err
+	}
+	defer file.Close() // read only
+	now, err := volume.ReadAttrs(file)
+	switch {
+	case err != nil:
+		return err
+	case now.Linkto:
+		return report.Leave(report.Migrating, "")
+	case t.state != gluster.Local && (now.Remote || now.Downloading || now.AnySize()):
+		return report.Leave(report.Migrating, "a rebalance has brought its marks back")
+	}
+	return nil
 }
 
 func (t *transaction) tidy() error {
+	// If not, pointer and notes stay: they tell the next recall what to do.
+	if err := t.settled(); err != nil {
+		return err
+	}
 	if t.state != gluster.Local {
 		st, err := volume.StatOf(t.file)
 		if err != nil {

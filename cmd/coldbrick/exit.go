@@ -26,7 +26,7 @@ var exits = []exit{
 	{0, "done", "all done, also when there was nothing to do, `--until-free` is reached, or all bricks here stand by; files that changed under the run are left for the next one and counted"},
 	{1, "failed", "the run could not go on, also because of `--max-errors`"},
 	{2, "usage", "wrong usage or configuration, or no such directory"},
-	{3, "partial", "some files failed or some directories could not be read, the rest is done"},
+	{3, "partial", "some files failed, some directories could not be read, or a rebalance ran during a recall of directories and may have hidden files; the rest is done"},
 	{8, "budget", "a file or byte budget ended the run"},
 	{10, "timeout", "the time budget ended the run"},
 	{11, "locked", "another run holds the brick"},
@@ -91,13 +91,13 @@ func exitCode(err error) int {
 		return 12
 	case errors.Is(err, errUnsafe), errors.Is(err, errNoVolume), errors.Is(err, upload.ErrDegraded),
 		errors.As(err, &unsafe), errors.Is(err, volume.ErrNoBrick), errors.Is(err, volume.ErrNoMount),
-		errors.Is(err, volume.ErrDegraded), errors.Is(err, volume.ErrGraphChanged), errors.Is(err, volume.ErrNoLease):
+		errors.Is(err, volume.ErrDegraded), errors.Is(err, volume.ErrGraphChanged), errors.Is(err, volume.ErrNoLease), errors.Is(err, errMoving):
 		return 13
 	case errors.Is(err, errLocked):
 		return 11
 	case errors.Is(err, errProblems):
 		return 14
-	case errors.Is(err, errSomeFailed):
+	case errors.Is(err, errSomeFailed), errors.Is(err, errMoved):
 		return 3
 	case errors.Is(err, errMaxFiles), errors.Is(err, errMaxBytes):
 		return 8

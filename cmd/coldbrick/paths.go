@@ -69,6 +69,7 @@ type ground struct {
 	files    *volume.Private
 	barrier  *volume.Private // nil if the volume has no cloudsync
 	plugin   recall.Plugin   // nil if the store is not asked
+	moves    *moves          // nil if nothing is changed
 }
 
 // openGround prepares to recall from a volume, or only to look at it: without
@@ -85,10 +86,18 @@ func (a *app) openGround(ctx context.Context, mount *volume.Mount, store, write 
 			err = errors.Join(causeOf(ctx, err), g.Close())
 		}
 	}()
+	if write {
+		if g.moves, err = a.watchMoves(ctx, mount.Volume); err != nil {
+			return g, err
+		}
+	}
 	if g.files, err = mountPrivately(ctx, mount, volume.ForRecall); err != nil {
 		return g, err
 	}
-	g.recaller = recall.Recaller{Files: g.files, Barrier: g.files, BarrierLimit: barrierPatience}
+	g.recaller = recall.Recaller{
+		Files: g.files, Barrier: g.files, BarrierLimit: barrierPatience,
+		Distributed: mount.Graph.Distributed(),
+	}
 	if g.recaller.Owner, err = newOwner(); err != nil {
 		return g, err
 	}
@@ -110,6 +119,9 @@ func (a *app) openGround(ctx context.Context, mount *volume.Mount, store, write 
 // Close unmounts what was mounted.
 func (g *ground) Close() error {
 	var errs []error
+	if g.moves != nil {
+		g.moves.stop()
+	}
 	if g.plugin != nil {
 		errs = append(errs, g.plugin.Fini())
 	}
@@ -127,6 +139,9 @@ func (a *app) find(ctx context.Context, g *ground, dir string, next func() (stri
 	ctx, stop := a.drains(ctx)
 	defer stop()
 	for path, ok := first, true; ok; {
+		if err := ctx.Err(); err != nil { // while next waited
+			return causeOf(ctx, err)
+		}
 		if err := a.findOne(ctx, g, dir, path, emit); err != nil {
 			return causeOf(ctx, err)
 		}

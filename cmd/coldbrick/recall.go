@@ -33,7 +33,9 @@ func newRecall(a *app) *cobra.Command {
 of the volume; all paths must be on one. A file becomes readable only when size
 and checksum were verified, with the times it had. Objects stay in the store.
 
-With --to or --stdout the data goes elsewhere, and the stub stays a stub.`,
+With --to or --stdout the data goes elsewhere, and the stub stays a stub. That is
+the way while a rebalance or remove-brick moves files: then nothing is recalled
+onto the volume.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.configure(cmd); err != nil {
 				return err
@@ -80,7 +82,7 @@ func (a *app) recall(ctx context.Context, args []string) error {
 		}
 		var gauge gauge
 		a.startBar("recalling", byBytes, &gauge)
-		return causeOf(ctx, recall.Run(ctx, jobs, find, one, func(r recall.Result) {
+		err := causeOf(ctx, recall.Run(ctx, jobs, find, one, func(r recall.Result) {
 			a.tally.Add(r.Outcome, r.Reason, r.Size)
 			if r.Outcome == report.Recalled {
 				gauge.files.Add(1)
@@ -89,6 +91,10 @@ func (a *app) recall(ctx context.Context, args []string) error {
 			a.print(report.File{Path: r.Path, GFID: r.GFID, Size: r.Size,
 				Outcome: r.Outcome, Reason: r.Reason, Key: r.Key, Err: r.Err})
 		}))
+		if err == nil && a.recursive && g.moves != nil && g.moves.moved(ctx) {
+			err = errMoved
+		}
+		return err
 	})
 }
 

@@ -63,7 +63,7 @@ func (a *app) mend(ctx context.Context, degraded []record.Entry, mount *volume.M
 	defer func() { err = errors.Join(err, files.Close()) }()
 	r := recall.Recaller{
 		Files: files, Barrier: stamping, Plugin: plugin, Owner: self,
-		Volume: brick.VolumeID, BarrierLimit: barrierPatience,
+		Volume: brick.VolumeID, BarrierLimit: barrierPatience, Distributed: mount.Graph.Distributed(),
 	}
 	all = true
 	for _, entry := range degraded {

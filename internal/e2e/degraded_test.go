@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -196,6 +197,61 @@ func TestARebalanceIsLeftInPeace(t *testing.T) {
 	run(t, n, 0, "recall", "-r", v.mount(n))
 	v.same(want)
 	v.noneMarked()
+}
+
+// TestARecallKeepsOutOfARebalance starts one before, and another one during a
+// recall.
+func TestARecallKeepsOutOfARebalance(t *testing.T) {
+	g := newGround(t)
+	v := g.newVolume(t, "recall-moving", cluster.Distribute, 2, "cluster.rebal-throttle=lazy")
+	n := v.Bricks[0].Node
+	dir := v.mount(n)
+	// Files to keep a rebalance busy.
+	_, err := n.Run("bash", "-euc", "cd "+dir+"; for i in {1..1000}; do echo $i >$i; done")
+	must(t, err)
+	rebalance := func() {
+		must(t, v.AddBricks(g.NewBrick(v.Volume)))
+		_, err := v.Gluster("rebalance", "start", "force")
+		must(t, err)
+	}
+
+	run(t, n, 0, "recall", "-r", dir)
+	rebalance()
+	for _, args := range [][]string{{"recall", "-r", dir}, {"recall", dir + "/1"}, {"fsck", "--repair", "--volume", v.Name}} {
+		if r := run(t, n, 13, args...); !r.names("rebalance") {
+			t.Errorf("want the rebalance named: %s", r)
+		}
+	}
+	run(t, n, 0, "status", dir+"/1")
+	must(t, v.WaitRebalanced())
+	run(t, n, 0, "recall", "-r", dir)
+
+	list := n.Command("coldbrick", "recall", "--files-from", "-", "--json", "--progress=never")
+	paths, err := list.StdinPipe()
+	must(t, err)
+	ended := make(chan result, 1)
+	go func() {
+		r, err := finish(list)
+		if err != nil {
+			t.Error(err)
+		}
+		ended <- r
+	}()
+	_, err = fmt.Fprintln(paths, dir+"/1")
+	must(t, err)
+	testkit.Eventually(t, time.Minute, "the recall has its private mount", func() bool {
+		out, err := n.Run("findmnt", "-rn", "-o", "TARGET")
+		must(t, err)
+		return strings.Contains(out, "/run/coldbrick/")
+	})
+	rebalance()
+	must(t, v.WaitRebalanced())
+	time.Sleep(35 * time.Second) // it has asked by then
+	_, err = fmt.Fprintln(paths, dir+"/2")
+	must(t, errors.Join(err, paths.Close()))
+	if r := <-ended; r.code != 13 || !r.names("rebalance") {
+		t.Errorf("want exit 13 and the rebalance named: %s", r)
+	}
 }
 
 // stampByHand stamps a file as no run of coldbrick would: without looking at the

@@ -13,6 +13,7 @@ const (
 	TypeClient    = "protocol/client"
 	TypeCloudsync = "features/cloudsync"
 	TypeDisperse  = "cluster/disperse"
+	TypeDHT       = "cluster/distribute"
 	TypeQuickRead = "performance/quick-read"
 	TypeReplicate = "cluster/replicate"
 	TypeShard     = "features/shard"
@@ -166,6 +167,12 @@ func (g Graph) Of(xlatorType string) []Xlator {
 // Has reports whether a translator of this type is in the graph.
 func (g Graph) Has(xlatorType string) bool {
 	return slices.ContainsFunc(g, func(x Xlator) bool { return x.Type == xlatorType })
+}
+
+// Distributed reports whether there is more than one brick, or set of them, that a
+// file may be on, so that a rebalance moves files.
+func (g Graph) Distributed() bool {
+	return slices.ContainsFunc(g.Of(TypeDHT), func(x Xlator) bool { return len(x.Subvolumes) > 1 })
 }
 
 // ForStamping derives the graph of a mount to stamp through. Cloudsync stays in

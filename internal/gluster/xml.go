@@ -87,10 +87,17 @@ type NodeStatus struct {
 
 // Task is something that moves files in the whole volume.
 type Task struct {
-	Type   string // Rebalance, Remove brick
+	ID     string // another for each time it is started
+	Type   string // TaskRebalance, taskRemoveBrick
 	Status TaskStatus
 	Text   string // of the status
 }
+
+// What a task does.
+const (
+	TaskRebalance   = "Rebalance"
+	taskRemoveBrick = "Remove brick"
+)
 
 // TaskStatus is gf_defrag_status_t of the source.
 type TaskStatus int
@@ -106,7 +113,7 @@ const (
 // files is so until it is committed: its brick still answers.
 func (t Task) Busy() bool {
 	return t.Status == taskStarted || t.Status == taskLayoutFixStarted ||
-		t.Status == taskComplete && t.Type == "Remove brick"
+		t.Status == taskComplete && t.Type == taskRemoveBrick
 }
 
 // BrickHeal is the summary of volume heal for one brick: what that brick knows
@@ -241,7 +248,8 @@ func (v VolumeInfo) Sets() [][]BrickInfo {
 	return sets
 }
 
-// ParseVolumeStatus reads gluster --xml volume status VOLUME.
+// ParseVolumeStatus reads gluster --xml volume status VOLUME, also that of its
+// tasks alone.
 func ParseVolumeStatus(text []byte) (VolumeStatus, error) {
 	var a struct {
 		XMLName xml.Name `xml:"cliOutput"`
@@ -255,6 +263,7 @@ func ParseVolumeStatus(text []byte) (VolumeStatus, error) {
 				Status   int    `xml:"status"`
 			} `xml:"node"`
 			Tasks []struct {
+				ID        string     `xml:"id"`
 				Type      string     `xml:"type"`
 				Status    TaskStatus `xml:"status"`
 				StatusStr string     `xml:"statusStr"`
@@ -272,7 +281,7 @@ func ParseVolumeStatus(text []byte) (VolumeStatus, error) {
 		s.Nodes = append(s.Nodes, NodeStatus{Host: n.Hostname, Dir: n.Path, HostUUID: n.PeerID, Online: n.Status == 1})
 	}
 	for _, t := range a.Volumes[0].Tasks {
-		s.Tasks = append(s.Tasks, Task{Type: t.Type, Status: t.Status, Text: t.StatusStr})
+		s.Tasks = append(s.Tasks, Task{ID: t.ID, Type: t.Type, Status: t.Status, Text: t.StatusStr})
 	}
 	return s, nil
 }
@@ -285,6 +294,35 @@ func (s VolumeStatus) Online(b BrickInfo) bool {
 		}
 	}
 	return false
+}
+
+// ParseRebalanceStatus reads gluster --xml volume rebalance VOLUME status: how far
+// each host is. A task of volume status tells that of one host only. About a volume
+// that was never rebalanced it is a CLIError.
+func ParseRebalanceStatus(text []byte) ([]Task, error) {
+	var a struct {
+		XMLName xml.Name `xml:"cliOutput"`
+		answer
+		Rebalance struct {
+			ID    string `xml:"task-id"`
+			Count int    `xml:"nodeCount"`
+			Hosts []struct {
+				Status    TaskStatus `xml:"status"`
+				StatusStr string     `xml:"statusStr"`
+			} `xml:"node"`
+		} `xml:"volRebalance"`
+	}
+	if err := decode(text, &a); err != nil {
+		return nil, err
+	}
+	if len(a.Rebalance.Hosts) == 0 || len(a.Rebalance.Hosts) != a.Rebalance.Count {
+		return nil, errors.New("rebalance status is not that of all hosts")
+	}
+	var tasks []Task
+	for _, h := range a.Rebalance.Hosts {
+		tasks = append(tasks, Task{ID: a.Rebalance.ID, Type: TaskRebalance, Status: h.Status, Text: h.StatusStr})
+	}
+	return tasks, nil
 }
 
 // ParseHealSummary reads gluster --xml volume heal VOLUME info summary. About a

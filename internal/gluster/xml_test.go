@@ -93,6 +93,9 @@ func TestCapturedVolumeStatus(t *testing.T) {
 		}
 		var tasks []string
 		for _, task := range s.Tasks {
+			if len(task.ID) != len("769a31a8-d4d9-4fc1-98d5-3569f903ac23") {
+				t.Errorf("%s: id of a task is %q", name, task.ID)
+			}
 			tasks = append(tasks, fmt.Sprintf("%s busy=%t", task.Type, task.Busy()))
 		}
 		if got := fmt.Sprintf("online=%d/%d tasks=%v", online, bricks, tasks); got != want {
@@ -104,6 +107,29 @@ func TestCapturedVolumeStatus(t *testing.T) {
 		if _, err := ParseVolumeStatus(captured(t, "volume-status-"+name+".xml")); !errors.As(err, &cli) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestCapturedRebalanceStatus(t *testing.T) {
+	for name, want := range map[string]string{
+		"running":   "in progress true, in progress true, in progress true",
+		"completed": "completed false, completed false, completed false",
+	} {
+		tasks, err := ParseRebalanceStatus(captured(t, "rebalance-status-"+name+".xml"))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		var got []string
+		for _, task := range tasks {
+			got = append(got, fmt.Sprintf("%s %t", task.Text, task.Busy()))
+		}
+		if strings.Join(got, ", ") != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+	var cli *CLIError
+	if _, err := ParseRebalanceStatus(captured(t, "rebalance-status-never.xml")); !errors.As(err, &cli) {
+		t.Errorf("never: %v", err)
 	}
 }
 

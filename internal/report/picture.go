@@ -24,8 +24,9 @@ const (
 	goodColour            = "#3d9a6a"
 )
 
-// ageColours go from warm to cold.
-var ageColours = [len(ageClasses)]string{"#e8a33d", "#d9b979", "#8db4cf", "#5598c6", "#2f7fb8"}
+// ageColours go from new to old. None is that of warm or cold, which the policy
+// decides, not the class.
+var ageColours = [len(ageClasses)]string{"#c6cdd5", "#a9b3bf", "#8c99a8", "#6f7f91", "#54657a"}
 
 // SVG draws the survey for people to look at. It needs no script, no font and
 // nothing from elsewhere.

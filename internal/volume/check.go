@@ -191,7 +191,7 @@ func (m *Mount) checkPlugin() Check {
 		return Check{CheckPlugin, Warn, path + " is not coldbrick's: Gluster's own S3 plugin is known to lose data " +
 			"when a transfer is cut or several run at once", install}
 	}
-	return Check{CheckPlugin, OK, path + " " + built.Main.Version, ""}
+	return Check{CheckPlugin, OK, path + " is coldbrick's", ""}
 }
 
 // pluginPath is where the glusterfs of that version loads a plugin from.

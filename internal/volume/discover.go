@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -174,6 +175,37 @@ func discover(ctx context.Context, name string) (*Volume, error) {
 		}
 	}
 	return v, nil
+}
+
+// Moves asks glusterd of this host about what moves files from brick to brick: each
+// rebalance and remove-brick has an id, and is told until the next one. It takes a
+// tenth of a second, or two. ErrNoVolume, ErrNoCLI.
+func Moves(ctx context.Context, name string) ([]gluster.Task, error) {
+	tasks, err := moves(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("volume %s: %w", name, err)
+	}
+	return tasks, nil
+}
+
+func moves(ctx context.Context, name string) ([]gluster.Task, error) {
+	if !volumeName.MatchString(name) {
+		return nil, ErrNoVolume
+	}
+	status, err := askXML(ctx, gluster.ParseVolumeStatus, "volume", "status", name, "tasks")
+	if err != nil {
+		return nil, err
+	}
+	tasks := status.Tasks
+	if slices.ContainsFunc(tasks, func(t gluster.Task) bool { return t.Type == gluster.TaskRebalance }) {
+		// Its status is that of this host; others may still be at it.
+		hosts, err := askXML(ctx, gluster.ParseRebalanceStatus, "volume", "rebalance", name, "status")
+		if err != nil {
+			return nil, err
+		}
+		tasks = append(tasks, hosts...)
+	}
+	return tasks, nil
 }
 
 func volumeInfo(ctx context.Context, name string) (gluster.VolumeInfo, error) {

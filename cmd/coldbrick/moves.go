@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/volume"
+)
+
+// A recall of a file that a rebalance moves at that moment can leave it invisible
+// until the next recall, and hang the rebalance (GlusterFS 10.3).
+var (
+	errMoving = errors.New("a rebalance or remove-brick moves files of the volume: nothing is recalled onto it meanwhile; " +
+		"wait until it is completed, or get copies with recall --to or --stdout")
+	errMoved = errors.New("a rebalance ran meanwhile: a directory may not have listed files that it moved; run this once more")
+)
+
+const (
+	// movesPatience bounds the wait for what glusterd says. A recall is urgent.
+	movesPatience = 10 * time.Second
+	movesInterval = 30 * time.Second
+)
+
+// moves knows what has moved files of a volume by the time that a run begins to
+// change some.
+type moves struct {
+	app    *app
+	volume string // "" if nobody can be asked
+	before map[string]bool
+	stop   func() // ends the watch
+}
+
+// watchMoves returns errMoving if files are moved now, and makes the run drain if
+// they are later on. Where there is no glusterd to ask, nothing is known.
+func (a *app) watchMoves(ctx context.Context, volumeName string) (*moves, error) {
+	m := &moves{app: a, volume: volumeName, before: map[string]bool{}, stop: func() {}}
+	tasks, err := m.ask(ctx)
+	if err != nil {
+		a.log.Info("whether a rebalance is under way is not known", "err", err)
+		m.volume = ""
+		return m, nil
+	}
+	for _, t := range tasks {
+		if t.Busy() {
+			return m, errMoving
+		}
+		m.before[t.ID] = true
+	}
+	ctx, cancel := a.drains(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for !m.moved(ctx) {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(movesInterval):
+			}
+		}
+		a.stop.drain(errMoving)
+	}()
+	m.stop = func() {
+		cancel()
+		<-done
+	}
+	return m, nil
+}
+
+// moved reports whether something has begun to move files since the run began.
+func (m *moves) moved(ctx context.Context) bool {
+	if m.volume == "" {
+		return false
+	}
+	tasks, err := m.ask(ctx)
+	if err != nil && ctx.Err() == nil {
+		m.app.log.Info("whether a rebalance is under way is not known", "err", err)
+	}
+	for _, t := range tasks {
+		if t.Busy() || !m.before[t.ID] {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *moves) ask(ctx context.Context) ([]gluster.Task, error) {
+	ctx, cancel := context.WithTimeout(ctx, movesPatience)
+	defer cancel()
+	return volume.Moves(ctx, m.volume)
+}
