@@ -52,14 +52,17 @@ func (a *app) watchMoves(ctx context.Context, volumeName string) (*moves, error)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for !m.moved(ctx) {
+		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-time.After(movesInterval):
 			}
+			if m.moved(ctx) {
+				a.stop.drain(errMoving)
+				return
+			}
 		}
-		a.stop.drain(errMoving)
 	}()
 	m.stop = func() {
 		cancel()
