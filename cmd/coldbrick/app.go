@@ -34,6 +34,7 @@ type app struct {
 	out   *report.Printer
 	log   *slog.Logger
 	tally report.Tally
+	meter *meter // of the store in use
 
 	errors  *breaker // nil: no limit
 	endedBy string   // the flag whose goal ended the run

@@ -215,7 +215,7 @@ func coldFor(p crawl.Policy) time.Duration {
 // upload runs the archiver over what the walk finds, within the budget and up to
 // the goal.
 func (a *app) upload(ctx context.Context, archiver *upload.Archiver, brick *volume.Brick, policy crawl.Policy, b *budget, goal *freeGoal) error {
-	g := gauge{total: b.maxBytes}
+	g := gauge{total: b.maxBytes, meter: a.meter}
 	a.startBar("archiving", byBytes, &g)
 	find := func(ctx context.Context, emit func(context.Context, gluster.File) error) error {
 		ctx, stop := a.drains(ctx)

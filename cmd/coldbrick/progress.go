@@ -79,8 +79,9 @@ func (s *screen) stopBar() {
 // gauge is what a bar shows. Work counts in it.
 type gauge struct {
 	seen         crawl.Progress // files looked at
-	files, bytes atomic.Int64
-	total        int64 // bytes; 0 if that is not known
+	files, bytes atomic.Int64   // done
+	meter        *meter         // if given, also what is on its way
+	total        int64          // bytes; 0 if that is not known
 }
 
 // unit is what a bar measures.
@@ -164,6 +165,9 @@ func (b *bar) picture(g *gauge, columns int) string {
 	at := g.seen.Files.Load()
 	if b.unit == byBytes {
 		at = g.bytes.Load()
+		if g.meter != nil { // a file may take hours
+			at = max(at, g.meter.moved.Load())
+		}
 		if columns >= narrow {
 			b.Describe(b.what + " " + report.Count(g.files.Load(), "file"))
 		}

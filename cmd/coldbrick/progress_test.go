@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"golang.org/x/time/rate"
 )
 
 func TestABarFitsItsTerminal(t *testing.T) {
@@ -30,6 +32,21 @@ func TestABarFitsItsTerminal(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// The bytes of a file that takes hours show on their way.
+func TestABarMovesWithinAFile(t *testing.T) {
+	g := gauge{meter: &meter{Limiter: rate.NewLimiter(rate.Inf, 1<<20)}}
+	b := newBar("archiving", byBytes, 0, 80)
+	b.picture(&g, 80)
+	for range 3 {
+		if err := g.meter.WaitN(t.Context(), 1<<20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if line := b.picture(&g, 80); !strings.Contains(line, "archiving 0 files (3.0 MiB") {
+		t.Error(line)
 	}
 }
 

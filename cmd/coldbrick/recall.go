@@ -80,7 +80,7 @@ func (a *app) recall(ctx context.Context, args []string) error {
 			defer root.Close()
 			one = func(ctx context.Context, t recall.Target) recall.Result { return fetchTo(ctx, g, root, t) }
 		}
-		var gauge gauge
+		gauge := gauge{meter: a.meter}
 		a.startBar("recalling", byBytes, &gauge)
 		err := causeOf(ctx, recall.Run(ctx, jobs, find, one, func(r recall.Result) {
 			a.tally.Add(r.Outcome, r.Reason, r.Size)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/time/rate"
@@ -85,14 +86,29 @@ func (a *app) checkStore(graph gluster.Graph) error {
 	return nil
 }
 
+// meter counts the bytes on their way to and from a store, and bounds their rate.
+type meter struct {
+	*rate.Limiter
+	moved atomic.Int64
+}
+
+// WaitN lets n bytes pass.
+func (m *meter) WaitN(ctx context.Context, n int) error {
+	err := m.Limiter.WaitN(ctx, n)
+	if err == nil {
+		m.moved.Add(int64(n))
+	}
+	return err
+}
+
 // openStore prepares the store in use.
 func (a *app) openStore(ctx context.Context, graph gluster.Graph, log *record.Log) (recall.Plugin, error) {
-	var limiter objstore.Limiter
+	const least, most = 64 << 10, 1 << 20 // bytes in one go: smooth, but not a call for each packet
+	a.meter = &meter{Limiter: rate.NewLimiter(rate.Inf, most)}
 	if a.bwlimit > 0 {
-		const least, most = 64 << 10, 1 << 20 // bytes in one go: smooth, but not a call for each packet
-		limiter = rate.NewLimiter(rate.Limit(a.bwlimit), int(min(max(a.bwlimit/10, least), most)))
+		a.meter.Limiter = rate.NewLimiter(rate.Limit(a.bwlimit), int(min(max(a.bwlimit/10, least), most)))
 	}
-	s, ok := registry(limiter, log).Find(a.store)
+	s, ok := registry(a.meter, log).Find(a.store)
 	if !ok {
 		return nil, usagef("--store: unknown store %q", a.store)
 	}
