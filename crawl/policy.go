@@ -96,11 +96,11 @@ func validateGlob(glob string) error {
 // of rising cost, so that the walk need not ask the brick for more than what
 // decides; within a step, what the file is comes before what was asked for.
 //
-//  1. From the directory entry and statx: too-warm, too-small (but not empty),
+//  1. From the directory entry and statx: too-warm, no-data, too-small,
 //     too-large, excluded, pinned (by a directory above).
 //  2. From the names of its attributes: linkto, sharded, dispersed, broken,
-//     already-remote, recalling, stale-size, migrating, hard-linked, no-gfid,
-//     pinned (by its own mark), empty.
+//     recalling, stale-size, migrating, hard-linked, no-gfid, pinned (by its own
+//     mark).
 //  3. From their values: heal-pending, no-gfid, too-warm, mtime-out-of-range,
 //     recently-recalled.
 //
@@ -109,6 +109,10 @@ func validateGlob(glob string) error {
 // rebalance leave new times on the brick, which then age like any other. So a
 // healed file is archived some nights later than it could be, and a fresh stub
 // is counted as too-warm until it is as old as the limit.
+//
+// A file without data is not asked for its marks, which would tell a stub from
+// an empty file: those of a stub do not fit its inode, so each stub would cost a
+// nightly walk one more read of the disk, and most files are stubs in the end.
 func (p *Policy) Decide(f Facts, now time.Time) report.Reason {
 	return cmp.Or(p.byStat(&f, now), p.byMarks(&f), p.byValues(&f, now))
 }
@@ -117,7 +121,9 @@ func (p *Policy) byStat(f *Facts, now time.Time) report.Reason {
 	switch {
 	case p.warmOnBrick(f, now):
 		return report.TooWarm
-	case f.Size > 0 && f.Size < p.MinSize: // size 0 may be a stub: its names tell
+	case f.Size == 0:
+		return report.NoData
+	case f.Size < p.MinSize:
 		return report.TooSmall
 	case p.MaxSize > 0 && f.Size > p.MaxSize:
 		return report.TooLarge
@@ -141,8 +147,6 @@ func (p *Policy) byMarks(f *Facts) report.Reason {
 	switch f.Marks.State(f.Size) {
 	case gluster.Repair:
 		return report.Broken
-	case gluster.Remote:
-		return report.AlreadyRemote
 	case gluster.Downloading:
 		return report.Recalling
 	}
@@ -157,8 +161,6 @@ func (p *Policy) byMarks(f *Facts) report.Reason {
 		return report.NoGFID
 	case f.Pinned:
 		return report.Pinned
-	case f.Size == 0:
-		return report.Empty
 	}
 	return ""
 }

@@ -46,14 +46,15 @@ func TestWalkVisitsEachFileOnceAndSaysWhyNot(t *testing.T) {
 		"cold for clients":                {node{mdata: 31 * day}, cold},
 		"healed yesterday":                {node{age: day, mdata: 99 * day}, report.TooWarm}, // until its brick time aged as well
 		"tomorrow":                        {node{age: -day}, report.TooWarm},
-		"stub":                            {node{size: empty, xattrs: stub}, report.AlreadyRemote},
+		"stub":                            {node{size: empty, xattrs: stub}, report.NoData},
 		"stub with bytes":                 {node{size: 5, xattrs: stub}, report.Broken},
 		"recalling":                       {with(gluster.XattrDownload, "1"), report.Recalling},
-		"recall cut short":                {node{size: empty, xattrs: map[string]string{gluster.XattrRemote: "k", gluster.XattrDownload: "1"}}, report.Broken},
+		"recall cut short":                {node{xattrs: map[string]string{gluster.XattrRemote: "k", gluster.XattrDownload: "1"}}, report.Broken},
 		"former stub":                     {with(gluster.XattrObjectSize, "1"), report.StaleSize},
 		"former stub's blocks":            {with(gluster.XattrNumBlocks, "1"), report.StaleSize},
-		"linkto":                          {node{size: empty, mode: 0o1000, xattrs: map[string]string{gluster.XattrLinkto: "v-client-1"}}, report.Linkto},
-		"linkto by another name":          {node{size: empty, mode: 0o1000, xattrs: map[string]string{"trusted.hot.linkto": "v-client-1"}}, report.Linkto},
+		"linkto":                          {node{size: empty, mode: 0o1000, xattrs: map[string]string{gluster.XattrLinkto: "v-client-1"}}, report.NoData},
+		"linkto that is being filled":     {node{mode: 0o1000, xattrs: map[string]string{gluster.XattrLinkto: "v-client-1"}}, report.Linkto},
+		"linkto by another name":          {node{mode: 0o1000, xattrs: map[string]string{"trusted.hot.linkto": "v-client-1"}}, report.Linkto},
 		"sticky, but a file":              {node{mode: 0o1000}, cold},
 		"migrating":                       {node{mode: 0o3644}, report.Migrating},
 		"heal pending":                    {with("trusted.afr.v-client-1", "\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00"), report.HealPending},
@@ -67,7 +68,7 @@ func TestWalkVisitsEachFileOnceAndSaysWhyNot(t *testing.T) {
 		"alien":                           {node{alien: true}, report.NoGFID},
 		"two names":                       {node{names: []string{"two names'"}}, report.HardLinked},
 		"two names'":                      {node{}, report.HardLinked},
-		"empty":                           {node{size: empty}, report.Empty},
+		"empty":                           {node{size: empty}, report.NoData},
 		"before 2001":                     {node{age: 26 * 365 * day}, report.MtimeOutOfRange},
 		"before 1970":                     {node{age: 60 * 365 * day}, report.MtimeOutOfRange},
 		"recalled":                        {with(gluster.XattrRecalled, fmt.Sprint(now.Add(-6*day).Unix())), report.RecentlyRecalled},
@@ -243,9 +244,7 @@ func TestDeepTreesAreWalkedAndTooDeepOnesReported(t *testing.T) {
 			must(t, dir.Close())
 			dir = next
 		}
-		f, err := dir.Create("bottom")
-		must(t, err)
-		must(t, f.Close())
+		must(t, dir.WriteFile("bottom", []byte("x"), 0o600))
 		must(t, dir.Close())
 	}
 	descend(300, "d")

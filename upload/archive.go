@@ -354,7 +354,7 @@ func (t *transaction) identify(context.Context) (err error) {
 	case t.before.Links != 1:
 		return report.Leave(report.HardLinked, "")
 	case t.before.Size == 0:
-		return report.Leave(report.Empty, "")
+		return report.Leave(report.NoData, "")
 	case t.before.Size != t.want.Size, t.before.Size != brick.Size:
 		return report.Leave(report.Changed, "size")
 	case !mtime.Before(t.ColdBefore):

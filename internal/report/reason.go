@@ -23,7 +23,7 @@ const (
 	TooWarm          Reason = "too-warm"
 	TooSmall         Reason = "too-small"
 	TooLarge         Reason = "too-large"
-	Empty            Reason = "empty"
+	NoData           Reason = "no-data"
 	Excluded         Reason = "excluded"
 	Pinned           Reason = "pinned"
 	RecentlyRecalled Reason = "recently-recalled"
@@ -67,7 +67,7 @@ var Meaning = map[Reason]string{
 	TooWarm:          "modified more recently than --older-than",
 	TooSmall:         "smaller than --min-size",
 	TooLarge:         "larger than --max-size",
-	Empty:            "has no bytes to archive",
+	NoData:           "has no data on the brick: it is empty, or a stub whose data is in the store",
 	Excluded:         "matches --exclude, or no --include",
 	Pinned:           "carries trusted.coldbrick.pin, or a directory above it does",
 	RecentlyRecalled: "was recalled less than --recall-grace ago",

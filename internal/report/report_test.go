@@ -282,7 +282,7 @@ func TestATallyCountsFromManyGoroutines(t *testing.T) {
 		wg.Go(func() {
 			for range 1000 {
 				tally.Add(Skipped, TooWarm, 3)
-				tally.Add(Skipped, Empty, 0)
+				tally.Add(Skipped, NoData, 0)
 			}
 		})
 	}

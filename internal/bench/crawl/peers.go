@@ -42,7 +42,7 @@ func peers(root string, t tree, workers map[string]int) []peer {
 	prune := []string{root, "-path", root + "/.glusterfs", "-prune", "-o", "-type", "f"}
 	perSample := t.Files / t.Directories * min(perProject, t.Directories)
 	return []peer{
-		{"coldbrick crawl: age, state, gfid, mtime", play("coldbrick"), t.Files, true},
+		{"coldbrick crawl: what to archive, with gfid and mtime", play("coldbrick"), t.Files, true},
 		{"fastwalk, stat and lgetxattr", play("fastwalk"), t.Files, true},
 		{"find ! -newermt", with("find", prune, "!", "-newermt", cutoff.Format(time.DateTime), "-print"), t.Files, true},
 		{"bfs -xattrname", with("bfs", prune, "-xattrname", gluster.XattrRemote, "-print"), t.Files, true},
