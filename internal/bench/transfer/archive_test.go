@@ -107,7 +107,6 @@ func (g *ground) rcloneTo(endpoint string, credentials []string, verb, from, to,
 // no store, no brick, no run record. It is another process, as coldbrick is.
 func (g *ground) floor(w workload, tree string, workers int) measured.Usage {
 	mount := g.volume.NewMount(g.T)
-	defer g.volume.Unmount(mount)
 	return tool{
 		command: []string{"/proc/self/exe"},
 		env: []string{roleVariable + "=floor", "FLOOR_WORKERS=" + strconv.Itoa(workers),

@@ -75,8 +75,7 @@ func (g *ground) translator(w workload, tree string) measured.Usage {
 	mount := g.volume.NewMount(g.T, testkit.WithPerformance(), testkit.WithPlugin("cloudsyncs3",
 		"s3plugin-hostname "+g.store.Endpoint, "s3plugin-bucketid "+g.store.Bucket,
 		"s3plugin-keyid "+g.store.AccessKey, "s3plugin-seckey "+g.store.SecretKey))
-	defer g.volume.Unmount(mount)
-	return tool{command: []string{"xargs", "-0", "-a", g.list(w, mount, tree), "cat"}, ownChildren: true}.run(g.T)
+	return tool{command: []string{"xargs", "-0", "-a", g.list(w, mount, tree), "cat"}, ownChildren: true, toNull: true}.run(g.T)
 }
 
 func (g *ground) recallCommand(tree string) tool {
