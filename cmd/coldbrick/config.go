@@ -63,6 +63,13 @@ func (a *app) showConfig() (err error) {
 		}
 		_, err = fmt.Fprintf(a.stdout, "%-40s # %s\n", comment+f.Name+" = "+tomlValue(f.Value), a.origins[f.Name])
 	})
+	if err == nil && a.file != nil && a.volume == "" {
+		for _, name := range a.file.Volumes() {
+			if _, err = fmt.Fprintf(a.stdout, "# what [volume.%s] says comes in with --volume %[1]s\n", name); err != nil {
+				break
+			}
+		}
+	}
 	return err
 }
 
