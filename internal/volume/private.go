@@ -337,14 +337,15 @@ func startDaemon(graph gluster.Graph, mnt, log string) (*daemon, error) {
 		return nil, err
 	}
 	logFile.Close()
-	// By itself the client keeps pages from one open to the next while size and
-	// mtime stay the same, as they do under rsync --inplace --times: old bytes
-	// would be taken for the file's. With --acl the kernel leaves permissions to
-	// the client, which lets root do everything; without, it asks for the
-	// attributes of each directory on the way, each time.
+	// The kernel keeps no pages: by itself it would keep them from one open to the
+	// next while size and mtime stay the same, as they do under rsync --inplace
+	// --times, and old bytes would be taken for the file's. Nor does it copy what
+	// is read or written but once. With --acl it leaves permissions to the client,
+	// which lets root do everything; without, it asks for the attributes of each
+	// directory on the way, each time.
 	cmd := exec.Command(glusterfsProgram(), "--no-daemon", "--volfile=/proc/self/fd/3",
 		"--log-file="+log, "--log-level=WARNING", "--process-name=coldbrick",
-		"--attribute-timeout=0", "--entry-timeout=0", "--negative-timeout=0", "--fopen-keep-cache=off", "--acl",
+		"--attribute-timeout=0", "--entry-timeout=0", "--negative-timeout=0", "--direct-io-mode=enable", "--acl",
 		"--fuse-mountopts=nodev,nosuid,noexec", mnt)
 	cmd.Dir = "/"
 	cmd.Env = []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"} // not ours, which may hold credentials

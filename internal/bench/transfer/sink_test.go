@@ -260,8 +260,8 @@ func TestSink(t *testing.T) {
 			c.env = credentials
 			return c.run(t)
 		}},
-		{"cat through a like mount", func(w workload, tree string) measured.Usage {
-			mount := g.volume.NewMount(t, testkit.WithFlags("--fopen-keep-cache=off"))
+		{"cat through a mount", func(w workload, tree string) measured.Usage {
+			mount := g.volume.NewMount(t)
 			return tool{command: []string{"cat", mount + "/" + w.path(tree, 0)}, toNull: true}.run(t)
 		}},
 	}, false)
