@@ -529,3 +529,13 @@ func TestABrickHasAFileOpenAsItsClientsHave(t *testing.T) {
 		})
 	}
 }
+
+// docs/operations.md warns of it: of bricks' logs that fill a disk.
+func TestABrickLogsErrorsForLocalFiles(t *testing.T) {
+	v := NewVolume(t)
+	v.Write("f", []byte("x"), Old)
+	stat(t, v.Path("f"))
+	if log := v.Log("b0"); !strings.Contains(log, "posix_cs_set_state") {
+		t.Errorf("a brick no longer logs an error for files that are no stubs:\n%s", log)
+	}
+}
