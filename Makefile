@@ -5,7 +5,7 @@ SHELL      := bash
 tool       := internal/testkit/tool.sh
 FUZZTIME   ?= 30s
 
-.PHONY: build plugin install-plugin man package test e2e soak bench fuzz check demo help
+.PHONY: build plugin install-plugin man package test e2e soak bench microbench fuzz check demo help
 
 build: ## bin/coldbrick, a static program
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/coldbrick
@@ -68,6 +68,9 @@ check: ## formatting, vet, linters with the import directions, go.mod, known vul
 	@linter=$$($(tool) golangci-lint) && $$linter run
 	go mod tidy -diff
 	@.ci/vulnerabilities
+
+microbench: ## the hot paths' own benchmarks, beside those of another commit: make microbench BASE=main~5
+	internal/bench/micro.sh $(or $(BASE),HEAD)
 
 bench: build plugin ## crawl, archive and recall beside their peers; docs/performance.md (root, an hour)
 	@internal/testkit/require.sh
