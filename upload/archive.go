@@ -534,7 +534,9 @@ func (t *transaction) sound(attrs volume.Attrs) error {
 			t.recalled = true
 			return nil
 		}
-		return report.Leave(report.Broken, "the brick kept its data")
+		// A write that the brick had let pass when it was asked for the stamp;
+		// or the data, which it failed to free.
+		return report.Leave(report.Broken, fmt.Sprintf("written to at the instant of the stamp, or not freed: the brick has %d bytes", st.Size))
 	}
 	return t.asUploaded()
 }
