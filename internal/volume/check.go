@@ -58,7 +58,7 @@ type Check struct {
 	Name    CheckName `json:"name"`
 	Verdict Verdict   `json:"verdict"`
 	Reason  string    `json:"reason"`         // what was seen, and what it leads to
-	Mend    string    `json:"mend,omitempty"` // the command that mends it
+	Mend    string    `json:"mend,omitempty"` // what to do, most often a command
 }
 
 // UnsafeError says why files must not be stamped.
@@ -67,7 +67,11 @@ type UnsafeError struct{ Checks []Check }
 func (e *UnsafeError) Error() string {
 	var reasons []string
 	for _, c := range e.Checks {
-		reasons = append(reasons, fmt.Sprintf("%s: %s", c.Name, c.Reason))
+		reason := fmt.Sprintf("%s: %s", c.Name, c.Reason)
+		if c.Mend != "" {
+			reason += " (to mend it: " + c.Mend + ")"
+		}
+		reasons = append(reasons, reason)
 	}
 	return "not safe to archive: " + strings.Join(reasons, "; ")
 }
