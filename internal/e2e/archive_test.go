@@ -43,8 +43,8 @@ func TestEveryHostArchivesItsShare(t *testing.T) {
 			if err := v.AddBricks(v.g.NewBricks(v.Volume, 3)...); err != nil {
 				return err
 			}
-			// A client that reaches the new bricks one after the other leaves
-			// directories to heal, and fsck refuses such a set.
+			// The rebalances of several hosts, which make the same directories on
+			// new bricks, may leave some to heal, and fsck refuses such a set.
 			return errors.Join(v.Rebalance(), v.Heal())
 		}},
 	} {
