@@ -148,12 +148,9 @@ func (a *app) choose(s *scope) {
 		case by != "":
 			a.say("brick %s stands by (%s): %s is the active one of its replica set", p.Dir, p.Role, by)
 		default:
-			mend := "gluster volume heal " + s.cluster.Name
-			if p.Role == volume.Down {
-				mend = "gluster volume start " + s.cluster.Name + " force"
-			}
-			s.unfit = fmt.Errorf("%w: no brick of the replica set of %s is up and healed; this one is %s: run %q and wait for the self-heal daemon",
-				errUnsafe, p.Dir, p.Role, mend)
+			// What keeps a brick from its role fails a check of the volume as well.
+			s.unfit = fmt.Errorf("no brick of the replica set of %s is up and healed; this one is %s: %w",
+				p.Dir, p.Role, volume.Unsafe(s.cluster.Checks()))
 		}
 	}
 	if here == 0 {

@@ -8,11 +8,7 @@ VERSITYGW=$(internal/testkit/tool.sh versitygw)
 export VERSITYGW
 
 work=$(mktemp -d)
-cleanup() {
-	git worktree remove --force "$work/tree" || true
-	rm -rf "$work"
-}
-trap cleanup EXIT
+trap 'rm -rf "$work"; git worktree prune' EXIT
 git worktree add --quiet --detach "$work/tree" "$1"
 declare -A trees=([before]=$work/tree [here]=$PWD)
 

@@ -318,7 +318,12 @@ func (v *Volume) checkOnline() Check {
 	}
 	return verdict(CheckBricks, Fail, down != nil, fmt.Sprintf("all %d bricks run", len(v.Bricks)),
 		"down: "+strings.Join(down, ", ")+"; when it returns, the heal would write the data back into stubs",
-		"gluster volume start "+v.Name+" force; then wait for the heal")
+		v.mendBricks())
+}
+
+// mendBricks starts those that are down, and no others.
+func (v *Volume) mendBricks() string {
+	return "gluster volume start " + v.Name + " force; then wait for the heal"
 }
 
 func (v *Volume) checkHeals() Check {
@@ -330,10 +335,10 @@ func (v *Volume) checkHeals() Check {
 			silent = append(silent, h.Brick)
 		}
 	}
-	mend := "wait for the self-heal daemon: gluster volume heal " + v.Name + " info summary"
+	mend := "gluster volume heal " + v.Name + "; then wait until gluster volume heal " + v.Name + " info summary counts nothing"
 	switch {
 	case silent != nil:
-		return Check{CheckHeals, Fail, "what is to heal cannot be told by " + strings.Join(silent, ", "), mend}
+		return Check{CheckHeals, Fail, "what is to heal cannot be told by " + strings.Join(silent, ", "), v.mendBricks()}
 	case pending > 0:
 		return Check{CheckHeals, Fail, fmt.Sprintf("%d entries wait for a heal", pending), mend}
 	}
