@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -454,9 +455,13 @@ func TestWalkEndsWithItsContextOrWithEmit(t *testing.T) {
 	for name, attrs := range readers(t) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
-			var emitted atomic.Int32
+			// One at a time: nobody emits between the tenth and the cancel.
+			var emitting sync.Mutex
+			emitted := 0
 			stats, err := walkWith(t, ctx, root, Options{}, attrs, func(context.Context, gluster.File) error {
-				if emitted.Add(1) == 10 {
+				emitting.Lock()
+				defer emitting.Unlock()
+				if emitted++; emitted == 10 {
 					cancel()
 				}
 				return nil
@@ -469,9 +474,9 @@ func TestWalkEndsWithItsContextOrWithEmit(t *testing.T) {
 				t.Errorf("%d candidates after a cancel at 10", stats.Candidates.Files)
 			}
 
-			emitted.Store(0)
+			var before atomic.Int32
 			_, err = walkWith(t, t.Context(), root, Options{}, attrs, func(ctx context.Context, _ gluster.File) error {
-				if emitted.Add(1) == 10 {
+				if before.Add(1) == 10 {
 					return broken
 				}
 				return nil
