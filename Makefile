@@ -5,7 +5,7 @@ SHELL      := bash
 tool       := internal/testkit/tool.sh
 FUZZTIME   ?= 30s
 
-.PHONY: build plugin install-plugin man package test e2e soak bench microbench fuzz check demo help
+.PHONY: build plugin install-plugin man package test e2e soak bench microbench fuzz check demo release help
 
 build: ## bin/coldbrick, a static program
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/coldbrick
@@ -29,6 +29,10 @@ man: ## the reference pages, man pages and sample configuration in docs/, anew f
 
 package: ## deb and rpm of both, in dist/; VERSION=1.2.3 names them
 	packaging/build.sh dist
+
+release: package ## the packages, the list of modules in them (SBOM) and SHA256SUMS, in dist/
+	@$$($(tool) cyclonedx-gomod) mod -json -licenses -output dist/coldbrick.cdx.json .
+	cd dist && sha256sum *.deb *.rpm *.cdx.json >SHA256SUMS
 
 # -v shows skipped tests, which fail: a promise that was not tested is not kept.
 test: ## all tests with the race detector, on real bricks and a real S3 server (root)

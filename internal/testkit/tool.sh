@@ -8,8 +8,9 @@ rclone) module=github.com/rclone/rclone version=v1.76.0 ;; # a peer of make benc
 golangci-lint) module=github.com/golangci/golangci-lint/v2/cmd/golangci-lint version=v2.15.0 ;;
 govulncheck) module=golang.org/x/vuln/cmd/govulncheck version=v1.9.0 ;;
 nfpm) module=github.com/goreleaser/nfpm/v2/cmd/nfpm version=v2.43.4 ;;
+cyclonedx-gomod) module=github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod version=v1.9.0 ;;
 benchstat) module=golang.org/x/perf/cmd/benchstat version=v0.0.0-20260908200009-22c9c6c9d4da ;; # has no releases
-*) echo "usage: tool.sh versitygw|rclone|golangci-lint|govulncheck|nfpm|benchstat" >&2; exit 2 ;;
+*) echo "usage: tool.sh versitygw|rclone|golangci-lint|govulncheck|nfpm|cyclonedx-gomod|benchstat" >&2; exit 2 ;;
 esac
 cache=$(cd "$(dirname "$0")/../.." && pwd)/.cache
 tool=$cache/bin/$1-$version
