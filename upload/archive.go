@@ -195,9 +195,10 @@ type transaction struct {
 
 	file, brick *os.File // the same inode, on the mount and on the brick
 	pointer     object.Pointer
-	encoded     []byte // the pointer as it stands on the file; nil before it does
-	inherited   bool   // key and pointer were those of a run that died
-	before      volume.Stat
+	encoded     []byte          // the pointer as it stands on the file; nil before it does
+	inherited   bool            // key and pointer were those of a run that died
+	before      volume.Stat     // as the mount shows it
+	witness     volume.Identity // the brick's own, which decides
 	proof       object.Proof
 	adopted     bool
 	sent        bool // the stamp is on its way: the file may be a stub
@@ -341,14 +342,19 @@ func (t *transaction) point(context.Context) error {
 	return nil
 }
 
-func (t *transaction) identify(context.Context) (err error) {
+// identify takes what must stay the same. The brick is the witness: a hole that is
+// punched, and a write by a client whose clock is behind and that puts the mtime
+// back, move nothing that a mount shows; but nobody can set the ctime of the
+// brick's own file. It comes last, when nothing of ours is on its way any more.
+func (t *transaction) identify(ctx context.Context) (err error) {
 	if t.before, err = volume.StatOf(t.file); err != nil {
 		return err
 	}
-	brick, err := volume.StatOf(t.brick)
+	brick, err := t.standing(ctx)
 	if err != nil {
 		return err
 	}
+	t.witness = brick.Identity
 	mtime := volume.Time(t.before.Mtime)
 	switch {
 	case t.before.Links != 1:
@@ -389,10 +395,6 @@ func (t *transaction) recheck(ctx context.Context) error {
 	if !bytes.Equal(attrs.Pointer, t.encoded) {
 		return report.Leave(report.InProgress, "another run took it over")
 	}
-	brick, err := volume.StatOf(t.brick)
-	if err != nil {
-		return err
-	}
 	// The name is looked up afresh, on every brick: one that has forgotten the
 	// inode (restart, eviction) would else record an empty key. If it has
 	// forgotten a directory within the last second, verify puts that right. The
@@ -419,8 +421,8 @@ func (t *transaction) recheck(ctx context.Context) error {
 		return err
 	}
 	last, err := volume.StatOf(t.brick)
-	if err == nil && last.Identity != brick.Identity {
-		err = report.Leave(report.Changed, "at the last moment")
+	if err == nil && last.Identity != t.witness {
+		err = report.Leave(report.Changed, "on the brick")
 	}
 	return err
 }

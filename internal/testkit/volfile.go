@@ -92,7 +92,7 @@ func (v *Volume) clientGraph(m *mountConfig) string {
 	if !m.noCloudsync {
 		top = f.add(v.name+"-cloudsync", "features/cloudsync", append([]string{"cloudsync on"}, m.cloudsync...), top)
 	}
-	if !v.ctimeOff {
+	if !v.ctimeOff && !m.noTimes {
 		top = f.add(v.name+"-utime", "features/utime", []string{"noatime on"}, top)
 	}
 	if m.performance {

@@ -203,6 +203,7 @@ func oneOf(number []int) int {
 }
 
 type mountConfig struct {
+	noTimes        bool
 	noCloudsync    bool
 	quickRead      bool
 	performance    bool
@@ -244,6 +245,11 @@ func WithPlugin(storetype string, options ...string) MountOption {
 func WithTimeouts(attr, entry time.Duration) MountOption {
 	return func(m *mountConfig) { m.attr, m.entry = attr, entry }
 }
+
+// WithSlowClock makes a mount whose changes move no time that any mount shows, as
+// those of a client whose clock is behind do: posix moves such a time forward
+// only. A mount without features/utime sends none at all.
+func WithSlowClock() MountOption { return func(m *mountConfig) { m.noTimes = true } }
 
 // WithFlags passes more flags to the glusterfs process.
 func WithFlags(flags ...string) MountOption {
