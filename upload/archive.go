@@ -52,6 +52,12 @@ type Brick interface {
 	OpenRegular(path string) (*os.File, error)
 }
 
+// Replicas tells whether any brick of the file's replica set has changes that
+// another one has missed.
+type Replicas interface {
+	Pending(ctx context.Context, file *os.File, path string) (bool, error)
+}
+
 // ErrDegraded ends a run: a brick is down or not healed, and a file that is
 // stamped now becomes unreadable when the brick returns (the heal writes the
 // data back under the stub).
@@ -66,15 +72,17 @@ const pointerLife = 24 * time.Hour
 const headFirst = 64 << 20
 
 // Archiver archives files one by one; Run does so with many workers. All fields
-// but At and Patience are required.
+// but Replicas, At and Patience are required.
 type Archiver struct {
-	Mount  Mount
-	Brick  Brick
-	Store  Store
-	Log    *record.Log
-	Owner  owner.Owner
-	Volume string // id of the volume
-	Prefix string // before every key
+	Mount Mount
+	Brick Brick
+	// Replicas is nil on a volume without replication.
+	Replicas Replicas
+	Store    Store
+	Log      *record.Log
+	Owner    owner.Owner
+	Volume   string // id of the volume
+	Prefix   string // before every key
 	// ColdBefore is the end of the past: a file that was modified later is
 	// too warm. It must lie some seconds back, since Gluster compares whole
 	// seconds.
@@ -296,13 +304,33 @@ func consistent(brick *os.File) (attrs volume.Attrs, st volume.Stat, err error) 
 // as pending while a change of ours is under way and clears the mark a moment
 // after it has answered; only a mark that stays means a heal.
 func settled(brick *os.File) (volume.Attrs, error) {
-	const patience, pause = time.Second, 10 * time.Millisecond
-	for waited := time.Duration(0); ; waited += pause {
+	for waited := time.Duration(0); ; waited += settlePause {
 		attrs, err := volume.ReadAttrs(brick)
-		if err != nil || !attrs.HealPending || waited >= patience {
+		if err != nil || !attrs.HealPending || waited >= settlePatience {
 			return attrs, err
 		}
-		time.Sleep(pause)
+		time.Sleep(settlePause)
+	}
+}
+
+// How long, and how often, it is looked whether a pending mark goes by itself.
+const (
+	settlePatience = time.Second
+	settlePause    = 10 * time.Millisecond
+)
+
+// healPending asks all replicas whether one of them has missed a change of the
+// file. As with settled, a mark that goes within a moment is our own change's.
+func (t *transaction) healPending(ctx context.Context) (bool, error) {
+	if t.Replicas == nil {
+		return false, nil
+	}
+	for waited := time.Duration(0); ; waited += settlePause {
+		pending, err := t.Replicas.Pending(ctx, t.file, t.want.Path)
+		if err != nil || !pending || waited >= settlePatience {
+			return pending, err
+		}
+		time.Sleep(settlePause)
 	}
 }
 
@@ -395,6 +423,12 @@ func (t *transaction) recheck(ctx context.Context) error {
 	if !bytes.Equal(attrs.Pointer, t.encoded) {
 		return report.Leave(report.InProgress, "another run took it over")
 	}
+	switch pending, err := t.healPending(ctx); {
+	case err != nil:
+		return err
+	case pending:
+		return report.Leave(report.HealPending, "")
+	}
 	// The name is looked up afresh, on every brick: one that has forgotten the
 	// inode (restart, eviction) would else record an empty key. If it has
 	// forgotten a directory within the last second, verify puts that right. The
@@ -476,14 +510,17 @@ func (t *transaction) stamp(context.Context) error {
 // verify looks at what the stamp has made, and at the bricks once more: a brick
 // that missed the stamp brings the data back under the stub when it returns, so
 // the next run has to mend the file, whatever else is wrong with it.
-func (t *transaction) verify(context.Context) error {
+func (t *transaction) verify(ctx context.Context) error {
 	children := t.Mount.Children()
 	attrs, err := settled(t.brick)
 	if err == nil {
 		err = t.sound(attrs)
 	}
-	if children == nil && attrs.HealPending {
-		children = errors.New("the stub waits for self-heal")
+	if children == nil {
+		pending, healErr := t.healPending(context.WithoutCancel(ctx)) // a stub must be verified whoever is in a hurry
+		if children = healErr; pending || attrs.HealPending {
+			children = errors.New("the stub waits for self-heal")
+		}
 	}
 	if children != nil && !t.recalled {
 		noted := t.Log.Append(record.Entry{Phase: record.Degraded, Path: []byte(t.want.Path), GFID: &t.want.GFID, Key: t.key})

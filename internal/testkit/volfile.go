@@ -61,11 +61,15 @@ func (v *Volume) brickGraph(b *brick) string {
 func (v *Volume) clientGraph(m *mountConfig) string {
 	var f volfile
 	var clients []string
-	for _, b := range v.bricks {
+	for i, b := range v.bricks {
+		socket := b.socket
+		if m.without[i] {
+			socket += ".away"
+		}
 		clients = append(clients, f.add(b.client, "protocol/client", []string{
 			"transport-type socket",
 			"transport.address-family unix",
-			"transport.socket.connect-path " + b.socket,
+			"transport.socket.connect-path " + socket,
 			"remote-host localhost",
 			"remote-subvolume " + b.dir,
 			"ping-timeout 42",

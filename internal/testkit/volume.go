@@ -204,6 +204,7 @@ func oneOf(number []int) int {
 
 type mountConfig struct {
 	noTimes        bool
+	without        map[int]bool
 	noCloudsync    bool
 	quickRead      bool
 	performance    bool
@@ -251,6 +252,10 @@ func WithTimeouts(attr, entry time.Duration) MountOption {
 // only. A mount without features/utime sends none at all.
 func WithSlowClock() MountOption { return func(m *mountConfig) { m.noTimes = true } }
 
+// WithoutBrick makes a mount that never reaches a brick, as if the packets of that
+// client to it alone were dropped.
+func WithoutBrick(number int) MountOption { return func(m *mountConfig) { m.without[number] = true } }
+
 // WithFlags passes more flags to the glusterfs process.
 func WithFlags(flags ...string) MountOption {
 	return func(m *mountConfig) { m.glusterfsFlags = append(m.glusterfsFlags, flags...) }
@@ -259,7 +264,7 @@ func WithFlags(flags ...string) MountOption {
 // NewMount mounts the volume once more and returns the new directory.
 func (v *Volume) NewMount(t testing.TB, options ...MountOption) string {
 	t.Helper()
-	m := &mountConfig{}
+	m := &mountConfig{without: map[int]bool{}}
 	for _, o := range options {
 		o(m)
 	}
@@ -276,7 +281,7 @@ func (v *Volume) NewMount(t testing.TB, options ...MountOption) string {
 	}, m.glusterfsFlags...)
 	v.daemon("glusterfs", name, v.clientGraph(m), append(flags, dir)...)
 	v.mounts = append(v.mounts, dir)
-	v.WaitConnected(dir)
+	v.waitConnected(dir, m.without)
 	return dir
 }
 
@@ -295,8 +300,13 @@ func (v *Volume) Unmount(dir string) {
 // WaitConnected waits until a mount talks to every brick that is running.
 func (v *Volume) WaitConnected(mountDir string) {
 	v.t.Helper()
+	v.waitConnected(mountDir, nil)
+}
+
+func (v *Volume) waitConnected(mountDir string, without map[int]bool) {
+	v.t.Helper()
 	for i, b := range v.bricks {
-		if b.pid == 0 {
+		if b.pid == 0 || without[i] {
 			continue
 		}
 		Eventually(v.t, 20*time.Second, fmt.Sprintf("%s connects to brick %d", mountDir, i), func() bool {
