@@ -209,9 +209,11 @@ type transaction struct {
 	witness     volume.Identity // the brick's own, which decides
 	proof       object.Proof
 	adopted     bool
-	sent        bool // the stamp is on its way: the file may be a stub
-	verified    bool // the file is a sound stub
-	recalled    bool // somebody recalls the stub already
+	looked      time.Time // when the file was last seen to be unchanged
+	sent        bool      // the stamp is on its way: the file may be a stub
+	answered    bool      // and the brick has said how it ended
+	verified    bool      // the file is a sound stub
+	recalled    bool      // somebody recalls the stub already
 }
 
 func (t *transaction) close() {
@@ -458,8 +460,13 @@ func (t *transaction) recheck(ctx context.Context) error {
 	if err == nil && last.Identity != t.witness {
 		err = report.Leave(report.Changed, "on the brick")
 	}
+	t.looked = time.Now()
 	return err
 }
+
+// stall is how long the last look at a file may lie back when it is stamped. A
+// process that was stopped in between looks again.
+const stall = 100 * time.Millisecond
 
 func (t *transaction) awaitChildren(ctx context.Context) error {
 	const pause = 500 * time.Millisecond
@@ -481,11 +488,17 @@ func (t *transaction) awaitChildren(ctx context.Context) error {
 
 // stamp asks for the release. An error does not mean that nothing happened: the
 // answer may be lost. So the brick is looked at before the error is believed.
-func (t *transaction) stamp(context.Context) error {
+func (t *transaction) stamp(ctx context.Context) error {
+	for time.Since(t.looked) > stall {
+		if err := t.recheck(ctx); err != nil {
+			return err
+		}
+	}
 	t.sent = true
 	// Exactly the decimal seconds: the brick compares strings, and passes
 	// every prefix.
 	stampErr := volume.Set(t.file, gluster.XattrStamp, []byte(strconv.FormatInt(t.before.Mtime.Sec, 10)))
+	t.answered = !errors.Is(stampErr, unix.ENOTCONN) && !errors.Is(stampErr, unix.ETIMEDOUT) && !errors.Is(stampErr, unix.EINTR)
 	if stampErr == nil {
 		return nil
 	}
@@ -526,8 +539,11 @@ func (t *transaction) verify(ctx context.Context) error {
 		noted := t.Log.Append(record.Entry{Phase: record.Degraded, Path: []byte(t.want.Path), GFID: &t.want.GFID, Key: t.key})
 		return errors.Join(fmt.Errorf("%w: %w", ErrDegraded, children), noted, err)
 	}
-	t.verified = err == nil
-	return err
+	if err != nil {
+		return err
+	}
+	t.verified = true
+	return t.Log.Note(record.Entry{Phase: record.Verified, GFID: &t.want.GFID})
 }
 
 // sound believes nothing that the stamp has answered. Gluster answers 0 when the
@@ -659,19 +675,51 @@ func (t *transaction) better(name string, value []byte) error {
 	return err
 }
 
-// withdraw removes the pointer from a file that stays local, so that a failed
-// run leaves nothing behind. Once the stamp was sent the pointer stays: it may
-// be all that a stub has.
+// withdraw takes back what this run has set on a file that stays local, so that a
+// failed run leaves nothing behind. Once the stamp was sent the pointer stays,
+// since it may be all that a stub has; unless it is certain that there is none.
 func (t *transaction) withdraw() error {
-	if t.encoded == nil || t.sent {
+	if t.encoded == nil {
 		return nil
 	}
 	attrs, err := volume.ReadAttrs(t.brick)
-	if err == nil && bytes.Equal(attrs.Pointer, t.encoded) { // and not another run's
-		err = volume.RemoveAny(t.file, gluster.XattrPointer)
+	switch {
+	case err != nil && volume.Gone(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("withdraw: %w", err)
+	case !bytes.Equal(attrs.Pointer, t.encoded): // another run's
+		return nil
+	case t.sent:
+		if refused, err := t.refused(attrs); err != nil || !refused {
+			return err
+		}
 	}
-	if err != nil && !volume.Gone(err) { // what stays, the next run takes over
-		return fmt.Errorf("withdraw pointer: %w", err)
+	for _, name := range []string{gluster.XattrObjectSize, gluster.XattrNumBlocks, gluster.XattrBlockSize, gluster.XattrPointer} {
+		if name != gluster.XattrPointer && !t.sent {
+			continue
+		}
+		if err := volume.RemoveAny(t.file, name); err != nil && !volume.Gone(err) { // what stays, the next run takes over
+			return fmt.Errorf("withdraw %s: %w", name, err)
+		}
 	}
 	return nil
+}
+
+// refused reports whether a stamp that was sent has made no stub on any brick,
+// and that for good: the brick has answered and has all bytes and no cs.remote,
+// and no replica blames another for having missed something. posix sets the
+// sizes first and cs.remote next, and may find no room for one of them; or it
+// cannot truncate, takes cs.remote away again, and answers that all is well. The
+// sizes that it leaves would hide from readers what users append.
+func (t *transaction) refused(attrs volume.Attrs) (bool, error) {
+	st, err := volume.StatOf(t.brick)
+	if err != nil {
+		return false, fmt.Errorf("withdraw: %w", err)
+	}
+	if !t.answered || attrs.Remote || attrs.Downloading || attrs.HealPending || attrs.Linkto || st.Links == 0 || st.Size < t.witness.Size {
+		return false, nil
+	}
+	pending, err := t.healPending(context.Background())
+	return !pending, err
 }
