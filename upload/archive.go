@@ -6,6 +6,7 @@ package upload
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,6 +93,9 @@ type Archiver struct {
 	// At is called before each step. Tests kill the process there, or return
 	// an error in place of the step.
 	At func(Step, gluster.File) error
+	// Stall is how old the last look at a file may be when it is stamped; 0 means
+	// 100 ms. A process that was stopped in between looks again.
+	Stall time.Duration
 }
 
 // Result says what became of one file.
@@ -464,10 +468,6 @@ func (t *transaction) recheck(ctx context.Context) error {
 	return err
 }
 
-// stall is how long the last look at a file may lie back when it is stamped. A
-// process that was stopped in between looks again.
-const stall = 100 * time.Millisecond
-
 func (t *transaction) awaitChildren(ctx context.Context) error {
 	const pause = 500 * time.Millisecond
 	for waited := time.Duration(0); ; waited += pause {
@@ -489,7 +489,7 @@ func (t *transaction) awaitChildren(ctx context.Context) error {
 // stamp asks for the release. An error does not mean that nothing happened: the
 // answer may be lost. So the brick is looked at before the error is believed.
 func (t *transaction) stamp(ctx context.Context) error {
-	for time.Since(t.looked) > stall {
+	for stall := cmp.Or(t.Stall, 100*time.Millisecond); time.Since(t.looked) > stall; {
 		if err := t.recheck(ctx); err != nil {
 			return err
 		}

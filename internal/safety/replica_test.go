@@ -4,6 +4,7 @@ import (
 	"os"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/testkit"
@@ -49,4 +50,22 @@ func TestReplicasDoNotCryChanged(t *testing.T) {
 			t.Errorf("%s: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
 		}
 	}
+}
+
+// A process that was stopped between its last look and the stamp looks again.
+func TestAStopBeforeTheStampLooksAgain(t *testing.T) {
+	g := newGround(t)
+	old, fresh := randomBytes(9000), randomBytes(9000)
+	g.Write("f", old, longAgo)
+	a := g.archiver()
+	a.Stall = 0
+	a.At = before(upload.StepStamp, func() {
+		check(t, os.WriteFile(g.Path("f"), fresh, 0o644))
+		g.SetMtime("f", longAgo)
+		time.Sleep(150 * time.Millisecond) // the stop
+	})
+	if res := a.Archive(t.Context(), g.file("f")); res.Reason != report.Changed {
+		t.Errorf("%+v", res)
+	}
+	g.mustRead("f", fresh)
 }
