@@ -6,6 +6,7 @@ package upload
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,6 +53,12 @@ type Brick interface {
 	OpenRegular(path string) (*os.File, error)
 }
 
+// Replicas tells whether any brick of the file's replica set has changes that
+// another one has missed.
+type Replicas interface {
+	Pending(ctx context.Context, file *os.File, path string) (bool, error)
+}
+
 // ErrDegraded ends a run: a brick is down or not healed, and a file that is
 // stamped now becomes unreadable when the brick returns (the heal writes the
 // data back under the stub).
@@ -66,15 +73,17 @@ const pointerLife = 24 * time.Hour
 const headFirst = 64 << 20
 
 // Archiver archives files one by one; Run does so with many workers. All fields
-// but At and Patience are required.
+// but Replicas, At and Patience are required.
 type Archiver struct {
-	Mount  Mount
-	Brick  Brick
-	Store  Store
-	Log    *record.Log
-	Owner  owner.Owner
-	Volume string // id of the volume
-	Prefix string // before every key
+	Mount Mount
+	Brick Brick
+	// Replicas is nil on a volume without replication.
+	Replicas Replicas
+	Store    Store
+	Log      *record.Log
+	Owner    owner.Owner
+	Volume   string // id of the volume
+	Prefix   string // before every key
 	// ColdBefore is the end of the past: a file that was modified later is
 	// too warm. It must lie some seconds back, since Gluster compares whole
 	// seconds.
@@ -84,6 +93,9 @@ type Archiver struct {
 	// At is called before each step. Tests kill the process there, or return
 	// an error in place of the step.
 	At func(Step, gluster.File) error
+	// Stall is how old the last look at a file may be when it is stamped; 0 means
+	// 100 ms. A process that was stopped in between looks again.
+	Stall time.Duration
 }
 
 // Result says what became of one file.
@@ -195,14 +207,17 @@ type transaction struct {
 
 	file, brick *os.File // the same inode, on the mount and on the brick
 	pointer     object.Pointer
-	encoded     []byte // the pointer as it stands on the file; nil before it does
-	inherited   bool   // key and pointer were those of a run that died
-	before      volume.Stat
+	encoded     []byte          // the pointer as it stands on the file; nil before it does
+	inherited   bool            // key and pointer were those of a run that died
+	before      volume.Stat     // as the mount shows it
+	witness     volume.Identity // the brick's own, which decides
 	proof       object.Proof
 	adopted     bool
-	sent        bool // the stamp is on its way: the file may be a stub
-	verified    bool // the file is a sound stub
-	recalled    bool // somebody recalls the stub already
+	looked      time.Time // when the file was last seen to be unchanged
+	sent        bool      // the stamp is on its way: the file may be a stub
+	answered    bool      // and the brick has said how it ended
+	verified    bool      // the file is a sound stub
+	recalled    bool      // somebody recalls the stub already
 }
 
 func (t *transaction) close() {
@@ -295,13 +310,33 @@ func consistent(brick *os.File) (attrs volume.Attrs, st volume.Stat, err error) 
 // as pending while a change of ours is under way and clears the mark a moment
 // after it has answered; only a mark that stays means a heal.
 func settled(brick *os.File) (volume.Attrs, error) {
-	const patience, pause = time.Second, 10 * time.Millisecond
-	for waited := time.Duration(0); ; waited += pause {
+	for waited := time.Duration(0); ; waited += settlePause {
 		attrs, err := volume.ReadAttrs(brick)
-		if err != nil || !attrs.HealPending || waited >= patience {
+		if err != nil || !attrs.HealPending || waited >= settlePatience {
 			return attrs, err
 		}
-		time.Sleep(pause)
+		time.Sleep(settlePause)
+	}
+}
+
+// How long, and how often, it is looked whether a pending mark goes by itself.
+const (
+	settlePatience = time.Second
+	settlePause    = 10 * time.Millisecond
+)
+
+// healPending asks all replicas whether one of them has missed a change of the
+// file. As with settled, a mark that goes within a moment is our own change's.
+func (t *transaction) healPending(ctx context.Context) (bool, error) {
+	if t.Replicas == nil {
+		return false, nil
+	}
+	for waited := time.Duration(0); ; waited += settlePause {
+		pending, err := t.Replicas.Pending(ctx, t.file, t.want.Path)
+		if err != nil || !pending || waited >= settlePatience {
+			return pending, err
+		}
+		time.Sleep(settlePause)
 	}
 }
 
@@ -341,14 +376,19 @@ func (t *transaction) point(context.Context) error {
 	return nil
 }
 
-func (t *transaction) identify(context.Context) (err error) {
+// identify takes what must stay the same. The brick is the witness: a hole that is
+// punched, and a write by a client whose clock is behind and that puts the mtime
+// back, move nothing that a mount shows; but nobody can set the ctime of the
+// brick's own file. It comes last, when nothing of ours is on its way any more.
+func (t *transaction) identify(ctx context.Context) (err error) {
 	if t.before, err = volume.StatOf(t.file); err != nil {
 		return err
 	}
-	brick, err := volume.StatOf(t.brick)
+	brick, err := t.standing(ctx)
 	if err != nil {
 		return err
 	}
+	t.witness = brick.Identity
 	mtime := volume.Time(t.before.Mtime)
 	switch {
 	case t.before.Links != 1:
@@ -389,9 +429,11 @@ func (t *transaction) recheck(ctx context.Context) error {
 	if !bytes.Equal(attrs.Pointer, t.encoded) {
 		return report.Leave(report.InProgress, "another run took it over")
 	}
-	brick, err := volume.StatOf(t.brick)
-	if err != nil {
+	switch pending, err := t.healPending(ctx); {
+	case err != nil:
 		return err
+	case pending:
+		return report.Leave(report.HealPending, "")
 	}
 	// The name is looked up afresh, on every brick: one that has forgotten the
 	// inode (restart, eviction) would else record an empty key. If it has
@@ -419,9 +461,10 @@ func (t *transaction) recheck(ctx context.Context) error {
 		return err
 	}
 	last, err := volume.StatOf(t.brick)
-	if err == nil && last.Identity != brick.Identity {
-		err = report.Leave(report.Changed, "at the last moment")
+	if err == nil && last.Identity != t.witness {
+		err = report.Leave(report.Changed, "on the brick")
 	}
+	t.looked = time.Now()
 	return err
 }
 
@@ -445,11 +488,17 @@ func (t *transaction) awaitChildren(ctx context.Context) error {
 
 // stamp asks for the release. An error does not mean that nothing happened: the
 // answer may be lost. So the brick is looked at before the error is believed.
-func (t *transaction) stamp(context.Context) error {
+func (t *transaction) stamp(ctx context.Context) error {
+	for stall := cmp.Or(t.Stall, 100*time.Millisecond); time.Since(t.looked) > stall; {
+		if err := t.recheck(ctx); err != nil {
+			return err
+		}
+	}
 	t.sent = true
 	// Exactly the decimal seconds: the brick compares strings, and passes
 	// every prefix.
 	stampErr := volume.Set(t.file, gluster.XattrStamp, []byte(strconv.FormatInt(t.before.Mtime.Sec, 10)))
+	t.answered = !errors.Is(stampErr, unix.ENOTCONN) && !errors.Is(stampErr, unix.ETIMEDOUT) && !errors.Is(stampErr, unix.EINTR)
 	if stampErr == nil {
 		return nil
 	}
@@ -474,21 +523,27 @@ func (t *transaction) stamp(context.Context) error {
 // verify looks at what the stamp has made, and at the bricks once more: a brick
 // that missed the stamp brings the data back under the stub when it returns, so
 // the next run has to mend the file, whatever else is wrong with it.
-func (t *transaction) verify(context.Context) error {
+func (t *transaction) verify(ctx context.Context) error {
 	children := t.Mount.Children()
 	attrs, err := settled(t.brick)
 	if err == nil {
 		err = t.sound(attrs)
 	}
-	if children == nil && attrs.HealPending {
-		children = errors.New("the stub waits for self-heal")
+	if children == nil {
+		pending, healErr := t.healPending(context.WithoutCancel(ctx)) // a stub must be verified whoever is in a hurry
+		if children = healErr; pending || attrs.HealPending {
+			children = errors.New("the stub waits for self-heal")
+		}
 	}
 	if children != nil && !t.recalled {
 		noted := t.Log.Append(record.Entry{Phase: record.Degraded, Path: []byte(t.want.Path), GFID: &t.want.GFID, Key: t.key})
 		return errors.Join(fmt.Errorf("%w: %w", ErrDegraded, children), noted, err)
 	}
-	t.verified = err == nil
-	return err
+	if err != nil {
+		return err
+	}
+	t.verified = true
+	return t.Log.Note(record.Entry{Phase: record.Verified, GFID: &t.want.GFID})
 }
 
 // sound believes nothing that the stamp has answered. Gluster answers 0 when the
@@ -620,19 +675,51 @@ func (t *transaction) better(name string, value []byte) error {
 	return err
 }
 
-// withdraw removes the pointer from a file that stays local, so that a failed
-// run leaves nothing behind. Once the stamp was sent the pointer stays: it may
-// be all that a stub has.
+// withdraw takes back what this run has set on a file that stays local, so that a
+// failed run leaves nothing behind. Once the stamp was sent the pointer stays,
+// since it may be all that a stub has; unless it is certain that there is none.
 func (t *transaction) withdraw() error {
-	if t.encoded == nil || t.sent {
+	if t.encoded == nil {
 		return nil
 	}
 	attrs, err := volume.ReadAttrs(t.brick)
-	if err == nil && bytes.Equal(attrs.Pointer, t.encoded) { // and not another run's
-		err = volume.RemoveAny(t.file, gluster.XattrPointer)
+	switch {
+	case err != nil && volume.Gone(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("withdraw: %w", err)
+	case !bytes.Equal(attrs.Pointer, t.encoded): // another run's
+		return nil
+	case t.sent:
+		if refused, err := t.refused(attrs); err != nil || !refused {
+			return err
+		}
 	}
-	if err != nil && !volume.Gone(err) { // what stays, the next run takes over
-		return fmt.Errorf("withdraw pointer: %w", err)
+	for _, name := range []string{gluster.XattrObjectSize, gluster.XattrNumBlocks, gluster.XattrBlockSize, gluster.XattrPointer} {
+		if name != gluster.XattrPointer && !t.sent {
+			continue
+		}
+		if err := volume.RemoveAny(t.file, name); err != nil && !volume.Gone(err) { // what stays, the next run takes over
+			return fmt.Errorf("withdraw %s: %w", name, err)
+		}
 	}
 	return nil
+}
+
+// refused reports whether a stamp that was sent has made no stub on any brick,
+// and that for good: the brick has answered and has all bytes and no cs.remote,
+// and no replica blames another for having missed something. posix sets the
+// sizes first and cs.remote next, and may find no room for one of them; or it
+// cannot truncate, takes cs.remote away again, and answers that all is well. The
+// sizes that it leaves would hide from readers what users append.
+func (t *transaction) refused(attrs volume.Attrs) (bool, error) {
+	st, err := volume.StatOf(t.brick)
+	if err != nil {
+		return false, fmt.Errorf("withdraw: %w", err)
+	}
+	if !t.answered || attrs.Remote || attrs.Downloading || attrs.HealPending || attrs.Linkto || st.Links == 0 || st.Size < t.witness.Size {
+		return false, nil
+	}
+	pending, err := t.healPending(context.Background())
+	return !pending, err
 }

@@ -184,11 +184,16 @@ func (a *app) archiveBrick(ctx context.Context, s *scope, dir string, policy cra
 	if err := a.settle(preparing, self, s.mount, brick, private, plugin); err != nil {
 		return causeOf(preparing, err)
 	}
-	return a.upload(ctx, &upload.Archiver{
+	archiver := &upload.Archiver{
 		Mount: private, Brick: brick, Store: store, Log: log, Owner: self,
 		Volume: brick.VolumeID, Prefix: a.keyPrefix,
 		ColdBefore: a.started.Add(-coldFor(policy)), Patience: childPatience,
-	}, brick, policy, b, goal)
+	}
+	if replicas := s.mount.Replicas(); replicas != nil {
+		defer func() { err = errors.Join(err, replicas.Close()) }()
+		archiver.Replicas = replicas
+	}
+	return a.upload(ctx, archiver, brick, policy, b, goal)
 }
 
 // unlessReached makes a success of a goal that is reached.

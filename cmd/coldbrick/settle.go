@@ -14,10 +14,11 @@ import (
 )
 
 // settle clears away what former runs on this brick have left, before anything
-// new begins: multipart uploads that nobody will finish, and files that were
-// stamped while a brick was down. By now all bricks are up and nothing waits for
-// self-heal, so such a file has its data back under the stub, and nobody can
-// read it.
+// new begins: multipart uploads that nobody will finish, and stamps that went
+// wrong. Of a file that was stamped while a brick was down the data is back under
+// the stub by now, for all bricks are up and nothing waits for self-heal, and
+// nobody can read it. The same is true where the power went between the marks of
+// a stamp and its truncation; earlier, some marks hide what users append.
 func (a *app) settle(ctx context.Context, self owner.Owner, mount *volume.Mount, brick *volume.Brick, stamping *volume.Private, plugin recall.Plugin) error {
 	left, err := record.Open(a.records(), self)
 	if err != nil {
@@ -38,8 +39,8 @@ func (a *app) settle(ctx context.Context, self owner.Owner, mount *volume.Mount,
 			}
 		}
 		mended := true
-		if len(u.Degraded) > 0 {
-			if mended, err = a.mend(ctx, u.Degraded, mount, brick, stamping, plugin, self); err != nil {
+		if stamps := append(u.Degraded, u.Doubtful...); len(stamps) > 0 {
+			if mended, err = a.mend(ctx, stamps, mount, brick, stamping, plugin, self); err != nil {
 				return err
 			}
 		}
@@ -53,9 +54,9 @@ func (a *app) settle(ctx context.Context, self owner.Owner, mount *volume.Mount,
 	return nil
 }
 
-// mend makes files local again whose data a self-heal has brought back under
-// their stubs. It reports whether all are sound.
-func (a *app) mend(ctx context.Context, degraded []record.Entry, mount *volume.Mount, brick *volume.Brick, stamping *volume.Private, plugin recall.Plugin, self owner.Owner) (all bool, err error) {
+// mend makes files local again that are neither local nor stubs. It reports
+// whether all are sound.
+func (a *app) mend(ctx context.Context, stamps []record.Entry, mount *volume.Mount, brick *volume.Brick, stamping *volume.Private, plugin recall.Plugin, self owner.Owner) (all bool, err error) {
 	files, err := mount.Private(ctx, volume.ForRecall)
 	if err != nil {
 		return false, err
@@ -66,12 +67,15 @@ func (a *app) mend(ctx context.Context, degraded []record.Entry, mount *volume.M
 		Volume: brick.VolumeID, BarrierLimit: barrierPatience, Distributed: mount.Graph.Distributed(),
 	}
 	all = true
-	for _, entry := range degraded {
+	for _, entry := range stamps {
 		var gfid gluster.GFID
 		if entry.GFID != nil {
 			gfid = *entry.GFID
 		}
-		e, err := r.Examine(ctx, string(entry.Path), gfid, recall.Head)
+		e, err := r.Examine(ctx, string(entry.Path), gfid, recall.Marks)
+		if err == nil && e.State == report.StateBroken { // few are, so few objects are asked for
+			e, err = r.Examine(ctx, string(entry.Path), gfid, recall.Head)
+		}
 		var left *report.Left
 		if errors.As(err, &left) || volume.Gone(err) {
 			continue // renamed or deleted: fsck finds it under its new name
@@ -84,7 +88,7 @@ func (a *app) mend(ctx context.Context, degraded []record.Entry, mount *volume.M
 				continue
 			}
 			if f.Repaired {
-				a.log.Info("mended a file stamped while a brick was down", "path", e.Path, "gfid", e.GFID)
+				a.log.Info("mended a file whose stamp went wrong", "path", e.Path, "gfid", e.GFID)
 				continue
 			}
 			all = false

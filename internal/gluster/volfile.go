@@ -198,6 +198,26 @@ func (g Graph) ForRecall() (Graph, error) {
 		func(_ Xlator, key string) bool { return isHandshake(key) })
 }
 
+// Bricks gives the clients of the bricks that make up a replica set, each fit to be
+// a graph of its own.
+func (g Graph) Bricks(set string) ([]Xlator, error) {
+	at := slices.IndexFunc(g, func(x Xlator) bool { return x.Name == set && x.Type == TypeReplicate })
+	if at < 0 {
+		return nil, fmt.Errorf("%w: no replica set %s in it", ErrVolfile, set)
+	}
+	var bricks []Xlator
+	for _, x := range g.Of(TypeClient) {
+		if slices.Contains(g[at].Subvolumes, x.Name) {
+			x.Options = slices.DeleteFunc(slices.Clone(x.Options), func(o Option) bool { return isHandshake(o.Key) })
+			bricks = append(bricks, x)
+		}
+	}
+	if len(bricks) != len(g[at].Subvolumes) {
+		return nil, fmt.Errorf("%w: %s is made of what is no brick", ErrVolfile, set)
+	}
+	return bricks, nil
+}
+
 // isMountsOwn matches what belongs to the mount that was looked at and not to
 // the volume: translators that the client itself loads (for --acl, -o ro,
 // .meta), and all of performance/*, none of which is needed for correctness.

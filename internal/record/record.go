@@ -28,6 +28,9 @@ const (
 	Uploading Phase = "uploading"
 	// Proven: the store has confirmed the object; a stamp may follow.
 	Proven Phase = "proven"
+	// Verified: the stub was looked at and is sound. Its absence after Proven means
+	// that a stamp may have ended half way.
+	Verified Phase = "verified"
 	// Degraded: the file was stamped while a brick that holds it was down.
 	Degraded Phase = "degraded"
 	// Ended is the last line of a run that came to its end.
@@ -90,21 +93,11 @@ func Create(dir string, self owner.Owner, brick string) (*Log, error) {
 // Append adds a line and returns when it is on disk. Lines that arrive during a
 // sync share the next one.
 func (l *Log) Append(e Entry) error {
-	e.Time = time.Now().UTC()
-	line, err := json.Marshal(e)
-	if err != nil {
-		return fmt.Errorf("run record: %w", err)
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err != nil {
-		return l.err
+	if err := l.write(e); err != nil {
+		return err
 	}
-	if _, err := l.file.Write(append(line, '\n')); err != nil {
-		l.err = fmt.Errorf("run record: %w", err)
-		return l.err
-	}
-	l.written++
 	for mine := l.written; l.durable < mine && l.err == nil; {
 		if l.syncing {
 			l.synced.Wait()
@@ -124,6 +117,31 @@ func (l *Log) Append(e Entry) error {
 		l.synced.Broadcast()
 	}
 	return l.err
+}
+
+// Note adds a line that may be lost in a crash.
+func (l *Log) Note(e Entry) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.write(e)
+}
+
+// write is called with the lock held.
+func (l *Log) write(e Entry) error {
+	e.Time = time.Now().UTC()
+	line, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("run record: %w", err)
+	}
+	if l.err != nil {
+		return l.err
+	}
+	if _, err := l.file.Write(append(line, '\n')); err != nil {
+		l.err = fmt.Errorf("run record: %w", err)
+		return l.err
+	}
+	l.written++
+	return nil
 }
 
 // Close ends the record of a run that came to its end.

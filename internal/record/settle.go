@@ -24,6 +24,7 @@ type Unsettled struct {
 	Brick    string
 	Uploads  []Entry // multipart uploads that were begun and not seen to end
 	Degraded []Entry // files stamped while a brick was down
+	Doubtful []Entry // files that were proven and are not known to be sound stubs
 }
 
 // Open reads the records in dir that are not settled, and leaves out those of
@@ -54,6 +55,7 @@ func readUnsettled(file string) (u Unsettled, ended bool, err error) {
 	defer f.Close()
 	u.File = file
 	uploads := map[string]Entry{} // by key
+	proven := map[gluster.GFID]Entry{}
 	err = Read(f, func(e Entry) error {
 		switch e.Phase {
 		case Begun:
@@ -65,8 +67,18 @@ func readUnsettled(file string) (u Unsettled, ended bool, err error) {
 			uploads[e.Key] = e
 		case Proven:
 			delete(uploads, e.Key)
+			if e.GFID != nil {
+				proven[*e.GFID] = e
+			}
+		case Verified:
+			if e.GFID != nil {
+				delete(proven, *e.GFID)
+			}
 		case Degraded:
 			u.Degraded = append(u.Degraded, e)
+			if e.GFID != nil {
+				delete(proven, *e.GFID)
+			}
 		case Ended:
 			ended = true
 		}
@@ -74,6 +86,9 @@ func readUnsettled(file string) (u Unsettled, ended bool, err error) {
 	})
 	for _, e := range uploads {
 		u.Uploads = append(u.Uploads, e)
+	}
+	for _, e := range proven {
+		u.Doubtful = append(u.Doubtful, e)
 	}
 	return u, ended, err
 }

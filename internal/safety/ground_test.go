@@ -36,6 +36,7 @@ type ground struct {
 	Brick    *volume.Brick
 	Stamping *volume.Private
 	Files    *volume.Private
+	Replicas *volume.Replicas // nil without replication
 	Store    *objstore.S3
 	StateDir string
 
@@ -60,6 +61,9 @@ func newGround(t *testing.T, options ...testkit.Option) *ground {
 		return p
 	}
 	g.Stamping, g.Files = private(volume.ForStamping), private(volume.ForRecall)
+	if g.Replicas = mount.Replicas(); g.Replicas != nil {
+		t.Cleanup(func() { check(t, g.Replicas.Close()) })
+	}
 	g.Store = g.newStore(g.Proxy.Endpoint)
 	return g
 }
@@ -92,10 +96,15 @@ func (g *ground) archiver() *upload.Archiver {
 	log, err := record.Create(filepath.Join(g.StateDir, "runs"), self, g.BrickDir())
 	check(g.t, err)
 	g.t.Cleanup(func() { check(g.t, log.Close()) })
-	return &upload.Archiver{
+	a := &upload.Archiver{
 		Mount: g.Stamping, Brick: g.Brick, Store: g.Store, Log: log, Owner: self,
 		Volume: g.ID, ColdBefore: time.Now().Add(-5 * time.Second),
+		Stall: time.Hour, // a test's own changes may take their time; see TestAStopBeforeTheStampLooksAgain
 	}
+	if g.Replicas != nil {
+		a.Replicas = g.Replicas
+	}
+	return a
 }
 
 func (g *ground) recaller() *recall.Recaller {

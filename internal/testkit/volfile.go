@@ -61,11 +61,15 @@ func (v *Volume) brickGraph(b *brick) string {
 func (v *Volume) clientGraph(m *mountConfig) string {
 	var f volfile
 	var clients []string
-	for _, b := range v.bricks {
+	for i, b := range v.bricks {
+		socket := b.socket
+		if m.without[i] {
+			socket += ".away"
+		}
 		clients = append(clients, f.add(b.client, "protocol/client", []string{
 			"transport-type socket",
 			"transport.address-family unix",
-			"transport.socket.connect-path " + b.socket,
+			"transport.socket.connect-path " + socket,
 			"remote-host localhost",
 			"remote-subvolume " + b.dir,
 			"ping-timeout 42",
@@ -92,7 +96,7 @@ func (v *Volume) clientGraph(m *mountConfig) string {
 	if !m.noCloudsync {
 		top = f.add(v.name+"-cloudsync", "features/cloudsync", append([]string{"cloudsync on"}, m.cloudsync...), top)
 	}
-	if !v.ctimeOff {
+	if !v.ctimeOff && !m.noTimes {
 		top = f.add(v.name+"-utime", "features/utime", []string{"noatime on"}, top)
 	}
 	if m.performance {

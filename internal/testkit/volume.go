@@ -30,7 +30,8 @@ type Volume struct {
 	dir      string
 	replica  int
 	ctimeOff bool
-	room     int64 // bytes of each brick's own file system; 0: none of its own
+	room     int64    // bytes of each brick's own file system; 0: none of its own
+	mkfs     []string // the command that makes a brick's file system, less its file
 	bricks   []*brick
 	mount    string   // the first
 	mounts   []string // all that are there
@@ -58,6 +59,11 @@ func Replica(n int) Option { return func(v *Volume) { v.replica = n } }
 
 // BrickRoom gives each brick a file system of its own, of so many bytes.
 func BrickRoom(bytes int64) Option { return func(v *Volume) { v.room = bytes } }
+
+// BrickOn puts each brick on a file system of its own, as mkfs.KIND makes it with these options: "ext4", "xfs".
+func BrickOn(kind string, options ...string) Option {
+	return func(v *Volume) { v.mkfs = append([]string{"mkfs." + kind, "-q"}, options...) }
+}
 
 // WithoutCtime is the volume option features.ctime off.
 func WithoutCtime() Option { return func(v *Volume) { v.ctimeOff = true } }
@@ -92,6 +98,9 @@ func NewVolume(t testing.TB, options ...Option) *Volume {
 		if v.room > 0 {
 			MountTmpfs(t, b.dir, v.room)
 		}
+		if v.mkfs != nil {
+			mountLoop(t, b.dir, v.mkfs)
+		}
 		for _, d := range []string{b.dir, b.dir + "/.glusterfs"} { // glusterd makes both
 			if err := os.MkdirAll(d, 0o755); err != nil {
 				t.Fatal(err)
@@ -119,6 +128,28 @@ func MountTmpfs(t testing.TB, dir string, bytes int64) {
 	}
 	if err := unix.Mount("coldbrick-test", dir, "tmpfs", 0, fmt.Sprintf("size=%d,mode=755", bytes)); err != nil {
 		t.Fatalf("mount %s: %v", dir, err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) { // gone with its volume
+			t.Errorf("unmount %s: %v", dir, err)
+		}
+	})
+}
+
+// mountLoop makes the directory dir and mounts a new file system in a file there,
+// until the test ends.
+func mountLoop(t testing.TB, dir string, mkfs []string) {
+	t.Helper()
+	const size = 320 << 20 // the least that mkfs.xfs takes is 300 MiB; the file is sparse
+	image := dir + ".img"
+	err := errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(image, nil, 0o600), os.Truncate(image, size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range [][]string{append(mkfs, image), {"mount", "-o", "loop", image, dir}} {
+		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", command, err, out)
+		}
 	}
 	t.Cleanup(func() {
 		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) { // gone with its volume
@@ -203,6 +234,8 @@ func oneOf(number []int) int {
 }
 
 type mountConfig struct {
+	noTimes        bool
+	without        map[int]bool
 	noCloudsync    bool
 	quickRead      bool
 	performance    bool
@@ -245,6 +278,15 @@ func WithTimeouts(attr, entry time.Duration) MountOption {
 	return func(m *mountConfig) { m.attr, m.entry = attr, entry }
 }
 
+// WithSlowClock makes a mount whose changes move no time that any mount shows, as
+// those of a client whose clock is behind do: posix moves such a time forward
+// only. A mount without features/utime sends none at all.
+func WithSlowClock() MountOption { return func(m *mountConfig) { m.noTimes = true } }
+
+// WithoutBrick makes a mount that never reaches a brick, as if the packets of that
+// client to it alone were dropped.
+func WithoutBrick(number int) MountOption { return func(m *mountConfig) { m.without[number] = true } }
+
 // WithFlags passes more flags to the glusterfs process.
 func WithFlags(flags ...string) MountOption {
 	return func(m *mountConfig) { m.glusterfsFlags = append(m.glusterfsFlags, flags...) }
@@ -253,7 +295,7 @@ func WithFlags(flags ...string) MountOption {
 // NewMount mounts the volume once more and returns the new directory.
 func (v *Volume) NewMount(t testing.TB, options ...MountOption) string {
 	t.Helper()
-	m := &mountConfig{}
+	m := &mountConfig{without: map[int]bool{}}
 	for _, o := range options {
 		o(m)
 	}
@@ -270,7 +312,7 @@ func (v *Volume) NewMount(t testing.TB, options ...MountOption) string {
 	}, m.glusterfsFlags...)
 	v.daemon("glusterfs", name, v.clientGraph(m), append(flags, dir)...)
 	v.mounts = append(v.mounts, dir)
-	v.WaitConnected(dir)
+	v.waitConnected(dir, m.without)
 	return dir
 }
 
@@ -289,8 +331,13 @@ func (v *Volume) Unmount(dir string) {
 // WaitConnected waits until a mount talks to every brick that is running.
 func (v *Volume) WaitConnected(mountDir string) {
 	v.t.Helper()
+	v.waitConnected(mountDir, nil)
+}
+
+func (v *Volume) waitConnected(mountDir string, without map[int]bool) {
+	v.t.Helper()
 	for i, b := range v.bricks {
-		if b.pid == 0 {
+		if b.pid == 0 || without[i] {
 			continue
 		}
 		Eventually(v.t, 20*time.Second, fmt.Sprintf("%s connects to brick %d", mountDir, i), func() bool {

@@ -27,6 +27,7 @@ type Kind int
 const (
 	ForStamping Kind = iota // with cloudsync, but without its store: nothing there can set off a recall
 	ForRecall               // without cloudsync: a stub is an ordinary file of size 0
+	ForReplica              // one brick alone, see Replicas
 )
 
 // DefaultRunDir is where private mounts live. It does not outlive a boot, as
@@ -70,6 +71,10 @@ func (m *Mount) Private(ctx context.Context, kind Kind) (*Private, error) {
 	if err != nil {
 		return nil, fmt.Errorf("private mount: %w", err)
 	}
+	return m.private(ctx, kind, graph)
+}
+
+func (m *Mount) private(ctx context.Context, kind Kind, graph gluster.Graph) (*Private, error) {
 	runDir := m.RunDir
 	if runDir == "" {
 		runDir = DefaultRunDir

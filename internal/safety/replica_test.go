@@ -1,0 +1,71 @@
+package safety
+
+import (
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/testkit"
+	"github.com/coldbrick/coldbrick/upload"
+)
+
+// A client that has lost the crawled brick alone writes to the other replicas, its
+// clock is behind and it puts the mtime back: on the crawled brick nothing moves,
+// and no mount shows another time. The others blame the brick.
+func TestAWriteThatTheCrawledBrickMissedStopsTheStamp(t *testing.T) {
+	g := newGround(t, testkit.Replica(3))
+	old, fresh := randomBytes(9000), randomBytes(9000)
+	for _, step := range []upload.Step{upload.StepPut, upload.StepRecord, upload.StepRecheck} {
+		path := "d/" + string(step)
+		g.Write(path, old, longAgo)
+		cutOff := g.NewMount(t, testkit.WithSlowClock(), testkit.WithoutBrick(0))
+		a := g.archiver()
+		a.At = before(step, func() {
+			f, err := os.OpenFile(cutOff+"/"+path, os.O_WRONLY, 0)
+			check(t, err)
+			_, err = f.WriteAt(fresh, 0)
+			check(t, err)
+			check(t, f.Sync())
+			check(t, f.Close())
+		})
+		res := a.Archive(t.Context(), g.file(path))
+		if res.Outcome == report.Archived || g.BrickMarks(path).Remote {
+			t.Errorf("before %s: %s %s (%v)", step, res.Outcome, res.Reason, res.Err)
+		}
+	}
+}
+
+// What replicate itself does late, and what the pointer sets off, looks like no
+// change of the file.
+func TestReplicasDoNotCryChanged(t *testing.T) {
+	g := newGround(t, testkit.Replica(3))
+	const files = 60
+	for i := range files {
+		g.Write("d/f"+strconv.Itoa(i), randomBytes(1000+i), longAgo)
+	}
+	for path, res := range g.archiveAll() {
+		if res.Outcome != report.Archived {
+			t.Errorf("%s: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
+		}
+	}
+}
+
+// A process that was stopped between its last look and the stamp looks again.
+func TestAStopBeforeTheStampLooksAgain(t *testing.T) {
+	g := newGround(t)
+	old, fresh := randomBytes(9000), randomBytes(9000)
+	g.Write("f", old, longAgo)
+	a := g.archiver()
+	a.Stall = 0
+	a.At = before(upload.StepStamp, func() {
+		check(t, os.WriteFile(g.Path("f"), fresh, 0o644))
+		g.SetMtime("f", longAgo)
+		time.Sleep(150 * time.Millisecond) // the stop
+	})
+	if res := a.Archive(t.Context(), g.file("f")); res.Reason != report.Changed {
+		t.Errorf("%+v", res)
+	}
+	g.mustRead("f", fresh)
+}
