@@ -12,6 +12,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
 // Depth is how closely a file is held against its object.
@@ -40,7 +41,15 @@ type Examined struct {
 
 // Examine tells the state of a file and what is wrong with it. It changes
 // nothing. An error means that the file or the store could not be asked.
-func (r *Recaller) Examine(ctx context.Context, name string, gfid gluster.GFID, depth Depth) (Examined, error) {
+func (r *Recaller) Examine(ctx context.Context, name string, gfid gluster.GFID, depth Depth) (e Examined, err error) {
+	err = workers.Guard(func() error {
+		e, err = r.examine(ctx, name, gfid, depth)
+		return err
+	})
+	return e, err
+}
+
+func (r *Recaller) examine(ctx context.Context, name string, gfid gluster.GFID, depth Depth) (Examined, error) {
 	t := &transaction{Recaller: r, path: name, gfid: gfid}
 	var err error
 	if t.file, err = r.Files.OpenRegular(name); err != nil {
@@ -107,7 +116,7 @@ func (t *transaction) examineLocal(ctx context.Context, e *Examined, depth Depth
 		return err
 	}
 	made, err := object.DecodeMetadata(info.Metadata)
-	if err == nil && made.GFID == t.gfid && made.Size == t.stat.Size && made.Mtime.Equal(volume.Time(t.stat.Mtime)) {
+	if err == nil && made.GFID == t.gfid && made.Size == t.stat.Size && made.Mtime == gluster.TimeOf(t.stat.Mtime) {
 		e.State, e.Key, e.Object = report.StateCopied, key, &info
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
 // Fetch writes the data of the file at path to dst, an empty file, and leaves
@@ -16,7 +17,7 @@ import (
 func (r *Recaller) Fetch(ctx context.Context, path string, gfid gluster.GFID, dst *os.File) Result {
 	t := &transaction{Recaller: r, path: path, gfid: gfid}
 	res := Result{Path: path, Outcome: report.Recalled}
-	if res.Err = t.copyTo(ctx, dst); res.Err != nil {
+	if res.Err = workers.Guard(func() error { return t.copyTo(ctx, dst) }); res.Err != nil {
 		res.Outcome, res.Reason = classify(res.Err)
 	}
 	res.GFID, res.Size, res.Key = t.gfid, t.notes.Size, t.notes.Key

@@ -26,8 +26,8 @@ type Notes struct {
 	GFID    gluster.GFID `json:"gfid"`
 	Key     string       `json:"key"`
 	Size    int64        `json:"size"`
-	Mtime   time.Time    `json:"mtime"`
-	Atime   time.Time    `json:"atime"`
+	Mtime   gluster.Time `json:"mtime"`
+	Atime   gluster.Time `json:"atime"`
 	Keep    bool         `json:"keep,omitempty"` // the bytes on the brick are to be checked, not replaced
 	Attempt string       `json:"attempt"`
 	Owner   owner.Owner  `json:"owner"`
@@ -225,7 +225,7 @@ func (t *transaction) localNotes() Notes {
 func (t *transaction) blankNotes(key string) Notes {
 	return Notes{
 		GFID: t.gfid, Key: key, Attempt: object.NewID(), Owner: t.Owner,
-		Mtime: volume.Time(t.stat.Mtime).UTC(), Atime: volume.Time(t.stat.Atime).UTC(),
+		Mtime: gluster.TimeOf(t.stat.Mtime), Atime: gluster.TimeOf(t.stat.Atime),
 	}
 }
 

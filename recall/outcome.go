@@ -11,6 +11,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
 // harmless are the reasons for which a recall that does nothing is no failure.
@@ -32,7 +33,10 @@ func classify(err error) (report.Outcome, report.Reason) {
 func reasonOf(err error) report.Reason {
 	var left *report.Left
 	var errno syscall.Errno
+	var panicked *workers.PanicError
 	switch {
+	case errors.As(err, &panicked):
+		return report.InternalError
 	case errors.As(err, &left):
 		return left.Reason
 	case errors.Is(err, object.ErrStore):

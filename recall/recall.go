@@ -19,6 +19,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
 // Mount opens regular files of the volume beneath its root, following no
@@ -66,7 +67,7 @@ type Result struct {
 // written and invisible until the next recall.
 func (r *Recaller) Recall(ctx context.Context, path string, gfid gluster.GFID) Result {
 	t := &transaction{Recaller: r, path: path, gfid: gfid}
-	err := t.run(ctx)
+	err := workers.Guard(func() error { return t.run(ctx) })
 	res := Result{Path: path, GFID: t.gfid, Size: t.notes.Size, Key: t.notes.Key, Outcome: report.Recalled, Err: err}
 	if err != nil {
 		res.Outcome, res.Reason = classify(err)
@@ -120,11 +121,15 @@ func (t *transaction) run(ctx context.Context) (err error) {
 		if !t.local {
 			err = ctx.Err()
 		}
-		if err == nil && t.At != nil {
-			err = t.At(step, t.path)
-		}
 		if err == nil {
-			err = t.do(ctx, step)
+			err = workers.Guard(func() error {
+				if t.At != nil {
+					if err := t.At(step, t.path); err != nil {
+						return err
+					}
+				}
+				return t.do(ctx, step)
+			})
 		}
 		if err != nil {
 			return errors.Join(fmt.Errorf("%s: %w", step, err), t.rollBack())
@@ -447,9 +452,8 @@ func (t *transaction) wantCRC(ctx context.Context) (uint32, error) {
 }
 
 func (t *transaction) times() error {
-	at, mt := unix.NsecToTimespec(t.notes.Atime.UnixNano()), unix.NsecToTimespec(t.notes.Mtime.UnixNano())
 	// Our own descriptor, so the link in /proc is safe to follow.
-	err := unix.UtimesNanoAt(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(int(t.file.Fd())), []unix.Timespec{at, mt}, 0)
+	err := unix.UtimesNanoAt(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(int(t.file.Fd())), []unix.Timespec{t.notes.Atime.Timespec(), t.notes.Mtime.Timespec()}, 0)
 	if err != nil {
 		return fmt.Errorf("set times: %w", err)
 	}
@@ -668,7 +672,7 @@ func (t *transaction) chooseKey(ctx context.Context) (string, error) {
 		made, err := object.DecodeMetadata(info.Metadata)
 		if err == nil && made.GFID == t.gfid && info.Size == size && (t.Volume == "" || made.Volume == t.Volume) {
 			mine = append(mine, key)
-			asOld = append(asOld, made.Mtime.Equal(volume.Time(t.stat.Mtime)))
+			asOld = append(asOld, made.Mtime == gluster.TimeOf(t.stat.Mtime))
 		}
 	}
 	switch {

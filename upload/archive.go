@@ -23,6 +23,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/record"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
 // Store takes objects and proves that it has them.
@@ -186,11 +187,15 @@ func (a *Archiver) attempt(ctx context.Context, f gluster.File, key string) (*tr
 		if !t.sent { // a stub must be verified whoever is in a hurry
 			err = ctx.Err()
 		}
-		if err == nil && a.At != nil {
-			err = a.At(s.name, f)
-		}
 		if err == nil {
-			err = s.do(ctx)
+			err = workers.Guard(func() error {
+				if a.At != nil {
+					if err := a.At(s.name, f); err != nil {
+						return err
+					}
+				}
+				return s.do(ctx)
+			})
 		}
 		if err != nil {
 			return t, errors.Join(fmt.Errorf("%s: %w", s.name, err), t.withdraw())
@@ -406,7 +411,7 @@ func (t *transaction) identify(ctx context.Context) (err error) {
 }
 
 func (t *transaction) record(context.Context) error {
-	mtime, ctime := volume.Time(t.before.Mtime).UTC(), volume.Time(t.before.Ctime).UTC()
+	mtime, ctime := gluster.TimeOf(t.before.Mtime), gluster.TimeOf(t.before.Ctime)
 	err := t.Log.Append(record.Entry{
 		Phase: record.Proven, Path: []byte(t.want.Path), GFID: &t.want.GFID, Key: t.key,
 		Attempt: t.pointer.Attempt, Size: t.proof.Size, Mtime: &mtime, Ctime: &ctime,
@@ -661,7 +666,8 @@ func (t *transaction) blocks(context.Context) error {
 }
 
 func (t *transaction) note(context.Context) error {
-	t.pointer.Proof = &object.Stamped{Size: t.proof.Size, Mtime: volume.Time(t.before.Mtime).UTC(), CRC32: t.proof.CRC32}
+	t.pointer.Owner, t.pointer.Time = owner.Owner{}, time.Time{}
+	t.pointer.Proof = &object.Stamped{Size: t.proof.Size, Mtime: gluster.TimeOf(t.before.Mtime), CRC32: t.proof.CRC32}
 	return t.better(gluster.XattrPointer, t.pointer.Encode())
 }
 

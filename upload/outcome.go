@@ -11,13 +11,17 @@ import (
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
 // classify turns the error that ended a transaction into an outcome.
 func classify(err error) (report.Outcome, report.Reason) {
 	var left *report.Left
 	var errno syscall.Errno
+	var panicked *workers.PanicError
 	switch {
+	case errors.As(err, &panicked):
+		return report.Failed, report.InternalError
 	case errors.As(err, &left) && left.Reason == report.Broken:
 		return report.Failed, report.Broken
 	case errors.As(err, &left):

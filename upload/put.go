@@ -8,8 +8,8 @@ import (
 	"io"
 	"io/fs"
 
+	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
-	"github.com/coldbrick/coldbrick/internal/volume"
 )
 
 // errKeyTaken means that the key belongs to another object, or that the store
@@ -62,7 +62,7 @@ func (t *transaction) adopt(ctx context.Context, info object.Info) error {
 	made, err := object.DecodeMetadata(info.Metadata)
 	if err != nil || !info.HasCRC32 || info.Size != t.before.Size ||
 		made.GFID != t.want.GFID || made.Volume != t.Volume || made.Size != t.before.Size ||
-		!made.Mtime.Equal(volume.Time(t.before.Mtime)) {
+		made.Mtime != gluster.TimeOf(t.before.Mtime) {
 		return errKeyTaken
 	}
 	crc := t.proof.CRC32
@@ -97,7 +97,7 @@ func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 func (t *transaction) metadata() object.Metadata {
 	return object.Metadata{
 		Volume: t.Volume, GFID: t.want.GFID, Path: t.want.Path, Size: t.before.Size,
-		Mtime: volume.Time(t.before.Mtime), Mode: t.before.Mode & 0o7777,
+		Mtime: gluster.TimeOf(t.before.Mtime), Mode: t.before.Mode & 0o7777,
 		UID: t.before.UID, GID: t.before.GID, Attempt: t.pointer.Attempt,
 	}
 }

@@ -192,7 +192,7 @@ func (g *ground) put(key string, data []byte, metadata map[string]string) {
 // metadata is what coldbrick would give the object of path.
 func (g *ground) metadata(path string, size int) object.Metadata {
 	return object.Metadata{
-		Volume: g.ID, GFID: g.GFID(path), Path: path, Size: int64(size), Mtime: testkit.Old, Attempt: object.NewID(),
+		Volume: g.ID, GFID: g.GFID(path), Path: path, Size: int64(size), Mtime: gluster.TimeAt(testkit.Old), Attempt: object.NewID(),
 	}
 }
 
@@ -204,7 +204,7 @@ func (g *ground) archive(path, key string, data []byte) {
 	g.put(key, data, g.metadata(path, len(data)).Encode())
 	p := object.Pointer{
 		GFID: g.GFID(path), Volume: g.ID, Key: key, Time: time.Now(),
-		Proof: &object.Stamped{Size: int64(len(data)), Mtime: testkit.Old, CRC32: crc32.ChecksumIEEE(data)},
+		Proof: &object.Stamped{Size: int64(len(data)), Mtime: gluster.TimeAt(testkit.Old), CRC32: crc32.ChecksumIEEE(data)},
 	}
 	testkit.SetXattr(g.t, g.Path(path), gluster.XattrPointer, string(p.Encode()))
 	g.Stamp(path)

@@ -32,6 +32,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/translator"
+	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
 // stores is shared by all instances of the process; C has no other place for it.
@@ -43,6 +44,18 @@ func main() {} // never called: a library
 //
 //export coldbrickConfigure
 func coldbrickConfigure(handle C.uintptr_t, xlator unsafe.Pointer, s *C.struct_settings) C.uintptr_t {
+	next := handle
+	err := workers.Guard(func() error {
+		next = configure(handle, xlator, s)
+		return nil
+	})
+	if err != nil {
+		slog.New(newLog(xlator)).Error("no file can be recalled with the new settings", "err", err)
+	}
+	return next
+}
+
+func configure(handle C.uintptr_t, xlator unsafe.Pointer, s *C.struct_settings) C.uintptr_t {
 	settings := translator.Settings{
 		Volume:   C.GoString(s.volume),
 		Hostname: C.GoString(s.hostname),
@@ -69,8 +82,11 @@ func coldbrickConfigure(handle C.uintptr_t, xlator unsafe.Pointer, s *C.struct_s
 
 //export coldbrickFini
 func coldbrickFini(handle C.uintptr_t) {
-	cgo.Handle(handle).Value().(*translator.Instance).Close()
-	cgo.Handle(handle).Delete()
+	_ = workers.Guard(func() error { // what it holds is lost then, and nothing else
+		cgo.Handle(handle).Value().(*translator.Instance).Close()
+		cgo.Handle(handle).Delete()
+		return nil
+	})
 }
 
 // coldbrickRecall returns 0 when the translator may complete the recall, else
@@ -78,12 +94,24 @@ func coldbrickFini(handle C.uintptr_t) {
 //
 //export coldbrickRecall
 func coldbrickRecall(handle C.uintptr_t, f C.struct_file, s *C.struct_stub) C.int {
+	answer := C.int(-1)
+	err := workers.Guard(func() error {
+		answer = recall(handle, f, s)
+		return nil
+	})
+	if err != nil {
+		slog.New(newLog(f.xlator)).Error("recall failed", "err", err)
+	}
+	return answer
+}
+
+func recall(handle C.uintptr_t, f C.struct_file, s *C.struct_stub) C.int {
 	began := time.Now()
 	stub := translator.Stub{
 		File:   file{f},
 		Remote: C.GoString(s.remote),
 		Size:   int64(s.size),
-		Mtime:  time.Unix(int64(s.mtime), int64(s.mtime_nsec)),
+		Mtime:  gluster.Time{Sec: int64(s.mtime), Nsec: int32(s.mtime_nsec)},
 	}
 	copy(stub.GFID[:], C.GoBytes(unsafe.Pointer(s.gfid), C.int(len(gluster.GFID{}))))
 

@@ -567,3 +567,33 @@ func TestAGibibyte(t *testing.T) {
 	}
 	g.mustBeLocal("f", size)
 }
+
+// hostileTimes are what the owner of a stub can set: the years 10000 and 2400, and
+// from before 1970. Some file systems of bricks keep fewer; Gluster keeps them all.
+var hostileTimes = []int64{253402300800, 13569465600, -5, -62135596801, 1 << 40}
+
+// The first of them once ended the client, and with it the mount of everybody.
+func TestTimesThatUsersSetEndNobodysMount(t *testing.T) {
+	g := newGround(t)
+	client := g.client()
+	for i, sec := range hostileTimes {
+		path := fmt.Sprintf("t%d", i)
+		data := random(uint64(i), 5000)
+		g.archive(path, path, data)
+		times := []unix.Timespec{{Sec: sec, Nsec: 999999999}, {Sec: sec, Nsec: 1}}
+		if err := unix.UtimesNanoAt(unix.AT_FDCWD, g.Path(path), times, 0); err != nil {
+			t.Fatal(err)
+		}
+		g.mustRead(client, path, data)
+		var st unix.Stat_t
+		if err := unix.Stat(g.Path(path), &st); err != nil {
+			t.Fatal(err)
+		}
+		if st.Mtim != times[1] {
+			t.Errorf("%s: mtime %v, was %v", path, st.Mtim, times[1])
+		}
+		if m := g.BrickMarks(path); !m.Clean() {
+			t.Errorf("%s: %+v", path, m)
+		}
+	}
+}

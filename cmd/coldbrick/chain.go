@@ -21,10 +21,13 @@ func (a *app) chain(e recall.Examined) ([]report.Link, error) {
 		add("cs.remote", e.Remote, nil, "%s", report.Quote(e.Remote))
 	}
 	if p := e.Pointer; p != nil {
-		add("pointer", "", p, "%s, attempt %s, %s, run %s of process %d on %s",
-			report.Quote(p.Key), p.Attempt, moment(p.Time), p.Owner.Run, p.Owner.PID, p.Owner.Host)
+		by := ""
+		if p.Owner.Run != "" { // no longer there once the stamp is verified
+			by = fmt.Sprintf(", %s, run %s of process %d on %s", moment(p.Time), p.Owner.Run, p.Owner.PID, p.Owner.Host)
+		}
+		add("pointer", "", p, "%s, attempt %s%s", report.Quote(p.Key), p.Attempt, by)
 		if p.Proof != nil {
-			add("proof", "", nil, "%d bytes, crc32 %08x, mtime %s", p.Proof.Size, p.Proof.CRC32, moment(p.Proof.Mtime))
+			add("proof", "", nil, "%d bytes, crc32 %08x, mtime %s", p.Proof.Size, p.Proof.CRC32, p.Proof.Mtime)
 		}
 	}
 	if n := e.Notes; n != nil {
@@ -68,7 +71,7 @@ func describe(o object.Info) string {
 		return text + "; " + err.Error()
 	}
 	return text + fmt.Sprintf("; made from %s, gfid %s, %d bytes, mtime %s, attempt %s",
-		report.Quote(made.Path), made.GFID, made.Size, moment(made.Mtime), made.Attempt)
+		report.Quote(made.Path), made.GFID, made.Size, made.Mtime, made.Attempt)
 }
 
 // objectValue is an object in JSON.

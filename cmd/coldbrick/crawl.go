@@ -117,7 +117,7 @@ func (a *app) list(ctx context.Context, brick *volume.Brick, policy crawl.Policy
 			return err
 		}
 		a.tally.Add(report.Candidate, "", f.Size)
-		return a.out.Print(report.Cold{Path: f.Path, GFID: f.GFID, Size: f.Size, Mtime: f.Mtime})
+		return a.out.Print(report.Cold{Path: f.Path, GFID: f.GFID, Size: f.Size, Mtime: gluster.TimeAt(f.Mtime)})
 	})
 }
 

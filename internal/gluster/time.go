@@ -55,11 +55,25 @@ func ParseTime(s string) (Time, error) {
 	return Time{Sec: seconds, Nsec: int32(fraction)}, nil
 }
 
-// MarshalText makes t a string in JSON.
-func (t Time) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+const rfc3339 = "2006-01-02T15:04:05.000000000Z"
 
-// UnmarshalText is the inverse of MarshalText.
-func (t *Time) UnmarshalText(b []byte) (err error) {
-	*t, err = ParseTime(string(b))
+// MarshalText makes t a string in JSON: RFC 3339 with nanoseconds, in UTC. That
+// has years of four digits alone; any other time is written as String does.
+func (t Time) MarshalText() ([]byte, error) {
+	const first, last = -62167219200, 253402300799 // the years 0 and 9999
+	if t.Sec < first || t.Sec > last {
+		return []byte(t.String()), nil
+	}
+	return t.Std().UTC().AppendFormat(nil, rfc3339), nil
+}
+
+// UnmarshalText reads both ways of writing a time.
+func (t *Time) UnmarshalText(b []byte) error {
+	if at, err := time.Parse(time.RFC3339Nano, string(b)); err == nil {
+		*t = TimeAt(at)
+		return nil
+	}
+	at, err := ParseTime(string(b))
+	*t = at
 	return err
 }

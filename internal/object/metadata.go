@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 )
@@ -40,7 +39,7 @@ type Metadata struct {
 	GFID    gluster.GFID
 	Path    string // at archive time, relative to the volume root; empty if too long
 	Size    int64
-	Mtime   time.Time
+	Mtime   gluster.Time
 	Mode    uint32 // st_mode & 07777
 	UID     uint32
 	GID     uint32
@@ -54,7 +53,7 @@ func (m Metadata) Encode() map[string]string {
 		metaVolume:  m.Volume,
 		metaGFID:    m.GFID.String(),
 		metaSize:    strconv.FormatInt(m.Size, 10),
-		metaMtime:   formatTime(m.Mtime),
+		metaMtime:   m.Mtime.String(),
 		metaMode:    strconv.FormatUint(uint64(m.Mode), 8),
 		metaUID:     strconv.FormatUint(uint64(m.UID), 10),
 		metaGID:     strconv.FormatUint(uint64(m.GID), 10),
@@ -80,7 +79,7 @@ func DecodeMetadata(e map[string]string) (Metadata, error) {
 	var errs [7]error
 	m.GFID, errs[0] = gluster.ParseGFID(e[metaGFID])
 	m.Size, errs[1] = strconv.ParseInt(e[metaSize], 10, 64)
-	m.Mtime, errs[2] = parseTime(e[metaMtime])
+	m.Mtime, errs[2] = gluster.ParseTime(e[metaMtime])
 	m.Mode, errs[3] = parseUint32(e[metaMode], 8)
 	m.UID, errs[4] = parseUint32(e[metaUID], 10)
 	m.GID, errs[5] = parseUint32(e[metaGID], 10)
@@ -95,26 +94,4 @@ func DecodeMetadata(e map[string]string) (Metadata, error) {
 func parseUint32(s string, base int) (uint32, error) {
 	n, err := strconv.ParseUint(s, base, 32)
 	return uint32(n), err
-}
-
-// Times are seconds and nanoseconds, "1672628645.123456789": exact, and to be
-// used by touch -d @ as they stand.
-func formatTime(t time.Time) string {
-	sec, nsec := t.Unix(), t.Nanosecond()
-	return fmt.Sprintf("%d.%09d", sec, nsec)
-}
-
-func parseTime(s string) (time.Time, error) {
-	if len(s) < 11 || s[len(s)-10] != '.' {
-		return time.Time{}, fmt.Errorf("no time: %q", s)
-	}
-	sec, err := strconv.ParseInt(s[:len(s)-10], 10, 64)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("no time: %q", s)
-	}
-	nsec, err := strconv.ParseUint(s[len(s)-9:], 10, 32)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("no time: %q", s)
-	}
-	return time.Unix(sec, int64(nsec)), nil
 }

@@ -1,13 +1,16 @@
 package object
 
 import (
+	"encoding/json"
 	"hash/crc32"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/owner"
 )
 
 func FuzzCombineCRC32EqualsCRC32OfTheWhole(f *testing.F) {
@@ -59,7 +62,7 @@ func FuzzMetadataSurvivesTheStore(f *testing.F) {
 	f.Add("dir/a\xff", int64(5), int64(-5), int64(123456789), uint32(0o644))
 	f.Fuzz(func(t *testing.T, path string, size, sec, nsec int64, mode uint32) {
 		m := Metadata{Volume: "v", GFID: gluster.GFID{1, 15: 2}, Path: path, Size: size,
-			Mtime: time.Unix(sec, nsec&0x1fffffff), Mode: mode, UID: 7, GID: 8, Attempt: NewID()}
+			Mtime: gluster.Time{Sec: sec, Nsec: int32(nsec & 0x1fffffff)}, Mode: mode, UID: 7, GID: 8, Attempt: NewID()}
 		got, err := DecodeMetadata(m.Encode())
 		if err != nil {
 			t.Fatal(err)
@@ -67,12 +70,68 @@ func FuzzMetadataSurvivesTheStore(f *testing.F) {
 		if len(path) > maxMetaPath {
 			m.Path = ""
 		}
-		if !got.Mtime.Equal(m.Mtime) {
-			t.Fatalf("mtime %v became %v", m.Mtime, got.Mtime)
-		}
-		got.Mtime = m.Mtime
 		if !reflect.DeepEqual(got, m) {
 			t.Fatalf("%+v became %+v", m, got)
+		}
+	})
+}
+
+// formerPointer is how the first release reads a pointer.
+type formerPointer struct {
+	Version int          `json:"v"`
+	GFID    gluster.GFID `json:"gfid"`
+	Volume  string       `json:"volume"`
+	Key     string       `json:"key"`
+	Attempt string       `json:"attempt"`
+	Owner   owner.Owner  `json:"owner"`
+	Time    time.Time    `json:"time"`
+	Proof   *struct {
+		Size  int64     `json:"size"`
+		Mtime time.Time `json:"mtime"`
+		CRC32 uint32    `json:"crc32"`
+	} `json:"proof,omitempty"`
+	Recalled bool `json:"recalled,omitempty"`
+}
+
+// Hosts and clients are upgraded over weeks: the first release reads what this one
+// writes, and the other way round.
+func TestPointersPassBetweenReleases(t *testing.T) {
+	gfid := gluster.GFID{1, 15: 2}
+	mtime := gluster.Time{Sec: 1672628645, Nsec: 123456789}
+	ours := Pointer{GFID: gfid, Volume: "v", Key: "dir/f", Attempt: "a",
+		Proof: &Stamped{Size: 7, Mtime: mtime, CRC32: 9}}
+	var theirs formerPointer
+	if err := json.Unmarshal(ours.Encode(), &theirs); err != nil {
+		t.Fatal(err)
+	}
+	if theirs.Version != 1 || theirs.GFID != gfid || theirs.Key != "dir/f" || theirs.Proof.Size != 7 ||
+		theirs.Proof.CRC32 != 9 || !theirs.Proof.Mtime.Equal(mtime.Std()) {
+		t.Errorf("the first release reads %+v", theirs)
+	}
+	if len(ours.Encode()) > 280 {
+		t.Errorf("a pointer of %d bytes: %s", len(ours.Encode()), ours.Encode())
+	}
+
+	// As the first release wrote it.
+	const written = `{"v":1,"gfid":"01000000-0000-0000-0000-000000000002","volume":"v","key":"dir/f","attempt":"a",` +
+		`"owner":{"run":"1025ba967dd2e35f7e2776bcbfe2f12b","host":"h","id":"i","boot":"b","pidns":"pid:[4026531836]","pid":7,"start":8},` +
+		`"time":"2026-11-24T22:28:00.733844282Z","proof":{"size":7,"mtime":"2023-01-02T03:04:05.123456789Z","crc32":9}}`
+	got, err := DecodePointer([]byte(written))
+	if err != nil || got.GFID != gfid || got.Key != "dir/f" || *got.Proof != *ours.Proof || got.Owner.PID != 7 || got.Time.IsZero() {
+		t.Errorf("read %+v, %v", got, err)
+	}
+}
+
+// Users set the mtime of a stub to whatever they like, and a recall notes it.
+func FuzzAPointerKeepsAnyTime(f *testing.F) {
+	for _, sec := range []int64{0, -1, 253402300800 /* year 10000 */, 13569465600 /* 2400 */, math.MinInt64, math.MaxInt64} {
+		f.Add(sec, uint32(999_999_999), "key")
+	}
+	f.Fuzz(func(t *testing.T, sec int64, nsec uint32, key string) {
+		p := Pointer{Key: strings.ToValidUTF8(key, ""), Proof: &Stamped{Mtime: gluster.Time{Sec: sec, Nsec: int32(nsec % 1_000_000_000)}}}
+		got, err := DecodePointer(p.Encode())
+		if err != nil || got.Key != p.Key || *got.Proof != *p.Proof {
+			t.Fatalf("%+v became %+v, %v", p, got, err)
 		}
 	})
 }

@@ -21,9 +21,11 @@ type Pointer struct {
 	Volume  string       `json:"volume"`
 	Key     string       `json:"key"`
 	Attempt string       `json:"attempt"`
-	Owner   owner.Owner  `json:"owner"`
-	Time    time.Time    `json:"time"`
-	Proof   *Stamped     `json:"proof,omitempty"` // absent until the stamp is verified
+	// Owner and Time say who is at work. They are gone once the stamp is verified:
+	// ext4 keeps all attributes of a file in 4 KiB.
+	Owner owner.Owner `json:"owner,omitzero"`
+	Time  time.Time   `json:"time,omitzero"`
+	Proof *Stamped    `json:"proof,omitempty"` // absent until the stamp is verified
 	// Recalled means that a client has brought the data back. Only where the
 	// client died at that, and cs.object_size is gone, does the pointer still
 	// count: the file may have become a stub again since, by other means.
@@ -32,9 +34,9 @@ type Pointer struct {
 
 // Stamped is what was proven of the object when the file became a stub.
 type Stamped struct {
-	Size  int64     `json:"size"`
-	Mtime time.Time `json:"mtime"`
-	CRC32 uint32    `json:"crc32"`
+	Size  int64        `json:"size"`
+	Mtime gluster.Time `json:"mtime"`
+	CRC32 uint32       `json:"crc32"`
 }
 
 // Encode gives the value of the attribute.
@@ -42,7 +44,10 @@ func (p Pointer) Encode() []byte {
 	p.Version = pointerVersion
 	b, err := json.Marshal(p)
 	if err != nil {
-		panic(err) // no field of Pointer can fail to encode
+		// Time alone could fail, and is a clock's and no user's: such a clock
+		// tells nothing.
+		p.Time = time.Time{}
+		b, _ = json.Marshal(p)
 	}
 	return b
 }

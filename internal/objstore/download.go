@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
 const (
@@ -80,13 +81,15 @@ func (n *session) download(ctx context.Context, key string, dst io.WriterAt, acc
 		if i == 0 {
 			r.body = first
 		}
-		g.Go(func() (err error) {
+		g.Go(func() error {
 			if i > 0 {
 				defer n.ranges.Release(1)
 			}
-			parts[i].size = r.size
-			parts[i].sum, err = r.fetch(gctx)
-			return err
+			return workers.Guard(func() (err error) { // it runs in everybody's mounts as well
+				parts[i].size = r.size
+				parts[i].sum, err = r.fetch(gctx)
+				return err
+			})
 		})
 	}
 	err = g.Wait()

@@ -49,8 +49,8 @@ type Entry struct {
 	Attempt string        `json:"attempt,omitempty"`
 	Upload  string        `json:"upload,omitempty"` // id of a multipart upload
 	Size    int64         `json:"size,omitempty"`
-	Mtime   *time.Time    `json:"mtime,omitempty"`
-	Ctime   *time.Time    `json:"ctime,omitempty"`
+	Mtime   *gluster.Time `json:"mtime,omitempty"`
+	Ctime   *gluster.Time `json:"ctime,omitempty"`
 	CRC32   uint32        `json:"crc32,omitempty"`
 	Adopted bool          `json:"adopted,omitempty"`
 }

@@ -58,6 +58,7 @@ const (
 	NoSpace       Reason = "no-space"
 	StoreRefused  Reason = "store-refused"
 	IOError       Reason = "io-error"
+	InternalError Reason = "internal-error"
 	Interrupted   Reason = "interrupted"
 	OverBudget    Reason = "over-budget"
 )
@@ -98,6 +99,7 @@ var Meaning = map[Reason]string{
 	NoSpace:          "the volume has no room for it",
 	StoreRefused:     "the store refused it",
 	IOError:          "reading or writing the volume failed",
+	InternalError:    "coldbrick made a mistake on this file; nothing of it was given up: please report it",
 	Interrupted:      "the run was ended before its turn was over",
 	OverBudget:       "larger than --max-bytes: no run with this budget can take it",
 }

@@ -35,7 +35,7 @@ type Cold struct {
 	Path  string // relative to the volume root, raw bytes
 	GFID  gluster.GFID
 	Size  int64
-	Mtime time.Time
+	Mtime gluster.Time
 }
 
 // File is how one file left the run.
@@ -93,10 +93,10 @@ func (c Cold) MarshalJSON() ([]byte, error) {
 	return marshal(struct {
 		Type string `json:"type"`
 		name
-		GFID  string `json:"gfid"`
-		Size  int64  `json:"size"`
-		Mtime string `json:"mtime"`
-	}{"candidate", nameOf(c.Path), c.GFID.String(), c.Size, timestamp(c.Mtime)})
+		GFID  string       `json:"gfid"`
+		Size  int64        `json:"size"`
+		Mtime gluster.Time `json:"mtime"`
+	}{"candidate", nameOf(c.Path), c.GFID.String(), c.Size, c.Mtime})
 }
 
 func (f File) line() (string, audience) {

@@ -27,7 +27,7 @@ var (
 // each has one record of each kind, with every field set.
 func each(path, key string) []Record {
 	return []Record{
-		Cold{Path: path, GFID: gfid, Size: 5, Mtime: moment},
+		Cold{Path: path, GFID: gfid, Size: 5, Mtime: gluster.TimeAt(moment)},
 		File{Path: path, GFID: gfid, Size: 5, Outcome: Archived, Key: key},
 		File{Path: path, Size: 5, Outcome: Failed, Reason: IOError, Err: errors.New("read: " + path)},
 		Located{Path: path, GFID: gfid, Size: 5, State: StateBroken, Reason: ObjectMissing, Key: key, Err: errors.New("x")},
@@ -98,7 +98,7 @@ func TestARecordInJSON(t *testing.T) {
 		record Record
 		want   string
 	}{
-		{Cold{Path: "a/<b>&", GFID: gfid, Size: 5, Mtime: moment},
+		{Cold{Path: "a/<b>&", GFID: gfid, Size: 5, Mtime: gluster.TimeAt(moment)},
 			`{"type":"candidate","path":"a/<b>&","gfid":"ab000000-0000-0000-0000-000000000001","size":5,"mtime":"2024-02-03T03:05:06.000000007Z"}`},
 		{File{Path: "a\xff", Size: 5, Outcome: Skipped, Reason: Changed},
 			`{"type":"file","path":"a\ufffd","path_base64":"Yf8=","size":5,"outcome":"skipped","reason":"changed"}`},

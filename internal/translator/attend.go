@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
 // A recall does not run in the event thread that asked for it: that thread only
@@ -63,7 +64,19 @@ func (i *Instance) attend(ctx context.Context, a *attended) (Result, error) {
 	a.watched = &watched{file: a.File, pending: map[*operation]struct{}{}, lost: make(chan struct{}), closing: i.closing}
 	a.File = a.watched
 	a.done, a.gone = make(chan outcome), make(chan struct{})
-	i.running.Go(func() { a.work(ctx) })
+	i.running.Go(func() {
+		err := workers.Guard(func() error {
+			a.work(ctx)
+			return nil
+		})
+		if err != nil {
+			select {
+			case a.done <- outcome{a.result, err}:
+			case <-a.gone:
+			case <-ctx.Done(): // the panic came after the end
+			}
+		}
+	})
 
 	clock := time.NewTicker(tick)
 	defer clock.Stop()
@@ -90,7 +103,7 @@ func (i *Instance) attend(ctx context.Context, a *attended) (Result, error) {
 func (a *attended) work(ctx context.Context) {
 	defer a.release()
 	defer a.watched.Close()
-	err := a.run(ctx)
+	err := workers.Guard(func() error { return a.run(ctx) })
 	if err == nil && a.give(nil) {
 		return
 	}
@@ -185,7 +198,10 @@ func (w *watched) check(now time.Time) {
 	w.probed = now
 	w.probing++
 	w.running.Go(func() {
-		_, err := w.file.Xattr(gluster.XattrRemote)
+		err := workers.Guard(func() error {
+			_, err := w.file.Xattr(gluster.XattrRemote)
+			return err
+		})
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.probing--

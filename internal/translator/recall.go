@@ -43,9 +43,9 @@ type File interface {
 type Stub struct {
 	File   File
 	GFID   gluster.GFID
-	Remote string    // value of cs.remote: bytes, may be empty
-	Size   int64     // of the data, from cs.object_size
-	Mtime  time.Time // as clients see it
+	Remote string       // value of cs.remote: bytes, may be empty
+	Size   int64        // of the data, from cs.object_size
+	Mtime  gluster.Time // as clients see it
 }
 
 // Result tells of a recall that the translator may complete.
@@ -170,7 +170,7 @@ func (t *transaction) accept(info object.Info) error {
 		return fmt.Errorf("%w: it was made from volume %s", ErrObject, made.Volume)
 	case made.Size != t.Size:
 		return fmt.Errorf("%w: it was made from a file of %d bytes", ErrObject, made.Size)
-	case t.Remote != "" && t.Remote != t.result.Key && !made.Mtime.Equal(t.Mtime):
+	case t.Remote != "" && t.Remote != t.result.Key && made.Mtime != t.Mtime:
 		// Two keys, and the object of the better one is of another time:
 		// the pointer may be of a former life of the file.
 		return fmt.Errorf("%w: pointer and %s disagree, and it was made when the file had another mtime", ErrObject, gluster.XattrRemote)
@@ -199,7 +199,7 @@ func (t *transaction) point() error {
 	p := t.pointer
 	p.GFID, p.Key, p.Recalled = t.GFID, t.result.Key, true
 	p.Volume = cmp.Or(p.Volume, t.made.Volume)
-	p.Proof = &object.Stamped{Size: t.Size, Mtime: t.Mtime.UTC(), CRC32: t.result.Proof.CRC32}
+	p.Proof = &object.Stamped{Size: t.Size, Mtime: t.Mtime, CRC32: t.result.Proof.CRC32}
 	if p.Time.IsZero() {
 		p.Time = t.now().UTC()
 	}

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -21,7 +20,7 @@ import (
 var (
 	ours  = gluster.GFID{1, 15: 1}
 	other = gluster.GFID{1, 15: 2}
-	mtime = time.Unix(1672628645, 123456789)
+	mtime = gluster.Time{Sec: 1672628645, Nsec: 123456789}
 )
 
 const volumeID = "0f5b1d5a-2c7f-4a36-9c1d-1fd0ab7d6b11"
@@ -192,7 +191,7 @@ func newScene() *scene {
 			Size: size, CRC32: crc32.ChecksumIEEE(data), HasCRC32: true,
 			Metadata: object.Metadata{Volume: volumeID, GFID: ours, Path: "dir/f", Size: size, Mtime: mtime}.Encode(),
 		}},
-		pointer: object.Pointer{GFID: ours, Volume: volumeID, Key: "dir/f", Time: mtime,
+		pointer: object.Pointer{GFID: ours, Volume: volumeID, Key: "dir/f",
 			Proof: &object.Stamped{Size: size, Mtime: mtime, CRC32: crc32.ChecksumIEEE(data)}},
 		noted:  true,
 		bucket: bucket{},
@@ -265,9 +264,9 @@ func TestRecallTakesTheObjectOfThisFileAndNoOther(t *testing.T) {
 		}, ".coldbrick/nonce"},
 		{"two keys, and the pointer's object is older", func(s *scene) {
 			s.pointer.Key, s.pointer.Proof = "former", nil
-			s.bucket["former"] = objectOf(func(m *object.Metadata) { m.Mtime = mtime.Add(-1) })
+			s.bucket["former"] = objectOf(func(m *object.Metadata) { m.Mtime.Nsec-- })
 		}, ""},
-		{"a file that was touched since", func(s *scene) { s.stub.Mtime = mtime.Add(time.Hour) }, "dir/f"},
+		{"a file that was touched since", func(s *scene) { s.stub.Mtime.Sec += 3600 }, "dir/f"},
 		{"an object of another file", func(s *scene) { s.object = objectOf(func(m *object.Metadata) { m.GFID = other }) }, ""},
 		{"the same without pointer", func(s *scene) {
 			s.noted, s.object = false, objectOf(func(m *object.Metadata) { m.GFID = other })

@@ -1,0 +1,26 @@
+package workers
+
+import (
+	"fmt"
+	"runtime/debug"
+)
+
+// PanicError is a panic that was caught: a mistake of ours, met on one item.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("internal error: %v", e.Value) }
+
+// Guard calls do, and makes an error of a panic: whatever a user has set on one
+// file, it is that file alone that fails. Goroutines that do starts need a Guard
+// of their own.
+func Guard(do func() error) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &PanicError{value, debug.Stack()}
+		}
+	}()
+	return do()
+}
