@@ -22,6 +22,10 @@ const (
 	XattrBlockSize  = "trusted.glusterfs.cs.block_size"
 	XattrNumBlocks  = "trusted.glusterfs.cs.num_blocks"
 
+	XattrWORM      = "trusted.worm_file"        // made while features.worm-file-level was on
+	XattrRetention = "trusted.reten_state"      // WORM's state: "BITS/RETENTION/AUTO-COMMIT", see worm-helper.c
+	XattrBadFile   = "trusted.bit-rot.bad-file" // the scrubber found other bytes than were signed: EIO for everybody
+
 	// XattrStamp is never stored: setting it to the decimal mtime in seconds
 	// asks the brick to turn the file into a stub.
 	XattrStamp = "trusted.glusterfs.csou.complete"
