@@ -51,6 +51,11 @@ const (
 // brick root.
 const AnonymousInodeDir = ".glusterfs-anonymous-inode-"
 
+// TrashHandle is a symlink in the root of a brick on which features.trash was ever
+// on. It leads to the directory of deleted files, in the brick root too, which the
+// option features.trash-dir can rename.
+const TrashHandle = ".glusterfs/00/00/00000000-0000-0000-0000-000000000005"
+
 // IsInternal reports whether name, an entry of the brick root (of no other
 // directory), belongs to GlusterFS and not to users.
 func IsInternal(name string) bool {
