@@ -32,7 +32,7 @@ func (s *scope) brickChecks(ctx context.Context, brick *volume.Brick) []volume.C
 	}
 	checks := []volume.Check{brick.CheckFreeSpace(reserve), s.checkBacklog(ctx, brick)}
 	if s.cluster == nil {
-		checks = append(checks, brick.CheckFeatures(s.mount.Volume)...)
+		checks = append(checks, brick.CheckFeatures()...)
 	}
 	return checks
 }

@@ -382,6 +382,6 @@ func (v *Volume) checkUntested() Check {
 // NotAsked is the check to show in place of a Volume's when Discover has failed
 // with cause: it says what is not known then.
 func NotAsked(cause error) Check {
-	return Check{CheckCluster, Warn, fmt.Sprintf("%v: heals, split-brain, rebalance, remove-brick, the bricks of this host and features that only bricks have are not known", cause),
+	return Check{CheckCluster, Warn, fmt.Sprintf("%v: heals, split-brain, rebalance, remove-brick and the bricks of this host are not known", cause),
 		"run it on a server of the volume, where glusterd runs"}
 }

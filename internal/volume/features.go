@@ -68,7 +68,7 @@ func judgeFeatures(volume string, value func(feature) string) []Check {
 		if strings.Contains(mend, "%") {
 			mend = fmt.Sprintf(mend, orVolume(volume))
 		}
-		checks = append(checks, verdict(f.check, f.verdict, v != "" && f.on(v), f.option+" is not in the way", f.reason, mend))
+		checks = append(checks, verdict(f.check, f.verdict, v != "" && f.on(v), string(f.check)+" is off", f.reason, mend))
 	}
 	return checks
 }
@@ -140,21 +140,23 @@ func WORMOff(ctx context.Context, name string) bool {
 const glusterdVolumes = "/var/lib/glusterd/vols"
 
 // CheckFeatures judges by the brick's own volume file, for when glusterd cannot be
-// asked. No checks if there is none: then glusterd of this host did not make the brick.
-func (b *Brick) CheckFeatures(volume string) []Check {
+// asked.
+func (b *Brick) CheckFeatures() []Check {
 	graph, err := b.graph(glusterdVolumes)
 	switch {
 	case err != nil:
-		return []Check{{CheckCluster, Fail, fmt.Sprintf("which features of Gluster are on cannot be told: %v", err),
-			"start glusterd, or make its volume files readable"}}
+		return []Check{{CheckUntested, Fail, fmt.Sprintf("which features of Gluster are on is not known: %v", err), "start glusterd"}}
 	case graph == nil:
-		return nil
+		return []Check{{CheckUntested, Warn, "glusterd has no volume file of brick " + b.Dir() + ": whether bit-rot detection, WORM, " +
+			"quota or geo-replication are on is not known", "make sure that they are off"}}
 	}
-	return featuresOf(graph, volume)
+	return featuresOf(graph)
 }
 
-// featuresOf judges by the graph of a brick.
-func featuresOf(graph gluster.Graph, volume string) []Check {
+// featuresOf judges by the graph of a brick, whose translators begin with the name of
+// the volume.
+func featuresOf(graph gluster.Graph) []Check {
+	volume := strings.TrimSuffix(graph.Of(gluster.TypePosix)[0].Name, "-posix")
 	return judgeFeatures(volume, func(f feature) string {
 		for _, x := range graph.Of(f.xlator) {
 			return x.Option(f.key)

@@ -111,8 +111,8 @@ func TestFeaturesAreSeenInTheBricksOwnVolumeFile(t *testing.T) {
 	}
 	write := func(name, id, dir string) {
 		t.Helper()
-		text := "volume p\n type storage/posix\n option volume-id " + id + "\n option directory " + dir + "\nend-volume\n" +
-			"volume s\n type features/bitrot-stub\n option bitrot disable\n subvolumes p\nend-volume\n" +
+		text := "volume own-posix\n type storage/posix\n option volume-id " + id + "\n option directory " + dir + "\nend-volume\n" +
+			"volume s\n type features/bitrot-stub\n option bitrot disable\n subvolumes own-posix\nend-volume\n" +
 			"volume w\n type features/worm\n option worm-file-level enable\n option worm off\n subvolumes s\nend-volume\n"
 		if err := os.MkdirAll(filepath.Dir(vols+"/"+name), 0o700); err != nil {
 			t.Fatal(err)
@@ -131,9 +131,12 @@ func TestFeaturesAreSeenInTheBricksOwnVolumeFile(t *testing.T) {
 	if err != nil || graph == nil {
 		t.Fatalf("%v, %v", graph, err)
 	}
-	got := judged(t, featuresOf(graph, "own"))
+	got := judged(t, featuresOf(graph))
 	if len(got) != 1 || got[CheckWORMFiles] != Fail {
 		t.Errorf("%v", got)
+	}
+	if err := Unsafe(featuresOf(graph)); !strings.Contains(err.Error(), "gluster volume set own features.worm-file-level off") {
+		t.Errorf("%v does not say what to do", err)
 	}
 }
 
