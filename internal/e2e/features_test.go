@@ -84,6 +84,11 @@ func TestFeaturesThatBreakStubsAreRefused(t *testing.T) {
 				t.Errorf("want the check %q and its mend: %s", tt.check, r)
 			}
 		}
+		silently(t, n, func() {
+			if r := run(t, n, 13, "archive", v.Bricks[0].Dir, "--mount", dir); !r.names(tt.check) {
+				t.Errorf("want the check %q, though glusterd does not answer: %s", tt.check, r)
+			}
+		})
 		run(t, n, 0, "status", dir+"/stub")
 		if got, err := n.Run("coldbrick", "recall", "--stdout", dir+"/stub"); err != nil || got != string(data) {
 			t.Errorf("%s: recall --stdout gives %q, %v", tt.check, got, err)
@@ -113,6 +118,22 @@ func TestFeaturesThatBreakStubsAreRefused(t *testing.T) {
 	}
 	run(t, n, 0, "recall", dir+"/stub", dir+"/local")
 	session("delete")()
+}
+
+// silently calls do while the gluster command of the node finds no glusterd. Clients
+// find it: they need it to mount.
+func silently(t *testing.T, n *cluster.Node, do func()) {
+	t.Helper()
+	const silent = "/usr/local/bin/silent"
+	script := "#!/bin/sh\necho Connection failed. Please check if gluster daemon is operational. >&2\nexit 1\n"
+	must(t, os.WriteFile(n.Path(silent), []byte(script), 0o755))
+	_, err := n.Run("mount", "--bind", silent, "/usr/sbin/gluster")
+	must(t, err)
+	defer func() {
+		_, err := n.Run("umount", "/usr/sbin/gluster")
+		must(t, err)
+	}()
+	do()
 }
 
 // TestAnIdleClientLosesNothingThatItWasPromised: with open-behind, which is on by
