@@ -216,11 +216,11 @@ func (e *examination) inherent(s *scope) []report.Check {
 // comes afterwards.
 func openBehind(m *volume.Mount) report.Check {
 	c := report.Check{Name: "open-behind", Status: report.OK,
-		Detail: "performance.open-behind is on: a file that a client has open, but has not written to, is not in-use for archive; writing to it then recalls it"}
+		Detail: "performance.open-behind is on: archive does not see that a client has a file open before the client writes to it (in-use); a later write recalls the file"}
 	if !pluginLoaded(m) {
 		c.Status = report.Warning
-		c.Detail = "performance.open-behind is on: a file that a client has open, but has not written to, is not in-use for archive; " +
-			"writing to it then fails at fsync or close (EREMOTE)"
+		c.Detail = "performance.open-behind is on: archive does not see that a client has a file open before the client writes to it (in-use); " +
+			"a later write fails at fsync or close (EREMOTE)"
 		c.Hint = "gluster volume set " + cmp.Or(m.Volume, "VOLUME") + " performance.open-behind off, or install the recall plugin"
 	}
 	return c

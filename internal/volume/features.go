@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 )
@@ -19,7 +21,7 @@ type feature struct {
 	option  string            // of the volume, where glusterd is asked
 	xlator  string            // in the volume file of a brick, where it is not
 	key     string            // of that translator's options
-	on      func(string) bool // whether a value that is set turns the feature on
+	on      func(string) bool // whether a value turns the feature on; "" is what is not set
 	verdict Verdict
 	reason  string // what is wrong
 	mend    string // what to do; %s is the volume
@@ -55,20 +57,18 @@ const (
 		"or, without any session, gluster volume set %[1]s geo-replication.indexing off"
 )
 
-// notOff takes a word that this release does not know for "on".
-func notOff(value string) bool { return !gluster.IsOff(value) }
+// notOff takes a word that nobody knows for "on".
+func notOff(value string) bool { return value != "" && !gluster.IsOff(value) }
 
-// judgeFeatures judges all features by one source of values: "" means not set, which
-// is off for all of them.
+// judgeFeatures judges all features by one source of values.
 func judgeFeatures(volume string, value func(feature) string) []Check {
 	var checks []Check
 	for _, f := range features {
-		v := value(f)
 		mend := f.mend
 		if strings.Contains(mend, "%") {
 			mend = fmt.Sprintf(mend, orVolume(volume))
 		}
-		checks = append(checks, verdict(f.check, f.verdict, v != "" && f.on(v), string(f.check)+" is off", f.reason, mend))
+		checks = append(checks, verdict(f.check, f.verdict, f.on(value(f)), string(f.check)+" is off", f.reason, mend))
 	}
 	return checks
 }
@@ -108,21 +108,36 @@ func (v *Volume) checkGeoReplication(failed Check) Check {
 // geoSessions asks about the sessions of a volume that may have some. nil: none is
 // known, since glusterd answers alike whether there is none or it cannot tell.
 func geoSessions(ctx context.Context, name string) ([]gluster.GeoSession, error) {
-	sessions, err := askXML(ctx, gluster.ParseGeoSessions, "volume", "geo-replication", name, "status")
+	sessions, err := askGeo(ctx, gluster.ParseGeoSessions, name, "status")
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, err
-		}
-		return nil, nil
+		return nil, ctx.Err()
 	}
 	for i, s := range sessions {
-		value, err := askXML(ctx, gluster.ParseGeoSyncXattrs, "volume", "geo-replication", name, s.Secondary, "config", "sync-xattrs")
-		if err != nil && ctx.Err() != nil {
-			return nil, err
+		value, err := askGeo(ctx, gluster.ParseGeoSyncXattrs, name, s.Secondary, "config", "sync-xattrs")
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
 		}
 		sessions[i].KeepsXattrs = err == nil && gluster.IsOff(value)
 	}
 	return sessions, nil
+}
+
+// askGeo asks again when gluster gives no reason for its failure, which may be that
+// the cluster is busy.
+func askGeo[T any](ctx context.Context, parse func([]byte) (T, error), name string, args ...string) (T, error) {
+	const tries = 5
+	for try := 1; ; try++ {
+		answer, err := askXML(ctx, parse, append([]string{"volume", "geo-replication", name}, args...)...)
+		var cli *gluster.CLIError
+		if err == nil || errors.As(err, &cli) || try == tries {
+			return answer, err
+		}
+		select {
+		case <-ctx.Done():
+			return answer, err
+		case <-time.After(busyPause/2 + rand.N(busyPause)):
+		}
+	}
 }
 
 // WORMOff reports whether glusterd of this host says that the volume does not keep
@@ -167,6 +182,10 @@ func featuresOf(graph gluster.Graph) []Check {
 
 // graph finds the brick's volume file among those of glusterd, nil if it has none.
 func (b *Brick) graph(vols string) (gluster.Graph, error) {
+	own, err := b.fd.Stat()
+	if err != nil {
+		return nil, err
+	}
 	files, err := filepath.Glob(vols + "/*/*.vol")
 	if err != nil {
 		return nil, err
@@ -184,7 +203,9 @@ func (b *Brick) graph(vols string) (gluster.Graph, error) {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 		for _, x := range graph.Of(gluster.TypePosix) {
-			if filepath.Clean(x.Option("directory")) == filepath.Clean(b.Dir()) && x.Option("volume-id") == b.VolumeID {
+			// The brick may be named otherwise here, by a symlink for one.
+			dir, err := os.Stat(x.Option("directory"))
+			if err == nil && os.SameFile(dir, own) && x.Option("volume-id") == b.VolumeID {
 				return graph, nil
 			}
 		}

@@ -126,7 +126,11 @@ func TestFeaturesAreSeenInTheBricksOwnVolumeFile(t *testing.T) {
 	if graph, err := b.graph(vols); graph != nil || err != nil {
 		t.Errorf("only those of others: %v, %v", graph, err)
 	}
-	write("own/own.node1.b.vol", b.VolumeID, b.Dir()+"/")
+	link := t.TempDir() + "/link"
+	if err := os.Symlink(b.Dir(), link); err != nil {
+		t.Fatal(err)
+	}
+	write("own/own.node1.b.vol", b.VolumeID, link)
 	graph, err := b.graph(vols)
 	if err != nil || graph == nil {
 		t.Fatalf("%v, %v", graph, err)
