@@ -39,6 +39,8 @@ const (
 	Sharded          Reason = "sharded"
 	Dispersed        Reason = "dispersed"
 	NoGFID           Reason = "no-gfid"
+	Retained         Reason = "retained"
+	BadFile          Reason = "bad-file"
 	Unreadable       Reason = "unreadable"
 	Unmarked         Reason = "unmarked"
 )
@@ -56,6 +58,7 @@ const (
 	ObjectCold    Reason = "object-cold"
 	ObjectCorrupt Reason = "object-corrupt"
 	NoSpace       Reason = "no-space"
+	ReadOnly      Reason = "read-only"
 	StoreRefused  Reason = "store-refused"
 	IOError       Reason = "io-error"
 	InternalError Reason = "internal-error"
@@ -84,6 +87,8 @@ var Meaning = map[Reason]string{
 	Sharded:          "belongs to a sharded volume",
 	Dispersed:        "is a fragment of a disperse volume",
 	NoGFID:           "has no gfid: it was not made through Gluster",
+	Retained:         "is kept from changes by file-level WORM or retention (trusted.worm_file, trusted.reten_state)",
+	BadFile:          "bit-rot detection found its data damaged (trusted.bit-rot.bad-file)",
 	Unmarked:         "carries no mark of an archive or a recall: fsck has nothing to hold against the store",
 	Unreadable:       "its attributes could not be read",
 	InUse:            "somebody has it open for writing",
@@ -97,6 +102,7 @@ var Meaning = map[Reason]string{
 	ObjectCold:       "its object is in a storage class that must be thawed first",
 	ObjectCorrupt:    "its object differs from the checksum or size noted at archive time",
 	NoSpace:          "the volume has no room for it",
+	ReadOnly:         "the volume accepts no writes: it is read-only or WORM",
 	StoreRefused:     "the store refused it",
 	IOError:          "reading or writing the volume failed",
 	InternalError:    "coldbrick made a mistake on this file; nothing of it was given up: please report it",
