@@ -18,6 +18,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/sparse"
 	"github.com/coldbrick/coldbrick/internal/volume"
 )
 
@@ -356,10 +357,14 @@ func (t *transaction) empty() error {
 	return t.file.Truncate(0)
 }
 
-// fetch writes the object to dst and proves it against what was noted when the
-// file was archived.
-func (t *transaction) fetch(ctx context.Context, dst io.WriterAt) error {
-	proof, err := t.Plugin.Download(ctx, t.notes.Key, dst, t.accept)
+// fetch makes the object the content of dst and proves it against what was noted
+// when the file was archived. Zeros become holes.
+func (t *transaction) fetch(ctx context.Context, dst sparse.File) error {
+	filling, err := sparse.Empty(dst)
+	if err != nil {
+		return err
+	}
+	proof, err := t.Plugin.Download(ctx, t.notes.Key, filling, t.accept)
 	if err != nil {
 		return err
 	}
@@ -369,7 +374,7 @@ func (t *transaction) fetch(ctx context.Context, dst io.WriterAt) error {
 	if want := t.pointer.Proof; want != nil && t.pointer.Key == t.notes.Key && proof.CRC32 != want.CRC32 {
 		return fmt.Errorf("%w: crc32 %08x, %08x when it was archived", object.ErrCorrupt, proof.CRC32, want.CRC32)
 	}
-	return nil
+	return filling.Finish(proof.Size)
 }
 
 func (t *transaction) download(ctx context.Context) error {
