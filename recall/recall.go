@@ -365,13 +365,16 @@ func (t *transaction) fetch(ctx context.Context, dst sparse.File) error {
 		return err
 	}
 	proof, err := t.Plugin.Download(ctx, t.notes.Key, filling, t.accept)
+	if t.notes.Size == 0 && errors.Is(err, fs.ErrNotExist) {
+		return nil // an empty file needs no object
+	}
 	if err != nil {
 		return err
 	}
 	if proof.Size != t.notes.Size {
 		return fmt.Errorf("%w: %d bytes, %d when it was archived", object.ErrCorrupt, proof.Size, t.notes.Size)
 	}
-	if want := t.pointer.Proof; want != nil && t.pointer.Key == t.notes.Key && proof.CRC32 != want.CRC32 {
+	if want := t.proof(t.notes.Key); want != nil && proof.CRC32 != want.CRC32 {
 		return fmt.Errorf("%w: crc32 %08x, %08x when it was archived", object.ErrCorrupt, proof.CRC32, want.CRC32)
 	}
 	return filling.Finish(proof.Size)
@@ -391,7 +394,8 @@ func (t *transaction) download(ctx context.Context) error {
 	return err
 }
 
-// accept refuses an object that was not made from this file. An object without
+// accept refuses an object that was not made from this file, or from that of which
+// it is a copy. An object without
 // metadata, put there by another tool, is taken by its size.
 func (t *transaction) accept(info Info) error {
 	if info.Size != t.notes.Size {
@@ -404,7 +408,8 @@ func (t *transaction) accept(info Info) error {
 	if err != nil {
 		return err
 	}
-	if made.GFID != t.gfid || t.Volume != "" && made.Volume != t.Volume {
+	own := made.GFID == t.gfid && (t.Volume == "" || made.Volume == t.Volume)
+	if !own && !t.copiedFrom(made, info) {
 		return report.Leave(report.ObjectForeign, fmt.Sprintf("made from %s of volume %s", made.GFID, made.Volume))
 	}
 	return nil
@@ -431,7 +436,7 @@ func (t *transaction) check(ctx context.Context) error {
 }
 
 func (t *transaction) wantCRC(ctx context.Context) (uint32, error) {
-	if p := t.pointer.Proof; p != nil && t.pointer.Key == t.notes.Key {
+	if p := t.proof(t.notes.Key); p != nil {
 		return p.CRC32, nil
 	}
 	header, ok := t.Plugin.(Header)
@@ -517,7 +522,7 @@ func (t *transaction) tidy() error {
 		if err != nil {
 			return err
 		}
-		if st.Size == 0 {
+		if st.Size == 0 && t.notes.Size > 0 {
 			// A user may do that; so may a stock plugin whose recall began
 			// before ours and failed after it. The pointer stays.
 			return report.Leave(report.Broken, "it was emptied right after the recall")
@@ -630,7 +635,7 @@ func (t *transaction) objectSize() (int64, error) {
 		return 0, fmt.Errorf("%s: %w", gluster.XattrObjectSize, err)
 	}
 	size, err := strconv.ParseInt(string(b), 10, 64)
-	if err != nil || size <= 0 {
+	if err != nil || size < 0 {
 		return 0, report.Leave(report.Broken, fmt.Sprintf("%s is %q", gluster.XattrObjectSize, b))
 	}
 	return size, nil
