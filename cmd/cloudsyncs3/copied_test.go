@@ -116,7 +116,9 @@ func (g *ground) copyMarks(plain, stub, copied string, data []byte) {
 	}
 }
 
-// What is not whole, or cannot be told to be, keeps marks and bytes.
+// What is not whole keeps marks and bytes: also the zeros that tar, on a mount
+// without the plugin, puts into its archive in place of a stub's data. The data can
+// be had elsewhere.
 func TestACopyThatIsNotWholeIsLeftAlone(t *testing.T) {
 	g := newGround(t)
 	plain := g.NewMount(t, testkit.WithoutCloudsync())
@@ -124,7 +126,7 @@ func TestACopyThatIsNotWholeIsLeftAlone(t *testing.T) {
 	other := bytes.Clone(data)
 	other[1000] ^= 1
 	r := g.recaller()
-	for name, bytes := range map[string][]byte{"cut": data[:200_000], "longer": append(data, 0), "changed": other} {
+	for name, bytes := range map[string][]byte{"cut": data[:200_000], "longer": append(data, 0), "changed": other, "zeros": make([]byte, len(data))} {
 		t.Run(name, func(t *testing.T) {
 			g := g.in(t)
 			g.archive("stub-"+name, "stub-"+name, data)
@@ -139,6 +141,15 @@ func TestACopyThatIsNotWholeIsLeftAlone(t *testing.T) {
 			}
 			if res := r.Recall(t.Context(), name, g.GFID(name)); res.Outcome != report.Failed || res.Reason != report.Broken {
 				t.Errorf("recall: %s %s: %v", res.Outcome, res.Reason, res.Err)
+			}
+			elsewhere, err := os.Create(filepath.Join(t.TempDir(), "f"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer elsewhere.Close()
+			res := r.Fetch(t.Context(), name, g.GFID(name), elsewhere)
+			if got, err := os.ReadFile(elsewhere.Name()); res.Outcome != report.Recalled || err != nil || !slices.Equal(got, data) {
+				t.Errorf("elsewhere: %s %s: %v; %d bytes, %v", res.Outcome, res.Reason, res.Err, len(got), err)
 			}
 			if got, err := os.ReadFile(g.BrickPath(name)); err != nil || !slices.Equal(got, bytes) {
 				t.Errorf("its bytes were touched: %d, %v", len(got), err)
