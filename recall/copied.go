@@ -15,13 +15,13 @@ import (
 // about: a rebalance, a heal and a rename keep a file's gfid.
 
 // original is the pointer that came with a copy: that of the file it was copied
-// from. ok is false unless it was proven, and tells of the object that this file's
-// own mark names, key.
+// from. ok is false unless it tells of the object under key, which the file's own
+// marks name, and carries a proof.
 //
 // It may be believed. Users cannot set attributes of trusted.*, nor read those of
-// others, and a tool that root runs on what a user has given it (an archive, say)
-// brings no more than the user knew: accept demands that the checksum in the
-// pointer is the object's, and nobody knows that of data that he has never read.
+// others. A tool that root runs on what a user gave him (an archive, say) brings no
+// more than the user knew: the checksum in the pointer must be the object's, and
+// nobody knows that of data that he has never read.
 func (t *transaction) original(key string) (p object.Pointer, ok bool) {
 	if t.attrs.Pointer == nil {
 		return object.Pointer{}, false

@@ -394,9 +394,9 @@ func (t *transaction) download(ctx context.Context) error {
 	return err
 }
 
-// accept refuses an object that was not made from this file, or from that of which
-// it is a copy. An object without
-// metadata, put there by another tool, is taken by its size.
+// accept refuses an object that was made neither from this file nor from the one
+// that it is a copy of. An object without metadata, put there by another tool, is
+// taken by its size.
 func (t *transaction) accept(info Info) error {
 	if info.Size != t.notes.Size {
 		return fmt.Errorf("%w: the object has %d bytes, the file had %d", object.ErrCorrupt, info.Size, t.notes.Size)
