@@ -37,6 +37,12 @@ type Examined struct {
 	Notes    *Notes
 	Object   *Info // at depth Head and Read
 	Findings []report.Finding
+
+	// Candidate is the key of an object that may be the file's, though nothing
+	// but its name and size speaks for that. Other files may have the same.
+	Candidate string
+
+	onBrick int64 // bytes
 }
 
 // Examine tells the state of a file and what is wrong with it. It changes
@@ -59,7 +65,7 @@ func (r *Recaller) examine(ctx context.Context, name string, gfid gluster.GFID, 
 	if err := t.look(); err != nil {
 		return Examined{}, err
 	}
-	e := Examined{Path: name, GFID: t.gfid, Size: t.stat.Size, Remote: t.attrs.RemoteKey}
+	e := Examined{Path: name, GFID: t.gfid, Size: t.stat.Size, Remote: t.attrs.RemoteKey, onBrick: t.stat.Size}
 	if t.pointer.Key != "" {
 		pointer := t.pointer // chooseKey may correct its own
 		e.Pointer = &pointer
@@ -125,6 +131,10 @@ func (t *transaction) examineLocal(ctx context.Context, e *Examined, depth Depth
 func (t *transaction) examineHalf(ctx context.Context, e *Examined, depth Depth) error {
 	if !t.attrs.Downloading {
 		e.State = report.StateBroken
+		if p, copied := t.original(e.Remote); copied {
+			t.findCopied(e, p) // the pointer that came along vouches for its bytes, no object need do
+			return nil
+		}
 		e.find(report.ClassBytesInStub, fmt.Sprintf("%d bytes on the brick", t.stat.Size))
 		return t.examineObject(ctx, e, depth)
 	}
@@ -146,7 +156,13 @@ func (t *transaction) examineStub(ctx context.Context, e *Examined, depth Depth)
 	if err != nil {
 		e.find(report.ClassNoSize, err.Error())
 	}
+	if err == nil && size == 0 {
+		e.find(report.ClassEmptyStub, "")
+	}
 	e.Size = size
+	if p, copied := t.original(e.Remote); copied {
+		t.findCopied(e, p)
+	}
 	if e.Notes != nil && t.abandoned(e.Notes.Owner) {
 		e.find(report.ClassStaleNotes, "")
 	}
@@ -199,7 +215,10 @@ func (t *transaction) examineInfo(ctx context.Context, e *Examined, depth Depth)
 		return errors.New("this store cannot tell about objects")
 	}
 	info, err := header.Head(ctx, e.Key)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && t.notes.Size == 0:
+		return nil // an empty file needs no object
+	case errors.Is(err, fs.ErrNotExist):
 		return t.examineMissing(ctx, e, header)
 	}
 	if err != nil {
@@ -214,8 +233,8 @@ func (t *transaction) examineInfo(ctx context.Context, e *Examined, depth Depth)
 		e.find(report.ClassObjectForeign, err.Error())
 		return nil
 	}
-	proof := t.pointer.Proof
-	if proof != nil && t.pointer.Key == e.Key && info.HasCRC32 && info.CRC32 != proof.CRC32 {
+	proof := t.proof(e.Key)
+	if proof != nil && info.HasCRC32 && info.CRC32 != proof.CRC32 {
 		e.find(report.ClassObjectChecksum, fmt.Sprintf("crc32 %08x, %08x when it was archived", info.CRC32, proof.CRC32))
 		return nil
 	}
@@ -230,23 +249,26 @@ func (t *transaction) examineInfo(ctx context.Context, e *Examined, depth Depth)
 		e.find(report.ClassObjectCold, err.Error())
 	case err != nil:
 		return err
-	case info.HasCRC32 && read.CRC32 != info.CRC32, proof != nil && t.pointer.Key == e.Key && read.CRC32 != proof.CRC32:
+	case info.HasCRC32 && read.CRC32 != info.CRC32, proof != nil && read.CRC32 != proof.CRC32:
 		e.find(report.ClassObjectChecksum, fmt.Sprintf("crc32 of its bytes is %08x", read.CRC32))
 	}
 	return nil
 }
 
 // examineMissing says of a stub without an object whether it may be one of the
-// shell script's in Gluster's guide, which puts objects under base names.
+// shell script's in Gluster's guide, which puts objects under base names: all files
+// of one name have one object there, that of the last.
 func (t *transaction) examineMissing(ctx context.Context, e *Examined, header Header) error {
 	detail := ""
 	if base := path.Base(e.Key); e.Pointer == nil && base != e.Key {
 		info, err := header.Head(ctx, base)
-		switch {
-		case err == nil && info.Size == t.notes.Size:
-			detail = fmt.Sprintf("an object of its size stands under %q, where the guide's shell script puts it", base)
-		case err != nil && !errors.Is(err, fs.ErrNotExist):
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
+		}
+		_, foreign := object.DecodeMetadata(info.Metadata)
+		if err == nil && info.Size == t.notes.Size && errors.Is(foreign, object.ErrForeign) {
+			e.Candidate = base
+			detail = fmt.Sprintf("an object of its size stands under %q, where the guide's shell script puts those of all files of that name: only its content tells whose it is", base)
 		}
 	}
 	e.find(report.ClassObjectMissing, detail)
@@ -274,8 +296,10 @@ func (r *Recaller) Repair(ctx context.Context, e Examined) []report.Finding {
 		switch f.Class {
 		case report.ClassKeyEmpty, report.ClassKeyDiffers:
 			err = r.repoint(ctx, e)
-		case report.ClassBytesInStub, report.ClassInterrupted, report.ClassStaleSize, report.ClassStaleNotes:
+		case report.ClassBytesInStub, report.ClassInterrupted, report.ClassStaleSize, report.ClassStaleNotes, report.ClassEmptyStub:
 			err = r.finish(ctx, e)
+		case report.ClassCopiedMarks:
+			err = r.unmark(ctx, e)
 		default:
 			continue
 		}

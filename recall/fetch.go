@@ -8,12 +8,13 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/sparse"
 	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
-// Fetch writes the data of the file at path to dst, an empty file, and leaves
-// the file on the volume as it is. Unless the outcome is report.Recalled, dst
-// may hold anything.
+// Fetch makes the data of the file at path the content of dst, zeros as holes,
+// and leaves the file on the volume as it is. Unless the outcome is
+// report.Recalled, dst may hold anything.
 func (r *Recaller) Fetch(ctx context.Context, path string, gfid gluster.GFID, dst *os.File) Result {
 	t := &transaction{Recaller: r, path: path, gfid: gfid}
 	res := Result{Path: path, Outcome: report.Recalled}
@@ -33,7 +34,7 @@ func (t *transaction) copyTo(ctx context.Context, dst *os.File) (err error) {
 		return err
 	}
 	if t.state == gluster.Local {
-		t.notes.Size, err = io.Copy(dst, t.file)
+		t.notes.Size, err = copyLocal(dst, t.file)
 	} else {
 		var key string
 		if key, err = t.chooseKey(ctx); err != nil {
@@ -51,4 +52,17 @@ func (t *transaction) copyTo(ctx context.Context, dst *os.File) (err error) {
 		return fmt.Errorf("write %s: %w", dst.Name(), err)
 	}
 	return nil
+}
+
+// copyLocal copies a file that is on the volume, and keeps its holes.
+func copyLocal(dst, src *os.File) (int64, error) {
+	filling, err := sparse.Empty(dst)
+	if err != nil {
+		return 0, err
+	}
+	size, err := io.Copy(io.NewOffsetWriter(filling, 0), src)
+	if err != nil {
+		return size, err
+	}
+	return size, filling.Finish(size)
 }

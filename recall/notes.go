@@ -233,7 +233,8 @@ func (t *transaction) blankNotes(key string) Notes {
 // former run's with this attempt as their owner.
 func (t *transaction) newNotes(key string) error {
 	t.notes = t.blankNotes(key)
-	t.notes.Keep = t.state == gluster.Repair && !t.attrs.Downloading
+	_, copied := t.original(key)
+	t.notes.Keep = t.state == gluster.Repair && (!t.attrs.Downloading || copied)
 	if t.attrs.Recall != nil {
 		former, err := DecodeNotes(t.attrs.Recall)
 		if err != nil {
@@ -248,10 +249,10 @@ func (t *transaction) newNotes(key string) error {
 			return nil
 		}
 	}
-	if t.pointer.Proof != nil && t.pointer.Key == key {
-		t.notes.Size = t.pointer.Proof.Size
+	if proof := t.proof(key); proof != nil {
+		t.notes.Size = proof.Size
 		if t.attrs.Downloading { // half written: the times are those of the writer
-			t.notes.Mtime = t.pointer.Proof.Mtime
+			t.notes.Mtime = proof.Mtime
 		}
 		return nil
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/sparse"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/internal/workers"
 )
@@ -368,20 +369,27 @@ func (t *transaction) empty() error {
 	return t.file.Truncate(0)
 }
 
-// fetch writes the object to dst and proves it against what was noted when the
-// file was archived.
-func (t *transaction) fetch(ctx context.Context, dst io.WriterAt) error {
-	proof, err := t.Plugin.Download(ctx, t.notes.Key, dst, t.accept)
+// fetch makes the object the content of dst and proves it against what was noted
+// when the file was archived. Zeros become holes.
+func (t *transaction) fetch(ctx context.Context, dst sparse.File) error {
+	filling, err := sparse.Empty(dst)
+	if err != nil {
+		return err
+	}
+	proof, err := t.Plugin.Download(ctx, t.notes.Key, filling, t.accept)
+	if t.notes.Size == 0 && errors.Is(err, fs.ErrNotExist) {
+		return nil // an empty file needs no object
+	}
 	if err != nil {
 		return err
 	}
 	if proof.Size != t.notes.Size {
 		return fmt.Errorf("%w: %d bytes, %d when it was archived", object.ErrCorrupt, proof.Size, t.notes.Size)
 	}
-	if want := t.pointer.Proof; want != nil && t.pointer.Key == t.notes.Key && proof.CRC32 != want.CRC32 {
+	if want := t.proof(t.notes.Key); want != nil && proof.CRC32 != want.CRC32 {
 		return fmt.Errorf("%w: crc32 %08x, %08x when it was archived", object.ErrCorrupt, proof.CRC32, want.CRC32)
 	}
-	return nil
+	return filling.Finish(proof.Size)
 }
 
 func (t *transaction) download(ctx context.Context) error {
@@ -398,8 +406,9 @@ func (t *transaction) download(ctx context.Context) error {
 	return err
 }
 
-// accept refuses an object that was not made from this file. An object without
-// metadata, put there by another tool, is taken by its size.
+// accept refuses an object that was made neither from this file nor from the one
+// that it is a copy of. An object without metadata, put there by another tool, is
+// taken by its size.
 func (t *transaction) accept(info Info) error {
 	if info.Size != t.notes.Size {
 		return fmt.Errorf("%w: the object has %d bytes, the file had %d", object.ErrCorrupt, info.Size, t.notes.Size)
@@ -411,7 +420,8 @@ func (t *transaction) accept(info Info) error {
 	if err != nil {
 		return err
 	}
-	if made.GFID != t.gfid || t.Volume != "" && made.Volume != t.Volume {
+	own := made.GFID == t.gfid && (t.Volume == "" || made.Volume == t.Volume)
+	if !own && !t.copiedFrom(made, info) {
 		return report.Leave(report.ObjectForeign, fmt.Sprintf("made from %s of volume %s", made.GFID, made.Volume))
 	}
 	return nil
@@ -438,7 +448,7 @@ func (t *transaction) check(ctx context.Context) error {
 }
 
 func (t *transaction) wantCRC(ctx context.Context) (uint32, error) {
-	if p := t.pointer.Proof; p != nil && t.pointer.Key == t.notes.Key {
+	if p := t.proof(t.notes.Key); p != nil {
 		return p.CRC32, nil
 	}
 	header, ok := t.Plugin.(Header)
@@ -523,7 +533,7 @@ func (t *transaction) tidy() error {
 		if err != nil {
 			return err
 		}
-		if st.Size == 0 {
+		if st.Size == 0 && t.notes.Size > 0 {
 			// A user may do that; so may a stock plugin whose recall began
 			// before ours and failed after it. The pointer stays.
 			return report.Leave(report.Broken, "it was emptied right after the recall")
@@ -636,7 +646,7 @@ func (t *transaction) objectSize() (int64, error) {
 		return 0, fmt.Errorf("%s: %w", gluster.XattrObjectSize, err)
 	}
 	size, err := strconv.ParseInt(string(b), 10, 64)
-	if err != nil || size <= 0 {
+	if err != nil || size < 0 {
 		return 0, report.Leave(report.Broken, fmt.Sprintf("%s is %q", gluster.XattrObjectSize, b))
 	}
 	return size, nil

@@ -519,6 +519,29 @@ func TestReplicasGetTheSameBytes(t *testing.T) {
 	g.mustBeLocal("f", len(data))
 }
 
+// A store keeps zeros where a sparse file had holes. They are holes again on each
+// replica, also where the file ends in one.
+func TestASparseFileComesBackSparse(t *testing.T) {
+	g := newGround(t, testkit.Replica(3))
+	client := g.client()
+	data := make([]byte, 24<<20) // three ranges of a download
+	copy(data, random(1, 4096))
+	copy(data[9<<20:], random(2, 4096))
+	g.archive("f", "f", data)
+	g.mustRead(client, "f", data)
+	for _, dir := range g.BrickDirs() {
+		got, err := os.ReadFile(dir + "/f")
+		if err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%s: %d bytes, or others: %v", dir, len(got), err)
+		}
+		var st unix.Stat_t
+		if err := unix.Stat(dir+"/f", &st); err != nil || st.Blocks*512 > 1<<20 {
+			t.Errorf("%s: %d bytes are allocated, 8192 are not zero: %v", dir, st.Blocks*512, err)
+		}
+	}
+	g.mustBeLocal("f", len(data))
+}
+
 // An application that uses gfapi ends its translators, which FUSE never does: the
 // stock plugin crashes there.
 func TestAnApplicationOfGfapi(t *testing.T) {

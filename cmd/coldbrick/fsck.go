@@ -150,10 +150,10 @@ func (f *checker) check(ctx context.Context, file gluster.File) error {
 	if f.repair {
 		e.Findings = f.recaller.Repair(ctx, e)
 	}
-	if other, shared := f.sharesKey(e); shared {
+	if key, other, shared := f.sharesKey(e); shared {
 		e.Findings = append(e.Findings, report.Finding{
 			Class: report.ClassKeyShared, Severity: report.ClassKeyShared.Severity(),
-			Path: e.Path, GFID: e.GFID, Key: e.Key, Detail: "with " + other.String(),
+			Path: e.Path, GFID: e.GFID, Key: key, Detail: "with " + other.String(),
 		})
 	}
 	f.gauge.files.Add(1)
@@ -171,16 +171,20 @@ func (f *checker) check(ctx context.Context, file gluster.File) error {
 
 // sharesKey finds a second file under one key. An object of ours tells its file
 // itself; only the keys of others have to be remembered.
-func (f *checker) sharesKey(e recall.Examined) (gluster.GFID, bool) {
-	if e.Object == nil || e.State != report.StateRemote {
-		return gluster.GFID{}, false
-	}
-	if _, err := object.DecodeMetadata(e.Object.Metadata); !errors.Is(err, object.ErrForeign) {
-		return gluster.GFID{}, false
+func (f *checker) sharesKey(e recall.Examined) (key string, other gluster.GFID, shared bool) {
+	key = e.Candidate
+	if key == "" {
+		if e.Object == nil || e.State != report.StateRemote {
+			return "", gluster.GFID{}, false
+		}
+		if _, err := object.DecodeMetadata(e.Object.Metadata); !errors.Is(err, object.ErrForeign) {
+			return "", gluster.GFID{}, false
+		}
+		key = e.Key
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	other, known := f.keys[e.Key]
-	f.keys[e.Key] = e.GFID
-	return other, known && other != e.GFID
+	other, known := f.keys[key]
+	f.keys[key] = e.GFID
+	return key, other, known && other != e.GFID
 }

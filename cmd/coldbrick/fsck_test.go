@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
@@ -155,4 +158,88 @@ func ageCtime(t *testing.T, v *testkit.Volume, name string, d time.Duration) {
 	}
 	binary.BigEndian.PutUint64(value[9:], uint64(m.Ctime.Add(-d).Unix()))
 	testkit.SetXattr(t, v.BrickPath(name), gluster.XattrMdata, string(value))
+}
+
+// The shell script of Gluster's guide puts objects under base names and stamps
+// empty files as well. Two stubs may so have one candidate: fsck says that nothing
+// but its content tells whose it is. An empty file is made one again.
+func TestFsckAndWhatTheGuidesScriptLeft(t *testing.T) {
+	v, s3 := testkit.NewVolume(t), testkit.S3(t)
+	coldbrick := anyCommandOn(t, v, s3)
+	store := &objstore.S3{}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(store.Init(t.Context(), map[string]string{
+		"endpoint-url": s3.Endpoint, "bucket": s3.Bucket, "region": s3.Region,
+		"access-key-id": s3.AccessKey, "secret-access-key": s3.SecretKey,
+	}))
+	defer func() { must(store.Fini()) }()
+	script := func(path, key string, data []byte) {
+		t.Helper()
+		v.Write(path, data, testkit.Old)
+		if _, err := store.Create(t.Context(), key, bytes.NewReader(data), int64(len(data)), nil); !errors.Is(err, fs.ErrExist) {
+			must(err)
+		}
+		v.Stamp(path)
+	}
+	script("x/a.mov", "a.mov", []byte("film x"))
+	script("y/a.mov", "a.mov", []byte("film y"))
+	script("empty", "empty", nil)
+	script("dir/empty", "unrelated", nil)       // no object stands under its key
+	script("full", "full", []byte("not empty")) // as the store has it
+	testkit.SetXattr(t, v.BrickPath("full"), gluster.XattrObjectSize, "0")
+
+	lines, code, stderr := coldbrick("fsck", v.BrickDir(), "--mount", v.MountDir(), "--json", "--repair")
+	if code != 15 {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	found, shared := map[string][]string{}, 0
+	for _, l := range lines {
+		if l.Type != "finding" || l.Class == "no-pointer" {
+			continue
+		}
+		found[l.path()] = append(found[l.path()], l.Class)
+		if l.Class == "key-shared" {
+			shared++
+			continue
+		}
+		if want := strings.HasSuffix(l.path(), "empty"); l.Repaired != want {
+			t.Errorf("%s: %s: repaired = %v: %s", l.path(), l.Class, l.Repaired, l.Detail)
+		}
+		if l.Class == "object-missing" && !strings.Contains(l.Detail, "only its content tells whose it is") {
+			t.Errorf("%s: %s: %q", l.path(), l.Class, l.Detail)
+		}
+	}
+	if shared != 1 {
+		t.Errorf("the second stub of one object was said %d times: %v", shared, found)
+	}
+	for path, class := range map[string]string{
+		"x/a.mov": "object-missing", "y/a.mov": "object-missing", "empty": "empty-stub", "dir/empty": "empty-stub", "full": "object-size",
+	} {
+		if !slices.Contains(found[path], class) {
+			t.Errorf("%s: %v", path, found[path])
+		}
+	}
+	for _, path := range []string{"empty", "dir/empty"} {
+		if m := v.BrickMarks(path); !m.Clean() || v.BrickSize(path) != 0 {
+			t.Errorf("%s: %d bytes, %+v", path, v.BrickSize(path), m)
+		}
+		if info, err := os.Stat(v.Path(path)); err != nil || info.Size() != 0 || !info.ModTime().Equal(testkit.Old) {
+			t.Errorf("%s: %v, %v", path, info, err)
+		}
+	}
+	for _, path := range []string{"x/a.mov", "y/a.mov", "full"} {
+		if !v.BrickMarks(path).Remote {
+			t.Errorf("%s is no stub any more", path)
+		}
+	}
+
+	script("one-more", "one-more", nil)
+	if _, code, stderr := coldbrick("recall", v.Path("one-more")); code != 0 || !v.BrickMarks("one-more").Clean() {
+		t.Errorf("recall of an empty file: %d: %s", code, stderr)
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -96,49 +95,6 @@ func (a *app) recall(ctx context.Context, args []string) error {
 		}
 		return err
 	})
-}
-
-// fetchTo writes the data of a file below root, under the path it has on the
-// volume, with its times. An existing file is not touched.
-func fetchTo(ctx context.Context, g *ground, root *os.Root, t recall.Target) recall.Result {
-	fail := func(err error) recall.Result {
-		return recall.Result{Path: t.Path, GFID: t.GFID, Outcome: report.Failed, Reason: report.IOError, Err: err}
-	}
-	mtime, err := mtimeOf(g, t.Path)
-	if err != nil {
-		return fail(err)
-	}
-	const private = 0o700 // the file's owner is not asked: it is root's copy
-	if err := root.MkdirAll(path.Dir(t.Path), private); err != nil {
-		return fail(err)
-	}
-	dst, err := root.OpenFile(t.Path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fail(err)
-	}
-	r := g.recaller.Fetch(ctx, t.Path, t.GFID, dst)
-	if r.Outcome == report.Recalled {
-		err = errors.Join(dst.Sync(), dst.Close(), root.Chtimes(t.Path, mtime, mtime))
-	} else {
-		err = errors.Join(dst.Close(), root.Remove(t.Path))
-	}
-	if err != nil {
-		r.Outcome, r.Reason, r.Err = report.Failed, report.IOError, errors.Join(r.Err, err)
-	}
-	return r
-}
-
-func mtimeOf(g *ground, path string) (time.Time, error) {
-	at, err := g.files.Open(path, unix.O_PATH)
-	if err != nil {
-		return time.Time{}, err
-	}
-	defer at.Close()
-	info, err := at.Stat()
-	if err != nil {
-		return time.Time{}, err
-	}
-	return info.ModTime(), nil
 }
 
 // pour writes the data of a file to stdout, after it was verified as a whole in

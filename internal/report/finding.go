@@ -44,6 +44,8 @@ const (
 	ClassStaleNotes     Class = "stale-notes"
 	ClassNoSize         Class = "no-size"
 	ClassNoPointer      Class = "no-pointer"
+	ClassCopiedMarks    Class = "copied-marks"
+	ClassEmptyStub      Class = "empty-stub"
 	ClassDebris         Class = "debris"
 )
 
@@ -69,6 +71,8 @@ var classes = map[Class]classText{
 	ClassStaleNotes:     {Problem, "a recall has left its notes on the file"},
 	ClassNoSize:         {Problem, "a stub does not tell the size of its data"},
 	ClassNoPointer:      {Remark, "a stub that coldbrick did not make"},
+	ClassCopiedMarks:    {Problem, "a copy of a stub, with the stub's marks: readers get an error"},
+	ClassEmptyStub:      {Problem, "an empty file was made a stub: there is nothing to bring back"},
 	ClassDebris:         {Remark, "cloudsync marks on something that is no file"},
 }
 

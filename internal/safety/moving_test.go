@@ -42,6 +42,14 @@ func TestAFileThatARebalanceMovesIsRecalledNextTime(t *testing.T) {
 			if res.Outcome != report.Failed || res.Reason != report.Migrating {
 				t.Errorf("%s %s: %v", res.Outcome, res.Reason, res.Err)
 			}
+			// What it is, fsck says; a copy of another file it is not.
+			e, err := p.recaller().Examine(t.Context(), s.path, gluster.GFID{}, recall.Head)
+			check(t, err)
+			for _, f := range e.Findings {
+				if f.Class == report.ClassCopiedMarks {
+					t.Errorf("fsck says %s: %s", f.Class, f.Detail)
+				}
+			}
 			if name == gluster.XattrLinkto {
 				check(t, unix.Lremovexattr(s.BrickPath(s.path), name))
 			}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/sparse"
 )
 
 // File is the file to be filled, below cloudsync: nothing of what is done to it
@@ -132,7 +133,11 @@ func (t *transaction) chooseKey() error {
 }
 
 func (t *transaction) download(ctx context.Context) error {
-	proof, err := t.store.Download(ctx, t.result.Key, t.File, t.accept)
+	filling, err := sparse.Empty(t.File)
+	if err != nil {
+		return err
+	}
+	proof, err := t.store.Download(ctx, t.result.Key, filling, t.accept)
 	if err != nil {
 		return err
 	}
@@ -148,7 +153,7 @@ func (t *transaction) download(ctx context.Context) error {
 	if len(t.wantCRC) == 0 {
 		t.result.Unproven = "no checksum of the object is known"
 	}
-	return nil
+	return filling.Finish(proof.Size)
 }
 
 // accept refuses an object that was not made from this file as it was when it
