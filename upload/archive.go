@@ -371,6 +371,9 @@ func (t *transaction) point(context.Context) error {
 		Owner: t.Owner, Time: time.Now().UTC(),
 	}
 	encoded := t.pointer.Encode()
+	if err := t.room(len(encoded)); err != nil {
+		return err
+	}
 	if err := set(t.file, gluster.XattrPointer, encoded); err != nil {
 		if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENODATA) {
 			return report.Leave(report.InProgress, "")

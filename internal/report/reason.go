@@ -56,11 +56,13 @@ const (
 	ObjectCold    Reason = "object-cold"
 	ObjectCorrupt Reason = "object-corrupt"
 	NoSpace       Reason = "no-space"
-	StoreRefused  Reason = "store-refused"
-	IOError       Reason = "io-error"
-	InternalError Reason = "internal-error"
-	Interrupted   Reason = "interrupted"
-	OverBudget    Reason = "over-budget"
+	// NoAttributeRoom is about the attributes of one file, on ext4.
+	NoAttributeRoom Reason = "no-attribute-room"
+	StoreRefused    Reason = "store-refused"
+	IOError         Reason = "io-error"
+	InternalError   Reason = "internal-error"
+	Interrupted     Reason = "interrupted"
+	OverBudget      Reason = "over-budget"
 )
 
 // Meaning explains each reason in one line of the manual.
@@ -97,6 +99,7 @@ var Meaning = map[Reason]string{
 	ObjectCold:       "its object is in a storage class that must be thawed first",
 	ObjectCorrupt:    "its object differs from the checksum or size noted at archive time",
 	NoSpace:          "the volume has no room for it",
+	NoAttributeRoom:  "ext4 keeps all attributes of a file in one block, and its own leave too little of it for a stub and a recall",
 	StoreRefused:     "the store refused it",
 	IOError:          "reading or writing the volume failed",
 	InternalError:    "coldbrick made a mistake on this file; nothing of it was given up: please report it",
