@@ -24,6 +24,8 @@ type Facts struct {
 	Linkto    bool
 	Sharded   bool
 	Dispersed bool
+	WORM      bool // under file-level WORM or retention
+	BadFile   bool // marked by the scrubber of bit-rot detection
 	Pinned    bool // the file itself carries the pin
 	Noted     bool // carries a pointer, or notes of a recall
 	HasGFID   bool
@@ -75,6 +77,10 @@ func (f *Facts) readNames(list []byte) (also further) {
 			f.Marks.BlockSize = true
 		case gluster.XattrNumBlocks:
 			f.Marks.NumBlocks = true
+		case gluster.XattrWORM, gluster.XattrRetention:
+			f.WORM = true
+		case gluster.XattrBadFile:
+			f.BadFile = true
 		case gluster.XattrPin:
 			f.Pinned = true
 		case gluster.XattrRecalled:

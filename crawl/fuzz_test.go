@@ -27,6 +27,7 @@ func FuzzDecide(f *testing.F) {
 			Mdata:  gluster.Mdata{Mtime: time.Unix(clientMtime, 0), Ctime: time.Unix(ctime, 0), Atime: time.Unix(atime, 0)},
 			Marks:  gluster.Marks{Remote: has(0), Downloading: has(1), ObjectSize: has(2), BlockSize: has(3), NumBlocks: has(4)},
 			Linkto: has(5), Sharded: has(6), Dispersed: has(7), Pinned: has(8), PinnedAbove: has(9), HealPending: has(10),
+			WORM: has(11), BadFile: has(12),
 			HasMdata: has(13), HasGFID: has(14), Recalled: time.Unix(recalled, 0),
 		}
 		if has(15) {
@@ -50,7 +51,7 @@ func FuzzDecide(f *testing.F) {
 		}
 		limit := now.Add(-p.ColdAfter).Unix()
 		switch {
-		case flags&0b111_1111_1111 != 0:
+		case flags&0b1_1111_1111_1111 != 0:
 			t.Fatalf("archived with marks %b", flags)
 		case links != 2, mode&0o3000 == 0o3000, !facts.HasGFID, facts.GFID.IsZero():
 			t.Fatalf("archived: %+v", facts)

@@ -99,8 +99,8 @@ func validateGlob(glob string) error {
 //  1. From the directory entry and statx: too-warm, no-data, too-small,
 //     too-large, excluded, pinned (by a directory above).
 //  2. From the names of its attributes: linkto, sharded, dispersed, broken,
-//     recalling, stale-size, migrating, hard-linked, no-gfid, pinned (by its own
-//     mark).
+//     recalling, stale-size, migrating, hard-linked, no-gfid, retained, bad-file,
+//     pinned (by its own mark).
 //  3. From their values: heal-pending, no-gfid, too-warm, mtime-out-of-range,
 //     recently-recalled.
 //
@@ -159,6 +159,10 @@ func (p *Policy) byMarks(f *Facts) report.Reason {
 		return report.HardLinked
 	case f.Links < 2, !f.HasGFID:
 		return report.NoGFID
+	case f.WORM:
+		return report.Retained
+	case f.BadFile:
+		return report.BadFile
 	case f.Pinned:
 		return report.Pinned
 	}

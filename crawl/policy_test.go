@@ -66,6 +66,8 @@ func TestDecideOneLimitAtATime(t *testing.T) {
 		{"linkto", func(f *Facts) { f.Linkto = true }, report.Linkto},
 		{"shard", func(f *Facts) { f.Sharded = true }, report.Sharded},
 		{"fragment", func(f *Facts) { f.Dispersed = true }, report.Dispersed},
+		{"under WORM", func(f *Facts) { f.WORM = true }, report.Retained},
+		{"damaged", func(f *Facts) { f.BadFile = true }, report.BadFile},
 		{"heal pending", func(f *Facts) { f.HealPending = true }, report.HealPending},
 		{"stub", func(f *Facts) { f.Size, f.Marks = 0, gluster.Marks{Remote: true, ObjectSize: true} }, report.NoData},
 		{"stub with bytes", func(f *Facts) { f.Marks = gluster.Marks{Remote: true} }, report.Broken},

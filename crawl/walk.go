@@ -103,14 +103,19 @@ func newWalk(root *os.File, opts Options, emit func(context.Context, gluster.Fil
 	if err := opts.Policy.Validate(); err != nil {
 		return nil, directory{}, err
 	}
-	start, err := openUnder(int(root.Fd()), opts.Under)
-	runtime.KeepAlive(root)
+	defer runtime.KeepAlive(root)
+	trash, err := trashName(int(root.Fd()))
+	if err != nil {
+		return nil, directory{}, err
+	}
+	start, err := openUnder(int(root.Fd()), opts.Under, trash)
 	if err != nil {
 		return nil, directory{}, err
 	}
 	return &walk{
 		policy:   &opts.Policy,
 		marked:   opts.Marked,
+		trash:    trash,
 		now:      opts.Now,
 		emit:     emit,
 		progress: opts.Progress,
@@ -119,8 +124,27 @@ func newWalk(root *os.File, opts Options, emit func(context.Context, gluster.Fil
 	}, start, nil
 }
 
+// trashName finds the directory of deleted files in the brick root, "" if there never
+// was one.
+func trashName(root int) (string, error) {
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(root, gluster.TrashHandle, buf)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("readlink %s: %w", gluster.TrashHandle, err)
+	}
+	return path.Base(string(buf[:n])), nil
+}
+
+// isInternal reports whether an entry of the brick root is not users'.
+func isInternal(name, trash string) bool {
+	return gluster.IsInternal(name) || trash != "" && name == trash
+}
+
 // openUnder opens the directory where the walk begins. Pins above it count.
-func openUnder(root int, under string) (directory, error) {
+func openUnder(root int, under, trash string) (directory, error) {
 	under = path.Clean(under)
 	if !filepath.IsLocal(under) {
 		return directory{}, fmt.Errorf("%q: not a directory beneath the brick root", under)
@@ -135,7 +159,7 @@ func openUnder(root int, under string) (directory, error) {
 		if err != nil || name == "." {
 			break
 		}
-		if start.brickRoot && gluster.IsInternal(name) {
+		if start.brickRoot && isInternal(name, trash) {
 			err = fmt.Errorf("belongs to GlusterFS: %w", fs.ErrPermission)
 			break
 		}
@@ -160,6 +184,7 @@ func openUnder(root int, under string) (directory, error) {
 type walk struct {
 	policy   *Policy
 	marked   bool
+	trash    string // the directory of deleted files in the brick root
 	now      time.Time
 	emit     func(context.Context, gluster.File) error
 	progress *Progress
@@ -384,7 +409,7 @@ func (c *crawler) refill(f *frame) bool {
 	f.rest = f.batch[:n]
 	for entry, rest, ok := nextDirent(f.rest); ok; entry, rest, ok = nextDirent(rest) {
 		switch {
-		case entry.isDotOrDotDot(), f.brickRoot && gluster.IsInternal(unsafeString(entry.name)):
+		case entry.isDotOrDotDot(), f.brickRoot && isInternal(unsafeString(entry.name), c.trash):
 			entry.setDone()
 		case entry.kind() == unix.DT_DIR:
 			f.ahead++

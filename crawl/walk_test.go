@@ -41,6 +41,7 @@ func TestWalkVisitsEachFileOnceAndSaysWhyNot(t *testing.T) {
 		long + "/" + long:                 {node{}, cold},
 		"sub/.glusterfs/x":                {node{}, cold}, // internal in the root only
 		"sub/.shard":                      {node{}, cold},
+		"sub/bin/x":                       {node{}, cold},
 		"...":                             {node{}, cold},
 		"warm":                            {node{age: 29 * day}, report.TooWarm},
 		"warm for clients":                {node{mdata: 29 * day}, report.TooWarm},
@@ -63,6 +64,9 @@ func TestWalkVisitsEachFileOnceAndSaysWhyNot(t *testing.T) {
 		"healed":                          {with("trusted.afr.v-client-1", strings.Repeat("\x00", 12)), cold},
 		"shard":                           {with("trusted.glusterfs.shard.block-size", "1"), report.Sharded},
 		"fragment":                        {with("trusted.ec.size", "1"), report.Dispersed},
+		"made under WORM":                 {with(gluster.XattrWORM, "1"), report.Retained},
+		"retained":                        {with(gluster.XattrRetention, "3/120/180"), report.Retained},
+		"damaged":                         {with(gluster.XattrBadFile, "1"), report.BadFile},
 		"pin":                             {with(gluster.XattrPin, ""), report.Pinned},
 		"pinned/by/a/directory":           {node{}, report.Pinned},
 		"pinned too":                      {node{}, cold}, // no directory: only looks like it
@@ -95,7 +99,8 @@ func TestWalkVisitsEachFileOnceAndSaysWhyNot(t *testing.T) {
 	}
 	root := brick(t, files)
 	setXattr(t, root+"/pinned", gluster.XattrPin, "")
-	for _, internal := range []string{".shard", ".trashcan", ".glusterfs-anonymous-inode-1b2c"} {
+	trash(t, root, "bin")
+	for _, internal := range []string{".shard", ".trashcan", "bin", ".glusterfs-anonymous-inode-1b2c"} {
 		addFile(t, root, internal+"/not/ours", node{})
 	}
 	many := addManyAttributes(t, root)
@@ -123,6 +128,13 @@ func TestWalkVisitsEachFileOnceAndSaysWhyNot(t *testing.T) {
 			})
 		}
 	}
+}
+
+// trash makes name, in the brick root, the directory of deleted files.
+func trash(t testing.TB, root, name string) {
+	t.Helper()
+	must(t, os.MkdirAll(filepath.Dir(root+"/"+gluster.TrashHandle), 0o700))
+	must(t, os.Symlink("../../00/00/"+gluster.RootGFID.String()+"/"+name, root+"/"+gluster.TrashHandle))
 }
 
 // addManyAttributes makes a file whose list of attributes is longer than most.
@@ -157,6 +169,8 @@ func TestWalkUnderOneDirectory(t *testing.T) {
 	root := brick(t, map[string]node{"a/b/in": {}, "a/b/c/in too": {}, "a/out": {}, "ab": {}, "p/q/pinned": {}})
 	setXattr(t, root+"/p", gluster.XattrPin, "")
 	must(t, os.Symlink("a", root+"/link"))
+	addFile(t, root, "bin/deleted", node{})
+	trash(t, root, "bin")
 
 	for _, under := range []string{"a/b", "./a//b/"} {
 		got, stats := walkAll(t, root, Options{Under: under}, nil)
@@ -176,6 +190,7 @@ func TestWalkUnderOneDirectory(t *testing.T) {
 		"ab":         unix.ENOTDIR,
 		"link/b":     unix.ENOTDIR,
 		".glusterfs": fs.ErrPermission,
+		"bin":        fs.ErrPermission,
 	} {
 		if _, err := walkWith(t, t.Context(), root, Options{Under: under}, nil, nil); !errors.Is(err, want) {
 			t.Errorf("under %q: %v, want %v", under, err, want)

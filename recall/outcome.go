@@ -51,6 +51,8 @@ func reasonOf(err error) report.Reason {
 		return report.ObjectCorrupt
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return report.NoSpace
+	case errors.Is(err, unix.EROFS):
+		return report.ReadOnly
 	case errors.As(err, &errno) && volume.Gone(err):
 		return report.Vanished
 	case errors.Is(err, fs.ErrNotExist):

@@ -45,6 +45,10 @@ type Recaller struct {
 	Distributed bool
 	// BarrierLimit bounds the wait for other clients' recalls of one file.
 	BarrierLimit time.Duration
+	// WORMOff reports whether the volume is known not to keep file-level WORM, so
+	// that files with marks of it can be written to. It is asked about such files
+	// only; nil: nobody knows.
+	WORMOff func(context.Context) bool
 	// At is called before each step. Tests kill the process there, or return
 	// an error in place of the step.
 	At func(Step, string) error
@@ -171,6 +175,9 @@ const worthAsking = 1 << 20
 
 // prepare finds the object and makes room for it, before anything is changed.
 func (t *transaction) prepare(ctx context.Context) error {
+	if err := t.writable(ctx); err != nil {
+		return err
+	}
 	key, err := t.chooseKey(ctx)
 	if err != nil {
 		return err

@@ -285,6 +285,10 @@ func (t *transaction) local() (volume.Attrs, error) {
 		return attrs, report.Leave(report.Linkto, "")
 	case attrs.Foreign:
 		return attrs, report.Leave(report.Sharded, "")
+	case attrs.WORM:
+		return attrs, report.Leave(report.Retained, "")
+	case attrs.BadFile:
+		return attrs, report.Leave(report.BadFile, "")
 	case attrs.HealPending:
 		return attrs, report.Leave(report.HealPending, "")
 	case st.Mode&migrating == migrating:

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -44,8 +45,14 @@ func (m *member) set(options ...string) {
 	}
 }
 
-// archive makes a stub as the script of Gluster's documentation does.
+// archive makes a stub of a new file.
 func (m *member) archive(name string, data []byte) {
+	m.t.Helper()
+	m.write(name, data)
+	m.stamp(name, data)
+}
+
+func (m *member) write(name string, data []byte) {
 	m.t.Helper()
 	full := m.node.Path(path.Join(m.mount, name))
 	if err := os.WriteFile(full, data, 0o644); err != nil {
@@ -54,11 +61,14 @@ func (m *member) archive(name string, data []byte) {
 	if err := os.Chtimes(full, testkit.Old, testkit.Old); err != nil {
 		m.t.Fatal(err)
 	}
-	put := m.node.Command("aws", "--endpoint-url", m.store.Endpoint, "s3", "cp", "--quiet", "-", "s3://"+m.Name+"/"+name)
-	put.Env = append(put.Env, m.store.Env()...)
-	put.Stdin = bytes.NewReader(data)
-	if out, err := put.CombinedOutput(); err != nil {
-		m.t.Fatalf("put %s: %v: %s", name, err, out)
+}
+
+// stamp makes a stub by hand: the object under the file's path, then Gluster's stamp.
+func (m *member) stamp(name string, data []byte) {
+	m.t.Helper()
+	full := m.node.Path(path.Join(m.mount, name))
+	if err := m.store.Put(m.Name, name, data); err != nil {
+		m.t.Fatal(err)
 	}
 	if err := testkit.StampValue(full, strconv.FormatInt(testkit.Old.Unix(), 10)); err != nil {
 		m.t.Fatal(err)
@@ -172,5 +182,36 @@ func TestGraphSwitchesLeakNothing(t *testing.T) {
 	}
 	if more := (fds - fds0) - (bareFDs - bareFDs0); more > 8 {
 		t.Errorf("the plugin adds %d descriptors", more)
+	}
+}
+
+// With open-behind, which is on by default, the brick does not know of a file that a
+// client has open and has not written to. What such a client writes after the stamp
+// goes to a stub: it is recalled first.
+func TestAnIdleClientWritesToAStub(t *testing.T) {
+	c, store := startCluster(t)
+	m := newMember(t, c, store, "idle", append(store.Options("idle"), "features.cloudsync-storetype=cloudsyncs3")...)
+	m.makeBucket()
+	data := bytes.Repeat([]byte("data"), 1000)
+	for name, flags := range map[string]int{"over": os.O_RDWR, "append": os.O_RDWR | os.O_APPEND} {
+		m.write(name, data)
+		f, err := os.OpenFile(m.node.Path(path.Join(m.mount, name)), flags, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.stamp(name, data)
+		_, err = f.Write([]byte("NEW!"))
+		if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, m.log())
+		}
+		want := append([]byte("NEW!"), data[4:]...)
+		if name == "append" {
+			want = append(bytes.Clone(data), "NEW!"...)
+		}
+		// The brick itself: a mount may show what the kernel has kept.
+		got, err := os.ReadFile(m.Bricks[0].Path() + "/" + name)
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: the brick has %d bytes, other than the %d that it must have: %v", name, len(got), len(want), err)
+		}
 	}
 }

@@ -40,7 +40,7 @@ static struct pollers *all;
 
 /* Runs in an event thread. Once answered is written, p may be gone. */
 static void
-on_ping(int fd, int idx, int gen, void *data, int in, int out, int err, char dying)
+on_ping(int fd, int idx, int gen, void *data, int in, int out, int err, poller_flag dying)
 {
     struct pollers *p = data;
     uint64_t count;

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -204,7 +205,25 @@ func (e *examination) inherent(s *scope) []report.Check {
 			recalled.Hint = "coldbrick fsck finds and mends such files; " + c.Mend
 		}
 	}
-	return append(checks, hang, recalled)
+	checks = append(checks, hang, recalled)
+	if s.mount.Graph.Has(gluster.TypeOpenBehind) {
+		checks = append(checks, openBehind(s.mount))
+	}
+	return checks
+}
+
+// openBehind tells what in-use does not see, and what becomes of the write that
+// comes afterwards.
+func openBehind(m *volume.Mount) report.Check {
+	c := report.Check{Name: "open-behind", Status: report.OK,
+		Detail: "performance.open-behind is on: archive does not see that a client has a file open before the client writes to it (in-use); a later write recalls the file"}
+	if !pluginLoaded(m) {
+		c.Status = report.Warning
+		c.Detail = "performance.open-behind is on: archive does not see that a client has a file open before the client writes to it (in-use); " +
+			"a later write fails at fsync or close (EREMOTE)"
+		c.Hint = "gluster volume set " + cmp.Or(m.Volume, "VOLUME") + " performance.open-behind off, or install the recall plugin"
+	}
+	return c
 }
 
 // store asks what the store can be relied on for.

@@ -97,6 +97,7 @@ func (a *app) openGround(ctx context.Context, mount *volume.Mount, store, write 
 	g.recaller = recall.Recaller{
 		Files: g.files, Barrier: g.files, BarrierLimit: barrierPatience,
 		Distributed: mount.Graph.Distributed(),
+		WORMOff:     func(ctx context.Context) bool { return volume.WORMOff(ctx, mount.Volume) },
 	}
 	if g.recaller.Owner, err = newOwner(); err != nil {
 		return g, err

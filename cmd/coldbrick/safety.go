@@ -30,7 +30,11 @@ func (s *scope) brickChecks(ctx context.Context, brick *volume.Brick) []volume.C
 	if s.cluster != nil {
 		reserve = s.cluster.Reserve()
 	}
-	return []volume.Check{brick.CheckFreeSpace(reserve), brick.CheckAttributes(), s.checkBacklog(ctx, brick)}
+	checks := []volume.Check{brick.CheckFreeSpace(reserve), brick.CheckAttributes(), s.checkBacklog(ctx, brick)}
+	if s.cluster == nil {
+		checks = append(checks, brick.CheckFeatures()...)
+	}
+	return checks
 }
 
 // Every write on a replicated volume leaves an entry in the heal index for about

@@ -140,6 +140,12 @@ func TestCaptureGlusterOutput(t *testing.T) {
 	gluster("volume-info-stopped", "volume", "info", "shard")
 	gluster("volume-status-stopped", "volume", "status", "shard")
 
+	_, err = node.Run("gluster", "--mode=script", "volume", "geo-replication", "distribute", "node1::replica3", "create", "no-verify")
+	must(t, err)
+	gluster("geo-status-created", "volume", "geo-replication", "distribute", "status")
+	gluster("geo-sync-xattrs", "volume", "geo-replication", "distribute", "node1::replica3", "config", "sync-xattrs")
+	gluster("geo-sync-missing", "volume", "geo-replication", "distribute", "node1::nosuch", "config", "sync-xattrs")
+
 	// The bricks of node2 are up, but nobody there answers for them.
 	shell(c.Nodes[1], "pkill -x glusterd")
 	time.Sleep(time.Second)

@@ -289,6 +289,16 @@ func (r result) archived() (n int) {
 	return n
 }
 
+// skipped counts the files that the run left alone for a reason.
+func (r result) skipped(reason string) (n int) {
+	for _, line := range r.records {
+		if line.Type == "summary" {
+			n += int(line.Skipped[reason])
+		}
+	}
+	return n
+}
+
 // names reports whether the run told word to people or to programs.
 func (r result) names(word string) bool {
 	return strings.Contains(r.stderr, word) || strings.Contains(r.stdout, word)

@@ -16,10 +16,12 @@ const (
 	TypeDHT       = "cluster/distribute"
 	TypeQuickRead = "performance/quick-read"
 	TypeReplicate = "cluster/replicate"
+	TypePosix     = "storage/posix" // of a brick, not of a client
 	TypeShard     = "features/shard"
 	TypeUtime     = "features/utime" // in the graph while features.ctime is on
 
 	TypeIOThreads   = "performance/io-threads"
+	TypeOpenBehind  = "performance/open-behind"
 	TypeWriteBehind = "performance/write-behind"
 )
 

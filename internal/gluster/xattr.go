@@ -22,6 +22,10 @@ const (
 	XattrBlockSize  = "trusted.glusterfs.cs.block_size"
 	XattrNumBlocks  = "trusted.glusterfs.cs.num_blocks"
 
+	XattrWORM      = "trusted.worm_file"        // made while features.worm-file-level was on
+	XattrRetention = "trusted.reten_state"      // WORM's state: "BITS/RETENTION/AUTO-COMMIT", see worm-helper.c
+	XattrBadFile   = "trusted.bit-rot.bad-file" // the scrubber found other bytes than were signed: EIO for everybody
+
 	// XattrStamp is never stored: setting it to the decimal mtime in seconds
 	// asks the brick to turn the file into a stub.
 	XattrStamp = "trusted.glusterfs.csou.complete"
@@ -46,6 +50,11 @@ const (
 // AnonymousInodeDir is the prefix of a directory that replicate keeps in the
 // brick root.
 const AnonymousInodeDir = ".glusterfs-anonymous-inode-"
+
+// TrashHandle is a symlink in the root of a brick on which features.trash was ever
+// on. It leads to the directory of deleted files, in the brick root too, which the
+// option features.trash-dir can rename.
+const TrashHandle = ".glusterfs/00/00/00000000-0000-0000-0000-000000000005"
 
 // IsInternal reports whether name, an entry of the brick root (of no other
 // directory), belongs to GlusterFS and not to users.

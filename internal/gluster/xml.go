@@ -64,13 +64,7 @@ type Options map[string]Secret
 func (o Options) Get(name string) string { return o[name].Reveal() }
 
 // On reports whether a value is one of Gluster's words for true.
-func (o Options) On(name string) bool {
-	switch strings.ToLower(o.Get(name)) {
-	case "on", "yes", "true", "enable", "1":
-		return true
-	}
-	return false
-}
+func (o Options) On(name string) bool { return IsOn(o.Get(name)) }
 
 // VolumeStatus is what volume status tells.
 type VolumeStatus struct {
@@ -411,4 +405,51 @@ func ParseUUID(text []byte) (string, error) {
 		return "", errors.New("this host has no uuid")
 	}
 	return a.UUID, nil
+}
+
+// GeoSession is a geo-replication session of a volume.
+type GeoSession struct {
+	Secondary string // as gluster's commands take it: [USER@]HOST::VOLUME
+	// KeepsXattrs says that the session's option sync-xattrs is off: what is set on
+	// files here stays here.
+	KeepsXattrs bool
+}
+
+// ParseGeoSessions reads gluster --xml volume geo-replication VOLUME status.
+// KeepsXattrs is in none of its answers. About a volume without a session gluster
+// answers no XML at all.
+func ParseGeoSessions(text []byte) ([]GeoSession, error) {
+	var a struct {
+		XMLName xml.Name `xml:"cliOutput"`
+		answer
+		Names []string `xml:"geoRep>volume>sessions>session>session_secondary"`
+	}
+	if err := decode(text, &a); err != nil {
+		return nil, err
+	}
+	if len(a.Names) == 0 {
+		return nil, errors.New("geo-replication status has no session")
+	}
+	var sessions []GeoSession
+	for _, name := range a.Names { // HOST-UUID:ssh://[USER@]HOST::VOLUME:VOLUME-ID
+		_, secondary, ok := strings.Cut(name, "://")
+		end := strings.LastIndex(secondary, ":")
+		if !ok || end < 0 || !strings.Contains(secondary[:end], "::") {
+			return nil, fmt.Errorf("geo-replication session %q is of an unknown form", name)
+		}
+		sessions = append(sessions, GeoSession{Secondary: secondary[:end]})
+	}
+	return sessions, nil
+}
+
+// ParseGeoSyncXattrs reads gluster --xml volume geo-replication VOLUME SECONDARY
+// config sync-xattrs.
+func ParseGeoSyncXattrs(text []byte) (string, error) {
+	var a struct {
+		XMLName xml.Name `xml:"cliOutput"`
+		answer
+		Value string `xml:"geoRep>config>sync-xattrs"`
+	}
+	err := decode(text, &a)
+	return a.Value, err
 }

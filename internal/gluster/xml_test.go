@@ -187,6 +187,8 @@ var parsers = map[string]func([]byte) error{
 	"volume-status": func(b []byte) error { _, err := ParseVolumeStatus(b); return err },
 	"volume-get":    func(b []byte) error { _, err := ParseVolumeOptions(b); return err },
 	"heal-summary":  func(b []byte) error { _, err := ParseHealSummary(b); return err },
+	"geo-status":    func(b []byte) error { _, err := ParseGeoSessions(b); return err },
+	"geo-sync":      func(b []byte) error { _, err := ParseGeoSyncXattrs(b); return err },
 }
 
 // An answer that was cut off, wherever, is an error: an empty volume, or one
@@ -283,5 +285,33 @@ func TestS3Settings(t *testing.T) {
 	}
 	if _, ok, err := S3(func(string) string { return "" }); ok || err != nil {
 		t.Errorf("without settings: %t, %v", ok, err)
+	}
+}
+
+func TestCapturedGeoReplication(t *testing.T) {
+	sessions, err := ParseGeoSessions(captured(t, "geo-status-created.xml"))
+	if err != nil || len(sessions) != 1 || !strings.HasPrefix(sessions[0].Secondary, "node1::") || strings.Contains(sessions[0].Secondary[len("node1::"):], ":") {
+		t.Errorf("sessions %+v, %v", sessions, err)
+	}
+	value, err := ParseGeoSyncXattrs(captured(t, "geo-sync-xattrs.xml"))
+	if err != nil || !IsOn(value) {
+		t.Errorf("sync-xattrs %q, %v", value, err)
+	}
+	var cli *CLIError
+	if _, err := ParseGeoSyncXattrs(captured(t, "geo-sync-missing.xml")); !errors.As(err, &cli) {
+		t.Errorf("missing session: %v", err)
+	}
+	for _, text := range []string{
+		"geo-replication command failed\n",
+		"<cliOutput><opRet>0</opRet></cliOutput>",
+		"<cliOutput><opRet>0</opRet><geoRep><volume><sessions><session><session_secondary>odd</session_secondary></session></sessions></volume></geoRep></cliOutput>",
+	} {
+		if sessions, err := ParseGeoSessions([]byte(text)); err == nil {
+			t.Errorf("%q: %v", text, sessions)
+		}
+	}
+	const other = "<cliOutput><opRet>0</opRet><geoRep><volume><sessions><session><session_secondary>u:ssh://geo@host::vol:id</session_secondary></session></sessions></volume></geoRep></cliOutput>"
+	if sessions, err := ParseGeoSessions([]byte(other)); err != nil || sessions[0].Secondary != "geo@host::vol" {
+		t.Errorf("with a user: %v, %v", sessions, err)
 	}
 }

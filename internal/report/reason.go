@@ -39,25 +39,27 @@ const (
 	Sharded          Reason = "sharded"
 	Dispersed        Reason = "dispersed"
 	NoGFID           Reason = "no-gfid"
+	Retained         Reason = "retained"
+	BadFile          Reason = "bad-file"
 	Unreadable       Reason = "unreadable"
 	Unmarked         Reason = "unmarked"
 )
 
 // Why an archive or a recall of a file did not happen.
 const (
-	Changed       Reason = "changed"
-	InUse         Reason = "in-use"
-	Vanished      Reason = "vanished"
-	InProgress    Reason = "in-progress"
-	Degraded      Reason = "degraded"
-	AlreadyLocal  Reason = "already-local"
-	ObjectMissing Reason = "object-missing"
-	ObjectForeign Reason = "object-foreign"
-	ObjectCold    Reason = "object-cold"
-	ObjectCorrupt Reason = "object-corrupt"
-	NoSpace       Reason = "no-space"
-	// NoAttributeRoom is about the attributes of one file, on ext4.
-	NoAttributeRoom Reason = "no-attribute-room"
+	Changed         Reason = "changed"
+	InUse           Reason = "in-use"
+	Vanished        Reason = "vanished"
+	InProgress      Reason = "in-progress"
+	Degraded        Reason = "degraded"
+	AlreadyLocal    Reason = "already-local"
+	ObjectMissing   Reason = "object-missing"
+	ObjectForeign   Reason = "object-foreign"
+	ObjectCold      Reason = "object-cold"
+	ObjectCorrupt   Reason = "object-corrupt"
+	NoSpace         Reason = "no-space"
+	NoAttributeRoom Reason = "no-attribute-room" // for attributes of one file, on ext4
+	ReadOnly        Reason = "read-only"
 	StoreRefused    Reason = "store-refused"
 	IOError         Reason = "io-error"
 	InternalError   Reason = "internal-error"
@@ -86,6 +88,8 @@ var Meaning = map[Reason]string{
 	Sharded:          "belongs to a sharded volume",
 	Dispersed:        "is a fragment of a disperse volume",
 	NoGFID:           "has no gfid: it was not made through Gluster",
+	Retained:         "is kept from changes by file-level WORM or retention (trusted.worm_file, trusted.reten_state)",
+	BadFile:          "bit-rot detection found its data damaged (trusted.bit-rot.bad-file)",
 	Unmarked:         "carries no mark of an archive or a recall: fsck has nothing to hold against the store",
 	Unreadable:       "its attributes could not be read",
 	InUse:            "somebody has it open for writing",
@@ -100,6 +104,7 @@ var Meaning = map[Reason]string{
 	ObjectCorrupt:    "its object differs from the checksum or size noted at archive time",
 	NoSpace:          "the volume has no room for it",
 	NoAttributeRoom:  "ext4 keeps all attributes of a file in one block, and its own leave too little of it for a stub and a recall",
+	ReadOnly:         "the volume accepts no writes: it is read-only or WORM",
 	StoreRefused:     "the store refused it",
 	IOError:          "reading or writing the volume failed",
 	InternalError:    "coldbrick made a mistake on this file; nothing of it was given up: please report it",

@@ -22,6 +22,7 @@ look() {
 	header libc6-dev stdlib.h
 	header liburcu-dev urcu.h
 	header uuid-dev uuid/uuid.h
+	header libssl-dev openssl/ssl.h # what the headers of glusterfs 11 include
 	need glusterfs-server /usr/sbin/glusterfsd
 	need glusterfs-client /usr/sbin/glusterfs
 	need libglusterfs-dev /usr/include/glusterfs/xlator.h

@@ -25,6 +25,8 @@ type Attrs struct {
 	Linkto      bool
 	HealPending bool
 	Foreign     bool // belongs to a sharded or disperse volume
+	WORM        bool // under file-level WORM or retention, while the volume keeps it
+	BadFile     bool // marked by the scrubber of bit-rot detection
 }
 
 // ReadAttrs reads the attributes of an open file. It costs one system call to
@@ -60,6 +62,10 @@ func readAttrs(f *os.File) (Attrs, error) {
 			a.Recalled, err = getTime(f, name)
 		case name == gluster.XattrLinkto:
 			a.Linkto = true
+		case name == gluster.XattrWORM, name == gluster.XattrRetention:
+			a.WORM = true
+		case name == gluster.XattrBadFile:
+			a.BadFile = true
 		case strings.HasPrefix(name, gluster.XattrShard), strings.HasPrefix(name, gluster.XattrEC):
 			a.Foreign = true
 		case strings.HasPrefix(name, gluster.XattrAFR):

@@ -41,6 +41,14 @@ const (
 	CheckRebalance    CheckName = "rebalance"
 	CheckUntested     CheckName = "untested-features"
 	CheckCluster      CheckName = "cluster"
+
+	CheckBitrot         CheckName = "bit-rot"
+	CheckWORM           CheckName = "worm"
+	CheckWORMFiles      CheckName = "worm-file-level"
+	CheckReadOnly       CheckName = "read-only"
+	CheckQuota          CheckName = "quota"
+	CheckSimpleQuota    CheckName = "simple-quota"
+	CheckGeoReplication CheckName = "geo-replication"
 )
 
 // Verdict is the outcome of a check.
@@ -136,7 +144,7 @@ func absent(g gluster.Graph, name CheckName, xlatorType, mend, reason string) Ch
 func (m *Mount) checkCloudsync(mend string) Check {
 	on := false
 	for _, x := range m.Graph.Of(gluster.TypeCloudsync) {
-		on = x.Option("cloudsync") == "on"
+		on = gluster.IsOn(x.Option("cloudsync"))
 	}
 	return verdict(CheckCloudsync, Fail, !on, "features.cloudsync is on",
 		"features.cloudsync is off: nothing keeps readers from taking a stub for an empty file", mend)

@@ -140,6 +140,8 @@ type Volume struct {
 	Status  gluster.VolumeStatus
 	Heals   []gluster.BrickHeal // nil if it is not replicated
 	Host    string              // uuid of this host
+
+	GeoSessions []gluster.GeoSession // nil if there is none, or glusterd does not tell
 }
 
 // Discover asks glusterd of this host about a volume. ErrNoVolume, ErrNoCLI.
@@ -162,6 +164,11 @@ func discover(ctx context.Context, name string) (*Volume, error) {
 	}
 	if v.Options, err = askXML(ctx, gluster.ParseVolumeOptions, "volume", "get", name, "all"); err != nil {
 		return nil, err
+	}
+	if notOff(v.Options.Get("geo-replication.indexing")) {
+		if v.GeoSessions, err = geoSessions(ctx, name); err != nil {
+			return nil, err
+		}
 	}
 	if !v.Started { // then there is no status
 		return v, nil
@@ -299,14 +306,14 @@ func (v *Volume) Reserve() float64 {
 
 // Checks judges what the cluster knows.
 func (v *Volume) Checks() []Check {
-	return []Check{
+	return append([]Check{
 		verdict(CheckStarted, Fail, !v.Started, "the volume is started", "the volume is stopped", "gluster volume start "+v.Name),
 		v.checkOnline(),
 		v.checkHeals(),
 		v.checkSplitBrain(),
 		v.checkTasks(),
 		v.checkUntested(),
-	}
+	}, v.checkFeatures()...)
 }
 
 func (v *Volume) checkOnline() Check {
@@ -368,17 +375,8 @@ func (v *Volume) checkTasks() Check {
 }
 
 func (v *Volume) checkUntested() Check {
-	var found []string
-	for _, option := range []string{"features.quota", "features.bitrot", "geo-replication.indexing"} {
-		if v.Options.On(option) {
-			found = append(found, option)
-		}
-	}
-	if v.SnapshotCount > 0 {
-		found = append(found, fmt.Sprintf("%d snapshots, which keep the space of what is stamped", v.SnapshotCount))
-	}
-	return verdict(CheckUntested, Warn, found != nil, "no quota, bitrot, snapshots or geo-replication",
-		"not tested together with archiving: "+strings.Join(found, ", "), "")
+	return verdict(CheckUntested, Warn, v.SnapshotCount > 0, "no snapshots",
+		fmt.Sprintf("%d snapshots keep the space of what is archived", v.SnapshotCount), "")
 }
 
 // NotAsked is the check to show in place of a Volume's when Discover has failed

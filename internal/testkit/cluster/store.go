@@ -55,6 +55,11 @@ func (c *Cluster) StartStore(program string) (*Store, error) {
 // MakeBucket adds an empty bucket.
 func (s *Store) MakeBucket(name string) error { return os.Mkdir(filepath.Join(s.dir, name), 0o755) }
 
+// Put adds an object without metadata, as another tool would.
+func (s *Store) Put(bucket, key string, data []byte) error {
+	return os.WriteFile(filepath.Join(s.dir, bucket, key), data, 0o644)
+}
+
 // Objects lists the keys in a bucket.
 func (s *Store) Objects(bucket string) ([]string, error) {
 	var keys []string

@@ -1,0 +1,214 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+)
+
+// feature is one of Gluster's that does not go together with stubs, or not well.
+// All of them are translators of the bricks: a client's graph shows none (measured
+// on 10.3), so only servers can tell.
+type feature struct {
+	check   CheckName
+	option  string            // of the volume, where glusterd is asked
+	xlator  string            // in the volume file of a brick, where it is not
+	key     string            // of that translator's options
+	on      func(string) bool // whether a value turns the feature on; "" is what is not set
+	verdict Verdict
+	reason  string // what is wrong
+	mend    string // what to do; %s is the volume
+}
+
+var features = []feature{
+	{CheckBitrot, "features.bitrot", "features/bitrot-stub", "bitrot", notOff, Fail,
+		"features.bitrot is on: archiving does not renew a file's signature, so the next scrub marks every archived file " +
+			"as damaged, and nobody can read or recall it",
+		"gluster volume bitrot %s disable"},
+	{CheckWORM, "features.worm", "features/worm", "worm", notOff, Fail,
+		"features.worm is on: the volume accepts no writes to existing files, so no archived file could be recalled",
+		"gluster volume set %s features.worm off"},
+	{CheckWORMFiles, "features.worm-file-level", "features/worm", "worm-file-level", notOff, Fail,
+		"features.worm-file-level is on: the volume accepts no writes to files that have not changed for a while, so no archived file could be recalled",
+		"gluster volume set %s features.worm-file-level off"},
+	{CheckReadOnly, "features.read-only", "features/read-only", "read-only", notOff, Fail,
+		"features.read-only is on: the volume accepts no writes",
+		"gluster volume set %s features.read-only off"},
+	{CheckSimpleQuota, "feature.simple-quota-pass-through", "features/simple-quota", "pass-through", gluster.IsOff, Fail,
+		"simple-quota is on: it never sees the space that archiving frees, and counts it again with each recall, until nobody can write",
+		"gluster volume set %s feature.simple-quota-pass-through true"},
+	{CheckQuota, "features.quota", "features/quota", "server-quota", notOff, Warn,
+		"features.quota is on: an archived file may still count with its full size, and a recall fails where the limit leaves no room for it",
+		"raise the limits, or exclude the directories that have one"},
+	{CheckGeoReplication, "geo-replication.indexing", "features/marker", "xtime", notOff, Fail,
+		geoReason, geoMend},
+}
+
+const (
+	geoReason = "geo-replication is on: it copies the marks of an archived file onto the whole file of the secondary, which nobody can read then"
+	geoMend   = "gluster volume geo-replication %s SECONDARY config sync-xattrs false; " +
+		"or, without any session, gluster volume set %[1]s geo-replication.indexing off"
+)
+
+// notOff takes a word that nobody knows for "on".
+func notOff(value string) bool { return value != "" && !gluster.IsOff(value) }
+
+// judgeFeatures judges all features by one source of values.
+func judgeFeatures(volume string, value func(feature) string) []Check {
+	var checks []Check
+	for _, f := range features {
+		mend := f.mend
+		if strings.Contains(mend, "%") {
+			mend = fmt.Sprintf(mend, orVolume(volume))
+		}
+		checks = append(checks, verdict(f.check, f.verdict, f.on(value(f)), string(f.check)+" is off", f.reason, mend))
+	}
+	return checks
+}
+
+// checkFeatures judges by the volume's options, and each geo-replication session by
+// its own.
+func (v *Volume) checkFeatures() []Check {
+	checks := judgeFeatures(v.Name, func(f feature) string { return v.Options.Get(f.option) })
+	for i, c := range checks {
+		if c.Name == CheckGeoReplication && c.Verdict == Fail {
+			checks[i] = v.checkGeoReplication(c)
+		}
+	}
+	return checks
+}
+
+// checkGeoReplication makes a warning of the failed check if every session is known
+// to leave attributes alone.
+func (v *Volume) checkGeoReplication(failed Check) Check {
+	if v.GeoSessions == nil {
+		return failed
+	}
+	var mends []string
+	for _, s := range v.GeoSessions {
+		if !s.KeepsXattrs {
+			mends = append(mends, fmt.Sprintf("gluster volume geo-replication %s %s config sync-xattrs false", v.Name, s.Secondary))
+		}
+	}
+	if mends != nil {
+		failed.Mend = strings.Join(mends, "; ")
+		return failed
+	}
+	return Check{CheckGeoReplication, Warn, "geo-replication is on, with sync-xattrs off: a file that is archived before it was " +
+		"replicated reaches the secondary only after its recall", "archive only what the secondary has: let --older-than be longer than it is ever behind"}
+}
+
+// geoSessions asks about the sessions of a volume that may have some. nil: none is
+// known, since glusterd answers alike whether there is none or it cannot tell.
+func geoSessions(ctx context.Context, name string) ([]gluster.GeoSession, error) {
+	sessions, err := askGeo(ctx, gluster.ParseGeoSessions, name, "status")
+	if err != nil {
+		return nil, ctx.Err()
+	}
+	for i, s := range sessions {
+		value, err := askGeo(ctx, gluster.ParseGeoSyncXattrs, name, s.Secondary, "config", "sync-xattrs")
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		sessions[i].KeepsXattrs = err == nil && gluster.IsOff(value)
+	}
+	return sessions, nil
+}
+
+// askGeo asks again when gluster gives no reason for its failure, which may be that
+// the cluster is busy.
+func askGeo[T any](ctx context.Context, parse func([]byte) (T, error), name string, args ...string) (T, error) {
+	const tries = 5
+	for try := 1; ; try++ {
+		answer, err := askXML(ctx, parse, append([]string{"volume", "geo-replication", name}, args...)...)
+		var cli *gluster.CLIError
+		if err == nil || errors.As(err, &cli) || try == tries {
+			return answer, err
+		}
+		select {
+		case <-ctx.Done():
+			return answer, err
+		case <-time.After(busyPause/2 + rand.N(busyPause)):
+		}
+	}
+}
+
+// WORMOff reports whether glusterd of this host says that the volume does not keep
+// file-level WORM. false: it does, or nobody can tell.
+func WORMOff(ctx context.Context, name string) bool {
+	const option = "features.worm-file-level"
+	if !volumeName.MatchString(name) {
+		return false
+	}
+	options, err := askXML(ctx, gluster.ParseVolumeOptions, "volume", "get", name, option)
+	return err == nil && gluster.IsOff(options.Get(option))
+}
+
+// glusterdVolumes is where glusterd of this host keeps the volume files of bricks.
+const glusterdVolumes = "/var/lib/glusterd/vols"
+
+// CheckFeatures judges by the brick's own volume file, for when glusterd cannot be
+// asked.
+func (b *Brick) CheckFeatures() []Check {
+	graph, err := b.graph(glusterdVolumes)
+	switch {
+	case err != nil:
+		return []Check{{CheckUntested, Fail, fmt.Sprintf("which features of Gluster are on is not known: %v", err), "start glusterd"}}
+	case graph == nil:
+		return []Check{{CheckUntested, Warn, "glusterd has no volume file of brick " + b.Dir() + ": whether bit-rot detection, WORM, " +
+			"quota or geo-replication are on is not known", "make sure that they are off"}}
+	}
+	return featuresOf(graph)
+}
+
+// featuresOf judges by the graph of a brick, whose translators begin with the name of
+// the volume.
+func featuresOf(graph gluster.Graph) []Check {
+	volume := strings.TrimSuffix(graph.Of(gluster.TypePosix)[0].Name, "-posix")
+	return judgeFeatures(volume, func(f feature) string {
+		for _, x := range graph.Of(f.xlator) {
+			return x.Option(f.key)
+		}
+		return ""
+	})
+}
+
+// graph finds the brick's volume file among those of glusterd, nil if it has none.
+func (b *Brick) graph(vols string) (gluster.Graph, error) {
+	own, err := b.fd.Stat()
+	if err != nil {
+		return nil, err
+	}
+	files, err := filepath.Glob(vols + "/*/*.vol")
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // the volume was deleted just now
+		}
+		if err != nil {
+			return nil, err
+		}
+		graph, err := gluster.ParseVolfile(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		for _, x := range graph.Of(gluster.TypePosix) {
+			// The brick may be named otherwise here, by a symlink for one.
+			dir, err := os.Stat(x.Option("directory"))
+			if err == nil && os.SameFile(dir, own) && x.Option("volume-id") == b.VolumeID {
+				return graph, nil
+			}
+		}
+	}
+	return nil, nil
+}
