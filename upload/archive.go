@@ -198,7 +198,7 @@ func (a *Archiver) attempt(ctx context.Context, f gluster.File, key string) (*tr
 			})
 		}
 		if err != nil {
-			return t, errors.Join(fmt.Errorf("%s: %w", s.name, err), t.withdraw())
+			return t, errors.Join(fmt.Errorf("%s: %w", s.name, err), workers.Guard(t.withdraw))
 		}
 	}
 	return t, nil
