@@ -198,7 +198,7 @@ func (a *Archiver) attempt(ctx context.Context, f gluster.File, key string) (*tr
 			})
 		}
 		if err != nil {
-			return t, errors.Join(fmt.Errorf("%s: %w", s.name, err), t.withdraw())
+			return t, errors.Join(fmt.Errorf("%s: %w", s.name, err), workers.Guard(t.withdraw))
 		}
 	}
 	return t, nil
@@ -375,6 +375,9 @@ func (t *transaction) point(context.Context) error {
 		Owner: t.Owner, Time: time.Now().UTC(),
 	}
 	encoded := t.pointer.Encode()
+	if err := t.room(len(encoded)); err != nil {
+		return err
+	}
 	if err := set(t.file, gluster.XattrPointer, encoded); err != nil {
 		if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENODATA) {
 			return report.Leave(report.InProgress, "")

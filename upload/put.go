@@ -12,9 +12,10 @@ import (
 	"github.com/coldbrick/coldbrick/internal/object"
 )
 
-// errKeyTaken means that the key belongs to another object, or that the store
-// does not take it: the file goes under a nonce key.
-var errKeyTaken = errors.New("key is taken or refused")
+// errKeyTaken means that the key belongs to another object, that the store does
+// not take it, or that it is too long for the file's attributes: the file goes
+// under a nonce key.
+var errKeyTaken = errors.New("key is taken, refused or too long")
 
 // put makes sure that the store has the file's bytes under the key: it creates
 // the object, or adopts the one that a run which died has left.

@@ -23,6 +23,7 @@ import "C"
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"runtime/cgo"
 	"syscall"
@@ -50,7 +51,7 @@ func coldbrickConfigure(handle C.uintptr_t, xlator unsafe.Pointer, s *C.struct_s
 		return nil
 	})
 	if err != nil {
-		slog.New(newLog(xlator)).Error("no file can be recalled with the new settings", "err", err)
+		slog.New(newLog(xlator)).Error("no file can be recalled with the new settings", cause(err)...)
 	}
 	return next
 }
@@ -96,16 +97,18 @@ func coldbrickFini(handle C.uintptr_t) {
 func coldbrickRecall(handle C.uintptr_t, f C.struct_file, s *C.struct_stub) C.int {
 	answer := C.int(-1)
 	err := workers.Guard(func() error {
-		answer = recall(handle, f, s)
+		recall(handle, f, s, &answer)
 		return nil
 	})
 	if err != nil {
-		slog.New(newLog(f.xlator)).Error("recall failed", "err", err)
+		slog.New(newLog(f.xlator)).Error("a mistake in the recall", cause(err)...)
 	}
 	return answer
 }
 
-func recall(handle C.uintptr_t, f C.struct_file, s *C.struct_stub) C.int {
+// recall sets the answer as soon as it is known: whatever comes then must not
+// turn a success into a failure, upon which the translator truncates the file.
+func recall(handle C.uintptr_t, f C.struct_file, s *C.struct_stub, answer *C.int) {
 	began := time.Now()
 	stub := translator.Stub{
 		File:   file{f},
@@ -121,19 +124,22 @@ func recall(handle C.uintptr_t, f C.struct_file, s *C.struct_stub) C.int {
 	res, err := instance.Recall(context.Background(), stub, func(err error) {
 		log := slog.New(newLog(f.xlator)).With("gfid", stub.GFID)
 		if err != nil {
-			log.Error("the file is no stub any more: coldbrick fsck mends it", "err", err)
+			log.Error("the file is no stub any more: coldbrick fsck mends it", cause(err)...)
 			return
 		}
 		log.Info("the file is a stub again")
 	})
+	if err == nil {
+		*answer = 0
+	}
 	log = log.With("key", res.Key)
 	switch {
 	case err != nil:
-		log.Error("recall failed", "err", err)
-		return -1
+		log.Error("recall failed", cause(err)...)
+		return
 	case res.Claimed:
 		log.Info("left to coldbrick recall, which has claimed the file")
-		return 0
+		return
 	case res.Unproven != "":
 		log.Warn("recalled without proof", "reason", res.Unproven)
 	}
@@ -141,7 +147,16 @@ func recall(handle C.uintptr_t, f C.struct_file, s *C.struct_stub) C.int {
 		log.Warn("the time of the recall was not noted", "err", res.Unnoted)
 	}
 	log.Info("recalled", "bytes", stub.Size, "took", time.Since(began).Round(time.Microsecond))
-	return 0
+}
+
+// cause is an error in the log, with the stack where it is a mistake of ours.
+func cause(err error) []any {
+	attrs := []any{"err", err}
+	var mistake *workers.PanicError
+	if errors.As(err, &mistake) {
+		attrs = append(attrs, "stack", string(mistake.Stack))
+	}
+	return attrs
 }
 
 // file is a translator.File.

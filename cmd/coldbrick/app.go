@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,9 +37,10 @@ type app struct {
 	tally report.Tally
 	meter *meter // of the store in use
 
-	errors  *breaker // nil: no limit
-	endedBy string   // the flag whose goal ended the run
-	on      *runOn   // what history and metrics are about; nil: nothing
+	errors    *breaker  // nil: no limit
+	explained sync.Once // a mistake of ours
+	endedBy   string    // the flag whose goal ended the run
+	on        *runOn    // what history and metrics are about; nil: nothing
 }
 
 func newApp(e env, stop *stopper) *app {

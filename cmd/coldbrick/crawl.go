@@ -15,6 +15,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
 func newCrawl(a *app) *cobra.Command {
@@ -157,6 +158,10 @@ func (a *app) walk(ctx context.Context, brick *volume.Brick, policy crawl.Policy
 
 // failed tells and counts a file or directory that could not be dealt with.
 func (a *app) failed(path string, reason report.Reason, err error) {
+	var mistake *workers.PanicError
+	if errors.As(err, &mistake) {
+		reason = report.InternalError
+	}
 	a.tally.Add(report.Failed, reason, 0)
 	a.tried(true)
 	a.print(report.File{Path: path, Outcome: report.Failed, Reason: reason, Err: err})
@@ -172,7 +177,18 @@ func (a *app) tried(failed bool) {
 // print writes a record from the midst of the work. When nobody reads them any
 // more the run drains.
 func (a *app) print(r report.Record) {
+	if f, ok := r.(report.File); ok {
+		a.explain(f.Err)
+	}
 	if err := a.out.Print(r); err != nil {
 		a.stop.drain(err)
+	}
+}
+
+// explain tells of a mistake of ours what a report of it needs, once.
+func (a *app) explain(err error) {
+	var mistake *workers.PanicError
+	if errors.As(err, &mistake) {
+		a.explained.Do(func() { fmt.Fprintf(a.screen, "coldbrick: please report this stack:\n%s", mistake.Stack) })
 	}
 }

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"os"
+	"strings"
 	"syscall"
+	"testing"
 
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/volume"
@@ -27,3 +31,19 @@ var codes = map[int][]error{
 	141: {syscall.EPIPE},
 	143: {signalError{syscall.SIGTERM}},
 }
+
+// Go itself ends with 2, which means wrong usage here.
+func TestAPanicEndsWith1AndItsStack(t *testing.T) {
+	var stderr bytes.Buffer
+	code := run(t.Context(), env{
+		args: []string{"version"}, stdout: panicking{}, stderr: &stderr,
+		width: func(io.Writer) (int, bool) { return 80, false },
+	})
+	if code != 1 || strings.Count(stderr.String(), "coldbrick: internal error: a mistake\n") != 1 || !strings.Contains(stderr.String(), "exit_test.go") {
+		t.Errorf("exit code %d, %s", code, stderr.String())
+	}
+}
+
+type panicking struct{}
+
+func (panicking) Write([]byte) (int, error) { panic("a mistake") }

@@ -132,6 +132,16 @@ func (f *checker) walk(ctx context.Context, brick *volume.Brick, emit func(conte
 // check examines one file, and mends it if that is asked for. Only a store that
 // cannot be used ends the run.
 func (f *checker) check(ctx context.Context, file gluster.File) error {
+	err := workers.Guard(func() error { return f.checkOne(ctx, file) })
+	var mistake *workers.PanicError
+	if errors.As(err, &mistake) {
+		f.failed(file.Path, report.InternalError, err)
+		return nil
+	}
+	return err
+}
+
+func (f *checker) checkOne(ctx context.Context, file gluster.File) error {
 	depth := recall.Head
 	if f.readObjects && rand.IntN(100) < int(f.sample) {
 		depth = recall.Read

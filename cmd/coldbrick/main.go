@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
 func main() {
@@ -53,9 +55,11 @@ func run(ctx context.Context, e env) int {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	a := newApp(e, newStopper(ctx, e.signals, cancel))
-	err := a.command().ExecuteContext(ctx)
+	// Go would end with 2, which means wrong usage.
+	err := workers.Guard(func() error { return a.command().ExecuteContext(ctx) })
 	for _, line := range complaints(err) {
 		fmt.Fprintln(a.screen, line)
 	}
+	a.explain(err)
 	return exitCode(err)
 }

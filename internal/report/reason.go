@@ -47,23 +47,24 @@ const (
 
 // Why an archive or a recall of a file did not happen.
 const (
-	Changed       Reason = "changed"
-	InUse         Reason = "in-use"
-	Vanished      Reason = "vanished"
-	InProgress    Reason = "in-progress"
-	Degraded      Reason = "degraded"
-	AlreadyLocal  Reason = "already-local"
-	ObjectMissing Reason = "object-missing"
-	ObjectForeign Reason = "object-foreign"
-	ObjectCold    Reason = "object-cold"
-	ObjectCorrupt Reason = "object-corrupt"
-	NoSpace       Reason = "no-space"
-	ReadOnly      Reason = "read-only"
-	StoreRefused  Reason = "store-refused"
-	IOError       Reason = "io-error"
-	InternalError Reason = "internal-error"
-	Interrupted   Reason = "interrupted"
-	OverBudget    Reason = "over-budget"
+	Changed         Reason = "changed"
+	InUse           Reason = "in-use"
+	Vanished        Reason = "vanished"
+	InProgress      Reason = "in-progress"
+	Degraded        Reason = "degraded"
+	AlreadyLocal    Reason = "already-local"
+	ObjectMissing   Reason = "object-missing"
+	ObjectForeign   Reason = "object-foreign"
+	ObjectCold      Reason = "object-cold"
+	ObjectCorrupt   Reason = "object-corrupt"
+	NoSpace         Reason = "no-space"
+	NoAttributeRoom Reason = "no-attribute-room" // for attributes of one file, on ext4
+	ReadOnly        Reason = "read-only"
+	StoreRefused    Reason = "store-refused"
+	IOError         Reason = "io-error"
+	InternalError   Reason = "internal-error"
+	Interrupted     Reason = "interrupted"
+	OverBudget      Reason = "over-budget"
 )
 
 // Meaning explains each reason in one line of the manual.
@@ -102,6 +103,7 @@ var Meaning = map[Reason]string{
 	ObjectCold:       "its object is in a storage class that must be thawed first",
 	ObjectCorrupt:    "its object differs from the checksum or size noted at archive time",
 	NoSpace:          "the volume has no room for it",
+	NoAttributeRoom:  "ext4 keeps all attributes of a file in one block, and its own leave too little of it for a stub and a recall",
 	ReadOnly:         "the volume accepts no writes: it is read-only or WORM",
 	StoreRefused:     "the store refused it",
 	IOError:          "reading or writing the volume failed",

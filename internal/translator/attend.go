@@ -107,7 +107,7 @@ func (a *attended) work(ctx context.Context) {
 	if err == nil && a.give(nil) {
 		return
 	}
-	undone := a.restub()
+	undone := workers.Guard(a.restub)
 	if a.result.Claimed {
 		a.give(nil)
 		return
@@ -118,7 +118,7 @@ func (a *attended) work(ctx context.Context) {
 	if a.give(err) && !errors.Is(undone, unix.ENOTCONN) {
 		return
 	}
-	for end := time.Now().Add(patience); errors.Is(undone, unix.ENOTCONN) && time.Now().Before(end); undone = a.restub() {
+	for end := time.Now().Add(patience); errors.Is(undone, unix.ENOTCONN) && time.Now().Before(end); undone = workers.Guard(a.restub) {
 		select {
 		case <-time.After(retryPause):
 		case <-a.watched.closing:
@@ -167,7 +167,7 @@ func (w *watched) do(op func() error) error {
 	w.mu.Lock()
 	w.pending[o] = struct{}{}
 	w.mu.Unlock()
-	err := op()
+	err := workers.Guard(op)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.pending, o)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
 // Store is a store that can be opened and closed; objstore's are Stores.
@@ -82,7 +83,7 @@ func (s *Stores) expire(name string, o *openStore) {
 		return
 	}
 	delete(s.open, name)
-	_ = o.store.Fini() // closes idle connections: nothing is lost
+	_ = workers.Guard(o.store.Fini) // closes idle connections: nothing is lost
 }
 
 // identity tells sets of options apart.
@@ -156,12 +157,15 @@ func (i *Instance) Recall(ctx context.Context, stub Stub, late func(error)) (Res
 	return i.attend(ctx, a)
 }
 
-func (i *Instance) store(ctx context.Context) (Store, func(), error) {
-	options, err := i.options()
-	if err != nil {
-		return nil, nil, err
-	}
-	return i.stores.get(ctx, options)
+func (i *Instance) store(ctx context.Context) (store Store, release func(), err error) {
+	err = workers.Guard(func() error {
+		options, err := i.options()
+		if err == nil {
+			store, release, err = i.stores.get(ctx, options)
+		}
+		return err
+	})
+	return store, release, err
 }
 
 func (i *Instance) options() (map[string]string, error) {

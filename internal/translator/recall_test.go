@@ -15,6 +15,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
 var (
@@ -442,4 +443,67 @@ func TestAFailureOfTheBrickLeavesAStub(t *testing.T) {
 			t.Errorf("after EIO of %q: %s, %q", hit, s.brick.state(), s.brick.xattrs)
 		}
 	}
+}
+
+// A mistake of ours, wherever it is met, costs the one reader an error: the file is
+// a stub without a mark of the recall, and the client lives on.
+func TestAPanicLeavesAStub(t *testing.T) {
+	for at := 0; ; at++ {
+		s := newScene()
+		n, hit := 0, ""
+		s.brick.fail = func(op string) error {
+			if n++; n == at+1 {
+				hit = op
+				panic("a mistake")
+			}
+			return nil
+		}
+		_, err := s.recall()
+		if hit == "" {
+			break
+		}
+		var mistake *workers.PanicError
+		switch m := s.brick.marks(); {
+		case hit == "set "+gluster.XattrRecalled && err == nil: // a note that nobody depends on
+		case !errors.As(err, &mistake) || len(mistake.Stack) == 0:
+			t.Errorf("in %q: %v", hit, err)
+		case s.brick.state() != gluster.Remote || len(s.brick.data) != 0 || !m.ObjectSize || !m.BlockSize || !m.NumBlocks:
+			t.Errorf("after a panic in %q: %s, %q", hit, s.brick.state(), s.brick.xattrs)
+		}
+	}
+}
+
+// The same of the store's side.
+func TestAPanicOfTheStoreLeavesAStub(t *testing.T) {
+	for name, store := range map[string]Store{
+		"Init":     panicking{init: true},
+		"Download": panicking{},
+	} {
+		s := newScene()
+		s.stub.File = s.brick
+		i := NewInstance(NewStores(func() Store { return store }), "", Settings{Bucket: "b"})
+		_, err := i.Recall(t.Context(), s.stub, func(err error) { t.Error(err) })
+		var mistake *workers.PanicError
+		if !errors.As(err, &mistake) || s.brick.state() != gluster.Remote || len(s.brick.data) != 0 {
+			t.Errorf("%s: %v, %s", name, err, s.brick.state())
+		}
+	}
+}
+
+type panicking struct{ init bool }
+
+func (p panicking) Init(context.Context, map[string]string) error {
+	if p.init {
+		panic("a mistake")
+	}
+	return nil
+}
+
+func (panicking) Fini() error { panic("a mistake") }
+
+func (panicking) Download(_ context.Context, _ string, dst io.WriterAt, accept func(object.Info) error) (object.Proof, error) {
+	if _, err := dst.WriteAt(data[:5], 0); err != nil {
+		return object.Proof{}, err
+	}
+	panic("a mistake")
 }

@@ -9,8 +9,8 @@ import (
 
 // Run calls one for each item that find emits, jobs at a time. The queue between
 // them is short, so find waits for the work and memory does not grow with the
-// number of items. An error of find or one ends the run: no further item is
-// taken, those in work go on with ctx until they are done, and find's context
+// number of items. An error of find or one, or a panic, ends the run: no further
+// item is taken, those in work go on with ctx until they are done, and find's context
 // ends.
 //
 // emit waits for room in the queue until its own context ends: so find can stop
@@ -20,15 +20,17 @@ func Run[T any](ctx context.Context, jobs int, find func(ctx context.Context, em
 	g, taking := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(queue)
-		return find(taking, func(ctx context.Context, item T) error {
-			select {
-			case queue <- item:
-				return nil
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			case <-taking.Done():
-				return context.Cause(taking)
-			}
+		return Guard(func() error {
+			return find(taking, func(ctx context.Context, item T) error {
+				select {
+				case queue <- item:
+					return nil
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				case <-taking.Done():
+					return context.Cause(taking)
+				}
+			})
 		})
 	})
 	for range jobs {
@@ -37,7 +39,7 @@ func Run[T any](ctx context.Context, jobs int, find func(ctx context.Context, em
 				if err := taking.Err(); err != nil {
 					return err // queued, but not begun
 				}
-				if err := one(ctx, item); err != nil {
+				if err := Guard(func() error { return one(ctx, item) }); err != nil {
 					return err
 				}
 			}

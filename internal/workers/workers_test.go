@@ -74,3 +74,16 @@ func TestFindStopsWhileAllWorkersAreBusy(t *testing.T) {
 		t.Fatalf("%d items were begun, %v", begun.Load(), err)
 	}
 }
+
+func TestAPanicIsAnErrorOfTheRun(t *testing.T) {
+	find := func(ctx context.Context, emit func(context.Context, int) error) error { return emit(ctx, 1) }
+	for name, err := range map[string]error{
+		"one":  Run(t.Context(), 2, find, func(context.Context, int) error { panic("a mistake") }),
+		"find": Run(t.Context(), 2, func(context.Context, func(context.Context, int) error) error { panic("a mistake") }, func(context.Context, int) error { return nil }),
+	} {
+		var mistake *PanicError
+		if !errors.As(err, &mistake) || len(mistake.Stack) == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
