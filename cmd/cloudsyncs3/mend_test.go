@@ -54,7 +54,7 @@ func TestAKilledClientLeavesWhatCanBeMended(t *testing.T) {
 	if err := reader.Start(); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, 20*time.Second, "some bytes are on the brick", func() bool { return g.BrickSize("f") > 0 })
+	testkit.Eventually(t, time.Minute, "some bytes are on the brick", func() bool { return g.BrickSize("f") > 0 })
 	if err := unix.Kill(g.pid(client), unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestALateFailureLosesNothing(t *testing.T) {
 	if err := reader.Start(); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, 10*time.Second, "the client recalls", func() bool { return g.BrickMarks("f").Downloading })
+	testkit.Eventually(t, time.Minute, "the client recalls", func() bool { return g.BrickMarks("f").Downloading })
 	res := recaller.Recall(t.Context(), "f", g.GFID("f")) // past the proxy
 	if res.Outcome != report.Recalled {
 		t.Fatalf("%+v", res)

@@ -316,7 +316,7 @@ func TestAClaimedFileSurvivesALateFailure(t *testing.T) {
 				_, err := g.read(client, tt.name)
 				done <- err
 			}()
-			testkit.Eventually(t, 10*time.Second, "the client recalls", func() bool { return g.BrickMarks(tt.name).Downloading })
+			testkit.Eventually(t, time.Minute, "the client recalls", func() bool { return g.BrickMarks(tt.name).Downloading })
 			if err := unix.Lremovexattr(nocs+"/"+tt.name, gluster.XattrRemote); err != nil {
 				t.Fatal(err)
 			}
@@ -365,7 +365,7 @@ func TestABrickThatRestartsDuringARecall(t *testing.T) {
 				}
 				done <- err
 			}()
-			testkit.Eventually(t, 20*time.Second, "the client recalls", func() bool { return tt.when(tt.name) })
+			testkit.Eventually(t, time.Minute, "the client recalls", func() bool { return tt.when(tt.name) })
 			time.Sleep(500 * time.Millisecond) // the translator's own operations are not ours to save
 			g.KillBrick()
 			time.Sleep(3 * time.Second)
@@ -375,7 +375,7 @@ func TestABrickThatRestartsDuringARecall(t *testing.T) {
 			g.proxy.Clear()
 			g.WaitConnected(client)
 			g.WaitConnected(g.MountDir())
-			testkit.Eventually(t, 30*time.Second, "the file is a stub or local", func() bool {
+			testkit.Eventually(t, time.Minute, "the file is a stub or local", func() bool {
 				state := g.BrickMarks(tt.name).State(g.BrickSize(tt.name))
 				return state == gluster.Remote || state == gluster.Local
 			})
@@ -404,7 +404,7 @@ func TestAReplicaThatRestartsDuringARecall(t *testing.T) {
 			}
 			done <- err
 		}()
-		testkit.Eventually(t, 20*time.Second, "the client recalls", func() bool { return g.BrickSize(path) > 0 })
+		testkit.Eventually(t, time.Minute, "the client recalls", func() bool { return g.BrickSize(path) > 0 })
 		g.KillBrick(brick)
 		time.Sleep(time.Second)
 		g.StartBrick(brick)

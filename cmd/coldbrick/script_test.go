@@ -188,7 +188,7 @@ const schemaFile = "../../docs/schema/record.json"
 // waitlock waits until a run in the background holds its brick and transfers.
 func waitLock(ts *testscript.TestScript, _ bool, _ []string) {
 	g := sceneOf(ts)
-	testkit.Eventually(g, 10*time.Second, "a run record", func() bool {
+	testkit.Eventually(g, time.Minute, "a run record", func() bool {
 		records, err := filepath.Glob(ts.MkAbs("state") + "/runs/*")
 		ts.Check(err)
 		return len(records) > g.records

@@ -48,7 +48,7 @@ func TestSignalsLoseNothing(t *testing.T) {
 					width:   func(io.Writer) (int, bool) { return 0, false }, signals: signals,
 				})
 			}()
-			testkit.Eventually(t, 10*time.Second, "a run record", func() bool {
+			testkit.Eventually(t, time.Minute, "a run record", func() bool {
 				records, err := filepath.Glob(state + "/runs/*")
 				return err == nil && len(records) > 0
 			})

@@ -138,7 +138,7 @@ func TestABrickThatForgotThePathRecordsNoEmptyKey(t *testing.T) {
 		a.At = before(step, func() {
 			g.StopBrick()
 			g.StartBrick()
-			testkit.Eventually(t, 20*time.Second, "the brick is connected again", func() bool { return g.Stamping.Children() == nil })
+			testkit.Eventually(t, time.Minute, "the brick is connected again", func() bool { return g.Stamping.Children() == nil })
 		})
 		res := a.Archive(t.Context(), g.file(path))
 		t.Logf("restart before %s: %s %s (%v)", step, res.Outcome, res.Reason, res.Err)
