@@ -73,7 +73,7 @@ func TestAStoreThatCannotBeUsedSaysWhy(t *testing.T) {
 					t.Errorf("%s: %q holds the secret", op, line)
 				}
 			}
-			if took := time.Since(start); took > 20*time.Second {
+			if took := time.Since(start); took > time.Minute {
 				t.Errorf("took %v", took)
 			}
 		})

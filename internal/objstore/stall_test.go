@@ -15,6 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore/storetest"
 )
@@ -215,6 +217,34 @@ type slowReader struct{ r io.Reader }
 func (r *slowReader) Read(p []byte) (int, error) {
 	time.Sleep(time.Hour)
 	return r.r.Read(p[:min(100, len(p))])
+}
+
+// Nor is it one to wait for the bandwidth limit.
+func TestWaitingForTheLimitIsNoHang(t *testing.T) {
+	body := storetest.Bytes(1, 1000)
+	hours(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(w, r.Body) // the client tells
+	}, func(t *testing.T, s *S3) {
+		const burst = 2 * defaultIdle / time.Second
+		w := &wire{transport: s.current.Load().transport.(*http.Transport), idle: defaultIdle, limiter: rate.NewLimiter(1, int(burst))}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://store/k", bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		resp, err := w.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		got, err := io.ReadAll(resp.Body)
+		if err != nil || !bytes.Equal(got, body) {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+		if took := time.Since(began); took < time.Duration(2*len(body)-int(burst)-1)*time.Second {
+			t.Errorf("took %v", took)
+		}
+	})
 }
 
 // A request on which nothing moves ends when the idle deadline says; one that joins

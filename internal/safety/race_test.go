@@ -134,7 +134,7 @@ func TestABrickThatForgotThePathRecordsNoEmptyKey(t *testing.T) {
 		data := randomBytes(5000)
 		g.Write(path, data, longAgo)
 		a := g.archiver()
-		a.Patience = 20 * time.Second
+		a.Patience = time.Minute
 		a.At = before(step, func() {
 			g.StopBrick()
 			g.StartBrick()
