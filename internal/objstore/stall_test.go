@@ -38,11 +38,13 @@ func hours(t *testing.T, store http.HandlerFunc, test func(t *testing.T, s *S3))
 		server := &http.Server{Handler: store}
 		var serving sync.WaitGroup
 		serving.Go(func() { _ = server.Serve(link) }) // until it is closed
+		defer func() {
+			if err := errors.Join(s.Fini(), server.Close()); err != nil {
+				t.Error(err)
+			}
+			serving.Wait()
+		}()
 		test(t, s)
-		if err := errors.Join(s.Fini(), server.Close()); err != nil {
-			t.Error(err)
-		}
-		serving.Wait()
 	})
 }
 

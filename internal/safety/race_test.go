@@ -128,6 +128,7 @@ func appendTo(t *testing.T, path string, data []byte) {
 }
 
 func TestABrickThatForgotThePathRecordsNoEmptyKey(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	for _, step := range []upload.Step{upload.StepPut, upload.StepRecheck, upload.StepStamp} {
 		path := "dir/" + string(step)

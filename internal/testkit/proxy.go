@@ -298,7 +298,8 @@ func (p *Proxy) Hang() Fault {
 	}
 }
 
-// Gate is where requests wait until a test has seen that they are there.
+// Gate is where requests wait until a test has seen that they are there. It must be
+// opened before the proxy is closed.
 type Gate struct {
 	came, opened chan struct{}
 	first, open  sync.Once
