@@ -4,8 +4,12 @@ SHELL      := bash
 .DEFAULT_GOAL := build
 tool       := internal/testkit/tool.sh
 FUZZTIME   ?= 30s
+# After so long a package's tests count as hung; only a machine busy with other
+# things needs more.
+TESTTIMEOUT ?= 30m
+E2ETIMEOUT  ?= 45m
 
-.PHONY: build plugin install-plugin man package test e2e soak bench microbench fuzz check demo release help
+.PHONY: build plugin install-plugin man package release unit test e2e calm soak bench microbench fuzz check demo help
 
 build: ## bin/coldbrick, a static program
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/coldbrick
@@ -34,13 +38,18 @@ release: package ## the packages, the list of modules in them (SBOM) and SHA256S
 	@$$($(tool) cyclonedx-gomod) mod -json -licenses -output dist/coldbrick.cdx.json .
 	cd dist && sha256sum *.deb *.rpm *.cdx.json >SHA256SUMS
 
+# Whatever needs a real part imports testkit, if only through another package.
+unit: ## the tests that need neither root nor FUSE, in seconds
+	@go list -test -f '{{.ImportPath}} {{join .Deps " "}}' ./... | grep '\.test ' | grep -vw internal/testkit | \
+		sed 's/\.test .*//' | xargs go test -count=1 -timeout $(TESTTIMEOUT)
+
 # -v shows skipped tests, which fail: a promise that was not tested is not kept.
 test: ## all tests with the race detector, on real bricks and a real S3 server (root)
 	@internal/testkit/require.sh
 	@mkdir -p .cache
 	@$(tool) versitygw >/dev/null
 	@$(tool) nfpm >/dev/null
-	@go test -race -count=1 -timeout 15m -v ./... 2>&1 | tee .cache/test.log | \
+	@go test -race -count=1 -timeout $(TESTTIMEOUT) -v ./... 2>&1 | tee .cache/test.log | \
 		grep -avE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS|PASS$$)'
 	@if grep -a -- '--- SKIP' .cache/test.log; then echo 'skipped tests count as failed' >&2; exit 1; fi
 
@@ -48,9 +57,12 @@ e2e: ## coldbrick as users run it, on real clusters of three hosts (root, under 
 	@internal/testkit/require.sh
 	@$(tool) versitygw >/dev/null
 	@mkdir -p .cache
-	@go test -tags e2e -count=1 -timeout 30m -v ./internal/e2e 2>&1 | tee .cache/e2e.log | \
+	@go test -tags e2e -count=1 -timeout $(E2ETIMEOUT) -v ./internal/e2e 2>&1 | tee .cache/e2e.log | \
 		grep -avE '^ *(=== (RUN|PAUSE|CONT|NAME)|PASS$$)'
 	@if grep -a -- '--- SKIP' .cache/e2e.log; then echo 'skipped tests count as failed' >&2; exit 1; fi
+
+calm: ## make test five times beside two busy loops, on a fresh clone: it leans on no clock (root, hours)
+	@internal/testkit/calm.sh
 
 soak: ## the long versions of what make test shows: 2,000 rounds, 200,000 files (root, hours)
 	@internal/testkit/require.sh

@@ -404,19 +404,23 @@ func TestABusyCrawlerGivesAwayWhatIsAhead(t *testing.T) {
 		}
 	}
 	root := brick(t, files)
-	var inside, most atomic.Int32
+	var inside atomic.Int32
+	var once sync.Once
+	all := make(chan struct{}) // closed when all crawlers are at work at once
 	_, err := walkWith(t, t.Context(), root, Options{Crawlers: crawlers}, nil, func(context.Context, gluster.File) error {
-		if n := inside.Add(1); n > most.Load() {
-			most.Store(n)
+		n := inside.Add(1)
+		defer inside.Add(-1)
+		if n == crawlers {
+			once.Do(func() { close(all) })
 		}
-		time.Sleep(5 * time.Millisecond)
-		inside.Add(-1)
-		return nil
+		select {
+		case <-all:
+			return nil
+		case <-time.After(time.Minute):
+			return fmt.Errorf("%d of %d crawlers found work at once", inside.Load(), crawlers)
+		}
 	})
 	must(t, err)
-	if most.Load() != crawlers {
-		t.Errorf("at most %d of %d crawlers found work at once", most.Load(), crawlers)
-	}
 }
 
 func TestWalkWaitsWhileEmitBlocks(t *testing.T) {

@@ -54,7 +54,7 @@ func TestAKilledClientLeavesWhatCanBeMended(t *testing.T) {
 	if err := reader.Start(); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, 20*time.Second, "some bytes are on the brick", func() bool { return g.BrickSize("f") > 0 })
+	testkit.Eventually(t, time.Minute, "some bytes are on the brick", func() bool { return g.BrickSize("f") > 0 })
 	if err := unix.Kill(g.pid(client), unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -131,19 +131,22 @@ func TestALateFailureLosesNothing(t *testing.T) {
 	recaller := g.recaller()
 	data, more := random(1, 4096), []byte("appended")
 	g.archive("f", "f", data)
-	g.proxy.On(testkit.Match{Method: http.MethodGet}, delayed(3*time.Second, testkit.Refuse(403, "AccessDenied")))
+	gate := testkit.NewGate()
+	t.Cleanup(gate.Open)
+	g.proxy.On(testkit.Match{Method: http.MethodGet}, gate.Hold(testkit.Refuse(403, "AccessDenied")))
 	var seen bytes.Buffer
 	reader := exec.Command("cat", "--", client+"/f")
 	reader.Stdout = &seen
 	if err := reader.Start(); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, 10*time.Second, "the client recalls", func() bool { return g.BrickMarks("f").Downloading })
+	gate.Wait(t)                                          // the client recalls
 	res := recaller.Recall(t.Context(), "f", g.GFID("f")) // past the proxy
 	if res.Outcome != report.Recalled {
 		t.Fatalf("%+v", res)
 	}
 	appendTo(t, g.Path("f"), more)
+	gate.Open()
 	want := append(data[:len(data):len(data)], more...)
 	// The kernel asks again for what its read-ahead did not get: then the file
 	// is local.

@@ -303,23 +303,26 @@ func TestAClaimedFileSurvivesALateFailure(t *testing.T) {
 		name  string
 		fault testkit.Fault
 	}{
-		{"succeeds", testkit.Delay(2 * time.Second)},
-		{"fails", delayed(2*time.Second, testkit.Refuse(403, "AccessDenied"))},
+		{"succeeds", nil},
+		{"fails", testkit.Refuse(403, "AccessDenied")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			g := g.in(t)
 			g.archive(tt.name, tt.name, data)
-			g.proxy.On(testkit.Match{Method: http.MethodGet}, tt.fault)
+			gate := testkit.NewGate()
+			defer gate.Open()
+			g.proxy.On(testkit.Match{Method: http.MethodGet}, gate.Hold(tt.fault))
 			defer g.proxy.Clear()
 			done := make(chan error, 1)
 			go func() {
 				_, err := g.read(client, tt.name)
 				done <- err
 			}()
-			testkit.Eventually(t, 10*time.Second, "the client recalls", func() bool { return g.BrickMarks(tt.name).Downloading })
+			gate.Wait(t) // the client recalls
 			if err := unix.Lremovexattr(nocs+"/"+tt.name, gluster.XattrRemote); err != nil {
 				t.Fatal(err)
 			}
+			gate.Open()
 			if err := <-done; err == nil {
 				t.Error("the reader of a claimed file saw no error")
 			}
@@ -330,13 +333,6 @@ func TestAClaimedFileSurvivesALateFailure(t *testing.T) {
 	}
 }
 
-func delayed(d time.Duration, fault testkit.Fault) testkit.Fault {
-	return func(w http.ResponseWriter, r *http.Request, forward func() testkit.Answer) {
-		time.Sleep(d)
-		fault(w, r, forward)
-	}
-}
-
 // A brick that dies while the store is slow, and one that dies while bytes are on
 // their way to it. The event thread that waits for the recall is the one without
 // which the client cannot connect again.
@@ -344,12 +340,14 @@ func TestABrickThatRestartsDuringARecall(t *testing.T) {
 	g := newGround(t)
 	client := g.client()
 	data := random(1, 24<<20)
+	gate := testkit.NewGate()
+	t.Cleanup(gate.Open)
 	for _, tt := range []struct {
 		name  string
 		fault testkit.Fault
 		when  func(path string) bool
 	}{
-		{"before the first byte", testkit.Delay(5 * time.Second), func(path string) bool { return g.BrickMarks(path).Downloading }},
+		{"before the first byte", gate.Hold(nil), func(path string) bool { return g.BrickMarks(path).Downloading }},
 		{"between bytes", testkit.Edit(func(_ http.Header, body []byte) []byte { return body }), func(path string) bool { return g.BrickSize(path) > 0 }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -365,17 +363,18 @@ func TestABrickThatRestartsDuringARecall(t *testing.T) {
 				}
 				done <- err
 			}()
-			testkit.Eventually(t, 20*time.Second, "the client recalls", func() bool { return tt.when(tt.name) })
+			testkit.Eventually(t, time.Minute, "the client recalls", func() bool { return tt.when(tt.name) })
 			time.Sleep(500 * time.Millisecond) // the translator's own operations are not ours to save
 			g.KillBrick()
-			time.Sleep(3 * time.Second)
+			time.Sleep(3 * time.Second) // most clients have noticed by then; none needs to
 			g.StartBrick()
+			gate.Open()
 			began := time.Now()
 			t.Log("the reader saw", <-done) // an error or the data
 			g.proxy.Clear()
 			g.WaitConnected(client)
 			g.WaitConnected(g.MountDir())
-			testkit.Eventually(t, 30*time.Second, "the file is a stub or local", func() bool {
+			testkit.Eventually(t, time.Minute, "the file is a stub or local", func() bool {
 				state := g.BrickMarks(tt.name).State(g.BrickSize(tt.name))
 				return state == gluster.Remote || state == gluster.Local
 			})
@@ -404,7 +403,7 @@ func TestAReplicaThatRestartsDuringARecall(t *testing.T) {
 			}
 			done <- err
 		}()
-		testkit.Eventually(t, 20*time.Second, "the client recalls", func() bool { return g.BrickSize(path) > 0 })
+		testkit.Eventually(t, time.Minute, "the client recalls", func() bool { return g.BrickSize(path) > 0 })
 		g.KillBrick(brick)
 		time.Sleep(time.Second)
 		g.StartBrick(brick)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -51,19 +52,21 @@ func TestABarMovesWithinAFile(t *testing.T) {
 }
 
 func TestABarShowsFilesBytesAndRate(t *testing.T) {
-	var g gauge
-	b := newBar("archiving", byBytes, 0, 80)
-	b.picture(&g, 80)
-	g.files.Store(1234)
-	g.bytes.Store(5 << 30)
-	time.Sleep(10 * time.Millisecond)
-	if line := b.picture(&g, 80); !strings.Contains(line, "archiving 1,234 files (5.0 GiB, ") || !strings.Contains(line, "iB/s)") {
-		t.Error(line)
-	}
-	g.total = 10 << 30
-	if line := newBar("archiving", byBytes, g.total, 80).picture(&g, 80); !strings.Contains(line, "50%") || !strings.Contains(line, "5.0/10 GiB") {
-		t.Error(line)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var g gauge
+		b := newBar("archiving", byBytes, 0, 80)
+		b.picture(&g, 80)
+		g.files.Store(1234)
+		g.bytes.Store(5 << 30)
+		time.Sleep(10 * time.Millisecond)
+		if line := b.picture(&g, 80); !strings.Contains(line, "archiving 1,234 files (5.0 GiB, ") || !strings.Contains(line, "iB/s)") {
+			t.Error(line)
+		}
+		g.total = 10 << 30
+		if line := newBar("archiving", byBytes, g.total, 80).picture(&g, 80); !strings.Contains(line, "50%") || !strings.Contains(line, "5.0/10 GiB") {
+			t.Error(line)
+		}
+	})
 }
 
 // sink is a terminal that remembers.
@@ -81,48 +84,50 @@ func (s *sink) Write(p []byte) (int, error) {
 // Lines of many goroutines beside a bar: on the terminal each stands alone, and
 // nothing of the bar is left behind.
 func TestLinesDoNotTearTheBar(t *testing.T) {
-	var out sink
-	s := &screen{to: &out}
-	a := &app{env: env{width: func(io.Writer) (int, bool) { return 80, true }}, screen: s}
-	a.flags()
-	var g gauge
-	a.startBar("archiving", byBytes, &g)
-	var wg sync.WaitGroup
-	const line = "one whole line\n"
-	for range 4 {
-		wg.Go(func() {
-			for range 20 {
-				if _, err := io.WriteString(s, line); err != nil {
-					t.Error(err)
+	synctest.Test(t, func(t *testing.T) {
+		var out sink
+		s := &screen{to: &out}
+		a := &app{env: env{width: func(io.Writer) (int, bool) { return 80, true }}, screen: s}
+		a.flags()
+		var g gauge
+		a.startBar("archiving", byBytes, &g)
+		var wg sync.WaitGroup
+		const line = "one whole line\n"
+		for range 4 {
+			wg.Go(func() {
+				for range 20 {
+					if _, err := io.WriteString(s, line); err != nil {
+						t.Error(err)
+					}
+					time.Sleep(10 * time.Millisecond)
 				}
-				time.Sleep(10 * time.Millisecond)
+			})
+		}
+		wg.Wait()
+		time.Sleep(300 * time.Millisecond)
+		s.stopBar()
+		text := out.b.String()
+		if !strings.Contains(text, "archiving") {
+			t.Fatal("no bar was drawn")
+		}
+		shown := 0
+		for l := range strings.Lines(text) {
+			_, visible, cut := cutLast(l, eraseLine)
+			if !cut {
+				visible = l
 			}
-		})
-	}
-	wg.Wait()
-	time.Sleep(300 * time.Millisecond)
-	s.stopBar()
-	text := out.b.String()
-	if !strings.Contains(text, "archiving") {
-		t.Fatal("no bar was drawn")
-	}
-	shown := 0
-	for l := range strings.Lines(text) {
-		_, visible, cut := cutLast(l, eraseLine)
-		if !cut {
-			visible = l
+			switch visible {
+			case line:
+				shown++
+			case "":
+			default:
+				t.Errorf("on the terminal: %q", visible)
+			}
 		}
-		switch visible {
-		case line:
-			shown++
-		case "":
-		default:
-			t.Errorf("on the terminal: %q", visible)
+		if shown != 80 {
+			t.Errorf("%d lines of 80", shown)
 		}
-	}
-	if shown != 80 {
-		t.Errorf("%d lines of 80", shown)
-	}
+	})
 }
 
 func cutLast(s, sep string) (before, after string, found bool) {

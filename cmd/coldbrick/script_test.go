@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
@@ -40,6 +42,9 @@ func TestScripts(t *testing.T) {
 			"schema":    validate,
 			"volume":    startVolume,
 			"s3":        startS3,
+			"hold":      holdFiles,
+			"held":      waitHeld,
+			"release":   release,
 			"write":     write,
 			"marks":     marks,
 			"mount":     newMount,
@@ -55,6 +60,9 @@ func TestScripts(t *testing.T) {
 type scene struct {
 	testing.TB
 	volume  *testkit.Volume
+	store   *testkit.S3Server
+	proxy   *testkit.Proxy // in front of the store once a script has held files
+	gate    *testkit.Gate
 	records int // of runs that waitlock has seen
 }
 
@@ -137,12 +145,37 @@ func stopBrick(ts *testscript.TestScript, _ bool, _ []string) { sceneOf(ts).volu
 // s3 starts a server and sets what coldbrick needs to find it.
 func startS3(ts *testscript.TestScript, _ bool, _ []string) {
 	s := testkit.S3(sceneOf(ts))
+	sceneOf(ts).store = s
 	for _, assignment := range s.Env() {
 		name, value, _ := strings.Cut(assignment, "=")
 		ts.Setenv(name, value)
 	}
 	ts.Setenv("COLDBRICK_ENDPOINT_URL", s.Endpoint)
 	ts.Setenv("COLDBRICK_BUCKET", s.Bucket)
+}
+
+// hold lets the data of files wait on its way to the store, until release.
+func holdFiles(ts *testscript.TestScript, _ bool, _ []string) {
+	g := sceneOf(ts)
+	if g.proxy == nil {
+		g.proxy = testkit.FaultProxy(g, g.store)
+		ts.Setenv("COLDBRICK_ENDPOINT_URL", g.proxy.Endpoint)
+	}
+	g.gate = testkit.NewGate()
+	g.Cleanup(g.gate.Open)
+	g.proxy.On(ofFiles, g.gate.Hold(nil))
+}
+
+// ofFiles are the requests that carry the data of a small file.
+var ofFiles = testkit.Match{Method: http.MethodPut, Header: []string{"X-Amz-Meta-" + object.MetaAttempt}}
+
+// held waits until the data of a file is on its way to the store.
+func waitHeld(ts *testscript.TestScript, _ bool, _ []string) { sceneOf(ts).gate.Wait(sceneOf(ts)) }
+
+func release(ts *testscript.TestScript, _ bool, _ []string) {
+	g := sceneOf(ts)
+	g.proxy.Clear()
+	g.gate.Open()
 }
 
 // write AGE SIZE PATH... makes files of so many bytes on the mount.
@@ -185,10 +218,10 @@ func marks(ts *testscript.TestScript, _ bool, args []string) {
 
 const schemaFile = "../../docs/schema/record.json"
 
-// waitlock waits until a run in the background holds its brick and transfers.
+// waitlock waits until a run in the background holds its brick.
 func waitLock(ts *testscript.TestScript, _ bool, _ []string) {
 	g := sceneOf(ts)
-	testkit.Eventually(g, 10*time.Second, "a run record", func() bool {
+	testkit.Eventually(g, time.Minute, "a run record", func() bool {
 		records, err := filepath.Glob(ts.MkAbs("state") + "/runs/*")
 		ts.Check(err)
 		return len(records) > g.records

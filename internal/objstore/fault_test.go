@@ -15,7 +15,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore/storetest"
@@ -207,110 +206,6 @@ func TestTheStoreChecksWhatArrives(t *testing.T) {
 			noUploads(t, s)
 		})
 	}
-}
-
-func TestAHangingStoreEndsTheRequest(t *testing.T) {
-	for kind, size := range sizes {
-		t.Run(kind, func(t *testing.T) {
-			s, proxy, _ := faulty(t, "idle-timeout", "200ms")
-			proxy.On(testkit.Match{Method: http.MethodPut, Key: "k"}, proxy.Hang())
-			start := time.Now()
-			_, err := createBytes(t, s, "k", storetest.Bytes(1, size))
-			if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) > 20*time.Second {
-				t.Fatalf("%v after %v", err, time.Since(start))
-			}
-			proxy.Clear()
-			noUploads(t, s)
-			if _, err := createBytes(t, s, "k", storetest.Bytes(1, size)); err != nil {
-				t.Fatal(err)
-			}
-			proxy.On(testkit.Match{Method: http.MethodGet, Key: "k"}, proxy.Hang())
-			if _, err := downloadBytes(t, s, "k"); !errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Errorf("download: %v", err)
-			}
-		})
-	}
-}
-
-// A body that stops half-way is not waited for either; what came is kept.
-func TestAHangingBodyIsAskedForAgain(t *testing.T) {
-	s, proxy, _ := faulty(t, "idle-timeout", "200ms")
-	body := storetest.Bytes(1, partSize-1)
-	if _, err := createBytes(t, s, "k", body); err != nil {
-		t.Fatal(err)
-	}
-	proxy.On(testkit.Match{Method: http.MethodGet, Key: "k", Times: 1}, func(w http.ResponseWriter, r *http.Request, forward func() testkit.Answer) {
-		answer := forward()
-		answer.Body = answer.Body[:len(answer.Body)/2]
-		reply(w, answer)
-		_ = http.NewResponseController(w).Flush()
-		<-r.Context().Done()
-	})
-	if got, err := downloadBytes(t, s, "k"); err != nil || !bytes.Equal(got, body) {
-		t.Fatalf("%d bytes, %v", len(got), err)
-	}
-}
-
-// Progress counts, not the total: a slow store is not a hanging one.
-func TestASlowBodyIsNoHang(t *testing.T) {
-	s, proxy, _ := faulty(t, "idle-timeout", "300ms")
-	body := storetest.Bytes(1, 100)
-	if _, err := createBytes(t, s, "k", body); err != nil {
-		t.Fatal(err)
-	}
-	var requests atomic.Int32
-	proxy.On(testkit.Match{Method: http.MethodGet, Key: "k"}, func(w http.ResponseWriter, _ *http.Request, forward func() testkit.Answer) {
-		requests.Add(1)
-		answer := forward()
-		text := answer.Body
-		answer.Body = nil
-		reply(w, answer)
-		for i := 0; i < len(text); i += 10 {
-			_, _ = w.Write(text[i:min(i+10, len(text))])
-			_ = http.NewResponseController(w).Flush()
-			time.Sleep(100 * time.Millisecond)
-		}
-	})
-	if got, err := downloadBytes(t, s, "k"); err != nil || !bytes.Equal(got, body) {
-		t.Fatalf("%d bytes, %v", len(got), err)
-	}
-	if n := requests.Load(); n != 1 {
-		t.Errorf("%d requests", n)
-	}
-}
-
-// A brick that takes long for what it is given is no fault of the store's.
-func TestASlowWriterIsNoHang(t *testing.T) {
-	s, proxy, _ := faulty(t, "idle-timeout", "300ms")
-	body := storetest.Bytes(1, partSize-1)
-	if _, err := createBytes(t, s, "k", body); err != nil {
-		t.Fatal(err)
-	}
-	var requests atomic.Int32
-	proxy.On(testkit.Match{Method: http.MethodGet, Key: "k"}, func(w http.ResponseWriter, _ *http.Request, forward func() testkit.Answer) {
-		requests.Add(1)
-		reply(w, forward())
-	})
-	dst := &slowWriter{pause: time.Second}
-	if _, err := s.Download(t.Context(), "k", dst, func(object.Info) error { return nil }); err != nil {
-		t.Fatal(err)
-	}
-	if n := requests.Load(); n != 1 || dst.writes.Load() < 2 {
-		t.Errorf("%d requests, %d writes", n, dst.writes.Load())
-	}
-}
-
-// slowWriter takes long for its first writes.
-type slowWriter struct {
-	pause  time.Duration
-	writes atomic.Int32
-}
-
-func (w *slowWriter) WriteAt(b []byte, _ int64) (int, error) {
-	if w.writes.Add(1) <= 2 {
-		time.Sleep(w.pause)
-	}
-	return len(b), nil
 }
 
 func TestACutBodyIsCompleted(t *testing.T) {

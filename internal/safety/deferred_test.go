@@ -125,7 +125,7 @@ func (g *ground) brickOn(mount func(dir string)) {
 func (g *ground) connected() {
 	g.t.Helper()
 	g.WaitConnected(g.MountDir())
-	testkit.Eventually(g.t, 20*time.Second, "private mounts connect again", func() bool {
+	testkit.Eventually(g.t, time.Minute, "private mounts connect again", func() bool {
 		return errors.Join(g.Files.Children(), g.Stamping.Children()) == nil
 	})
 }

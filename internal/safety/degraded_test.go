@@ -36,7 +36,7 @@ func TestNothingIsStampedWhileABrickIsDown(t *testing.T) {
 	a := g.archiver()
 	a.At = before(upload.StepRecheck, func() {
 		g.StopBrick(1)
-		testkit.Eventually(t, 20*time.Second, "the brick is missed", func() bool { return g.Stamping.Children() != nil })
+		testkit.Eventually(t, time.Minute, "the brick is missed", func() bool { return g.Stamping.Children() != nil })
 	})
 	res := a.Archive(t.Context(), g.file("f"))
 	if res.Outcome != report.Failed || res.Reason != report.Degraded || !errors.Is(res.Err, upload.ErrDegraded) {
@@ -56,7 +56,7 @@ func TestAFileStampedOnADegradedVolumeIsMended(t *testing.T) {
 	a := g.archiver()
 	a.At = before(upload.StepStamp, func() {
 		g.StopBrick(1)
-		testkit.Eventually(t, 20*time.Second, "the brick is missed", func() bool { return g.Stamping.Children() != nil })
+		testkit.Eventually(t, time.Minute, "the brick is missed", func() bool { return g.Stamping.Children() != nil })
 	})
 	res := a.Archive(t.Context(), g.file("f"))
 	if res.Reason != report.Degraded || !errors.Is(res.Err, upload.ErrDegraded) {
@@ -105,7 +105,7 @@ func TestADegradedStampIsRecordedWhateverElseIsWrong(t *testing.T) {
 		switch s {
 		case upload.StepStamp:
 			g.StopBrick(1)
-			testkit.Eventually(t, 20*time.Second, "the brick is missed", func() bool { return g.Stamping.Children() != nil })
+			testkit.Eventually(t, time.Minute, "the brick is missed", func() bool { return g.Stamping.Children() != nil })
 		case upload.StepVerify:
 			testkit.SetXattr(t, g.BrickPath("f"), gluster.XattrObjectSize, "7")
 		}

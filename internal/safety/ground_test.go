@@ -111,7 +111,7 @@ func (g *ground) recaller() *recall.Recaller {
 	g.t.Helper()
 	return &recall.Recaller{
 		Files: g.Files, Barrier: g.Stamping, Plugin: g.Store, Owner: g.run(),
-		Volume: g.ID, BarrierLimit: 10 * time.Second,
+		Volume: g.ID, BarrierLimit: time.Minute,
 	}
 }
 

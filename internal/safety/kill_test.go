@@ -78,7 +78,7 @@ func victim(text []byte) error {
 			return err
 		}
 		r := &recall.Recaller{
-			Files: files, Barrier: stamping, Plugin: store, Owner: self, Volume: o.Volume, BarrierLimit: 10 * time.Second,
+			Files: files, Barrier: stamping, Plugin: store, Owner: self, Volume: o.Volume, BarrierLimit: time.Minute,
 			At: func(step recall.Step, _ string) error {
 				if step == o.Recall {
 					return die()
@@ -126,7 +126,7 @@ func (s *subject) kill(o order) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute) // it hangs
 	defer cancel()
 	cmd := exec.CommandContext(ctx, self)
 	cmd.Env = append(os.Environ(), victimEnv+"="+string(text))

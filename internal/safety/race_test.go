@@ -147,17 +147,18 @@ func appendTo(t *testing.T, path string, data []byte) {
 }
 
 func TestABrickThatForgotThePathRecordsNoEmptyKey(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	for _, step := range []upload.Step{upload.StepPut, upload.StepRecheck, upload.StepStamp} {
 		path := "dir/" + string(step)
 		data := randomBytes(5000)
 		g.Write(path, data, longAgo)
 		a := g.archiver()
-		a.Patience = 20 * time.Second
+		a.Patience = time.Minute
 		a.At = before(step, func() {
 			g.StopBrick()
 			g.StartBrick()
-			testkit.Eventually(t, 20*time.Second, "the brick is connected again", func() bool { return g.Stamping.Children() == nil })
+			testkit.Eventually(t, time.Minute, "the brick is connected again", func() bool { return g.Stamping.Children() == nil })
 		})
 		res := a.Archive(t.Context(), g.file(path))
 		t.Logf("restart before %s: %s %s (%v)", step, res.Outcome, res.Reason, res.Err)

@@ -2,6 +2,7 @@ package safety
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/object"
@@ -122,34 +124,32 @@ func TestArchivesAgainstRecallsEndWithTheSameBytes(t *testing.T) {
 	p := newProving(t)
 	var cells []cell
 	for range 6 {
-		cells = append(cells, cell{"archive and recall loops", "readers", "", func() error { return loopsCell(p, 2*time.Second) }})
+		cells = append(cells, cell{"archive and recall loops", "readers", "", func() error { return loopsCell(p, 3) }})
 	}
 	runCells(t, "loops", 3, cells)
 }
 
-func loopsCell(p *proving, d time.Duration) error {
+// loopsCell ends when the file was archived, recalled and read so many times.
+func loopsCell(p *proving, times int64) error {
 	s, err := p.subject(single)
 	if err != nil {
 		return err
 	}
-	end := time.Now().Add(d)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	all, ctx := errgroup.WithContext(ctx)
 	var archived, recalled, read atomic.Int64
-	var mu sync.Mutex
-	var errs []error
-	fail := func(err error) {
-		mu.Lock()
-		defer mu.Unlock()
-		errs = append(errs, err)
-	}
-	var all sync.WaitGroup
 	loop := func(once func() error) {
-		all.Go(func() {
-			for time.Now().Before(end) {
+		all.Go(func() error {
+			for min(archived.Load(), recalled.Load(), read.Load()) < times {
 				if err := once(); err != nil {
-					fail(err)
-					return
+					return err
+				}
+				if ctx.Err() != nil {
+					return fmt.Errorf("%d archives, %d recalls, %d reads: that was no race", archived.Load(), recalled.Load(), read.Load())
 				}
 			}
+			return nil
 		})
 	}
 	count := func(done *atomic.Int64, outcome report.Outcome, reason report.Reason, err error) error {
@@ -175,11 +175,7 @@ func loopsCell(p *proving, d time.Duration) error {
 		read.Add(1)
 		return s.neverWrong()
 	})
-	all.Wait()
-	if archived.Load() == 0 || recalled.Load() == 0 || read.Load() == 0 {
-		errs = append(errs, fmt.Errorf("%d archives, %d recalls, %d reads: that was no race", archived.Load(), recalled.Load(), read.Load()))
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err := all.Wait(); err != nil {
 		return err
 	}
 	return s.settle()

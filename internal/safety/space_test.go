@@ -125,7 +125,7 @@ func (g *ground) empty() error {
 
 // takesChanges waits until a brick has noticed that there is room again.
 func takesChanges(mount string) error {
-	for end := time.Now().Add(bricksPatience); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		err := unix.Setxattr(mount, "trusted.room", []byte("?"), 0)
 		if !errors.Is(err, unix.ENOSPC) || time.Now().After(end) {
 			return err

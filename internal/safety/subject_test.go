@@ -145,7 +145,7 @@ func (s *subject) archive(edit func(*upload.Archiver)) upload.Result {
 func (s *subject) recaller() *recall.Recaller {
 	return &recall.Recaller{
 		Files: s.Files, Barrier: s.Stamping, Plugin: s.store(), Owner: s.deadRun(),
-		Volume: s.ID, BarrierLimit: 10 * time.Second,
+		Volume: s.ID, BarrierLimit: time.Minute,
 	}
 }
 

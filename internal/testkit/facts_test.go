@@ -493,7 +493,7 @@ func TestABrickHasAFileOpenAsItsClientsHave(t *testing.T) {
 				}
 				return err == nil
 			}
-			Eventually(t, 5*time.Second, "the file is closed on the brick", leased)
+			Eventually(t, time.Minute, "the file is closed on the brick", leased)
 
 			reader := open(t, dir+"/f")
 			if _, err := reader.Read(make([]byte, 4)); err != nil {
@@ -525,7 +525,7 @@ func TestABrickHasAFileOpenAsItsClientsHave(t *testing.T) {
 			if err := unix.Munmap(mapped); err != nil {
 				t.Fatal(err)
 			}
-			Eventually(t, 5*time.Second, "all is closed", leased)
+			Eventually(t, time.Minute, "all is closed", leased)
 		})
 	}
 }

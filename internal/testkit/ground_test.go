@@ -55,7 +55,7 @@ func TestNothingIsLeftOfADeadTest(t *testing.T) {
 				t.Fatalf("the child got nowhere: %v: %s", err, out)
 			}
 			for dir := range strings.SplitSeq(string(dirs), "\n") {
-				Eventually(t, 10*time.Second, "nothing is left of "+dir, func() bool { return len(leftOf(t, dir)) == 0 })
+				Eventually(t, time.Minute, "nothing is left of "+dir, func() bool { return len(leftOf(t, dir)) == 0 })
 			}
 		})
 	}
@@ -86,7 +86,7 @@ func TestLeftoversOfAKilledWatchdogAreRemoved(t *testing.T) {
 		t.Error("the process was not killed")
 	}
 	// Or by a test of another package, which may still be at it.
-	Eventually(t, 10*time.Second, "nothing is left of "+dir, func() bool { return len(leftOf(t, dir)) == 0 })
+	Eventually(t, time.Minute, "nothing is left of "+dir, func() bool { return len(leftOf(t, dir)) == 0 })
 }
 
 func TestDirectoriesInUseAreNotTakenForLeftovers(t *testing.T) {

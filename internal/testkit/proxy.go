@@ -298,6 +298,45 @@ func (p *Proxy) Hang() Fault {
 	}
 }
 
+// Gate is where requests wait until a test has seen that they are there. It must be
+// opened before the proxy is closed.
+type Gate struct {
+	came, opened chan struct{}
+	first, open  sync.Once
+}
+
+// NewGate is a gate that is closed.
+func NewGate() *Gate {
+	return &Gate{came: make(chan struct{}), opened: make(chan struct{})}
+}
+
+// Hold lets the request wait at the gate, however long, and then has next do with
+// it what it does; if next is nil, the request passes.
+func (g *Gate) Hold(next Fault) Fault {
+	return func(w http.ResponseWriter, r *http.Request, forward func() Answer) {
+		g.first.Do(func() { close(g.came) })
+		<-g.opened
+		if next != nil {
+			next(w, r, forward)
+			return
+		}
+		forward().write(w)
+	}
+}
+
+// Wait returns when a request waits at the gate, or did.
+func (g *Gate) Wait(t testing.TB) {
+	t.Helper()
+	select {
+	case <-g.came:
+	case <-time.After(time.Minute):
+		t.Fatal("no request came to the gate")
+	}
+}
+
+// Open lets all pass.
+func (g *Gate) Open() { g.open.Do(func() { close(g.opened) }) }
+
 // Delay lets the request pass after d.
 func Delay(d time.Duration) Fault {
 	return func(w http.ResponseWriter, r *http.Request, forward func() Answer) {

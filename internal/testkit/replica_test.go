@@ -45,10 +45,10 @@ func TestHealWritesTheDataBackIntoAStub(t *testing.T) {
 	blamed := func() bool {
 		return gluster.AFRPending([]byte(Xattrs(t, v.BrickPath("f"))[gluster.XattrAFR+"vol-client-1"]))
 	}
-	Eventually(t, 10*time.Second, "the first brick blames the second", blamed) // after the transaction's delayed end
+	Eventually(t, time.Minute, "the first brick blames the second", blamed) // after the transaction's delayed end
 
 	v.StartBrick(1)
-	Eventually(t, 30*time.Second, "self-heal ends", func() bool { return !blamed() })
+	Eventually(t, time.Minute, "self-heal ends", func() bool { return !blamed() })
 	for _, dir := range v.BrickDirs() {
 		x := Xattrs(t, dir+"/f")
 		if sizeOn(t, dir, "f") != 300000 || x[gluster.XattrRemote] != "f" {

@@ -145,7 +145,7 @@ func (s *S3Server) Start() {
 	}()
 
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: s.TLSConfig(), DisableKeepAlives: true}}
-	Eventually(s.t, 20*time.Second, "the S3 server answers", func() bool {
+	Eventually(s.t, time.Minute, "the S3 server answers", func() bool {
 		select {
 		case state := <-s.exited:
 			text, _ := os.ReadFile(log.Name())

@@ -191,7 +191,7 @@ func (v *Volume) StartBrick(number ...int) {
 	_ = os.Remove(b.socket) // of an earlier life
 	v.daemon("glusterfsd", fmt.Sprintf("b%d", i), v.brickGraph(b))
 	b.pid = v.pid(fmt.Sprintf("b%d", i))
-	Eventually(v.t, 10*time.Second, "brick listens on "+b.socket, func() bool {
+	Eventually(v.t, time.Minute, "brick listens on "+b.socket, func() bool {
 		_, err := os.Stat(b.socket)
 		return err == nil
 	})
@@ -204,7 +204,7 @@ func (v *Volume) StopBrick(number ...int) {
 	v.KillBrick(number...)
 	b := v.bricks[oneOf(number)]
 	for _, dir := range v.mounts {
-		Eventually(v.t, 10*time.Second, dir+" sees the brick go", func() bool { return !b.connected(dir) })
+		Eventually(v.t, time.Minute, dir+" sees the brick go", func() bool { return !b.connected(dir) })
 	}
 }
 
@@ -216,7 +216,7 @@ func (v *Volume) KillBrick(number ...int) {
 	if err := unix.Kill(b.pid, unix.SIGKILL); err != nil {
 		v.t.Fatalf("kill brick %s: %v", b.dir, err)
 	}
-	Eventually(v.t, 10*time.Second, "brick process ends", func() bool { return unix.Kill(b.pid, 0) == unix.ESRCH })
+	Eventually(v.t, time.Minute, "brick process ends", func() bool { return unix.Kill(b.pid, 0) == unix.ESRCH })
 	b.pid = 0
 }
 
@@ -325,7 +325,7 @@ func (v *Volume) Unmount(dir string) {
 		v.t.Fatalf("umount %s: %v: %s", dir, err, out)
 	}
 	v.mounts = slices.DeleteFunc(v.mounts, func(d string) bool { return d == dir })
-	Eventually(v.t, 10*time.Second, "glusterfs of "+dir+" ends", func() bool { return unix.Kill(pid, 0) == unix.ESRCH })
+	Eventually(v.t, time.Minute, "glusterfs of "+dir+" ends", func() bool { return unix.Kill(pid, 0) == unix.ESRCH })
 }
 
 // WaitConnected waits until a mount talks to every brick that is running.
@@ -340,11 +340,11 @@ func (v *Volume) waitConnected(mountDir string, without map[int]bool) {
 		if b.pid == 0 || without[i] {
 			continue
 		}
-		Eventually(v.t, 20*time.Second, fmt.Sprintf("%s connects to brick %d", mountDir, i), func() bool {
+		Eventually(v.t, time.Minute, fmt.Sprintf("%s connects to brick %d", mountDir, i), func() bool {
 			return b.connected(mountDir)
 		})
 	}
-	Eventually(v.t, 20*time.Second, mountDir+" answers", func() bool {
+	Eventually(v.t, time.Minute, mountDir+" answers", func() bool {
 		_, err := os.ReadDir(mountDir)
 		return err == nil
 	})
@@ -391,7 +391,7 @@ func (v *Volume) pidFile(name string) string { return filepath.Join(v.dir, "run"
 func (v *Volume) pid(name string) int {
 	v.t.Helper()
 	var pid int
-	Eventually(v.t, 10*time.Second, "pid file of "+name, func() bool {
+	Eventually(v.t, time.Minute, "pid file of "+name, func() bool {
 		text, err := os.ReadFile(v.pidFile(name))
 		if err != nil {
 			return false

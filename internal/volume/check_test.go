@@ -260,12 +260,12 @@ func TestHealBacklogIsThatOfTheBricksThatWereUp(t *testing.T) {
 		return n
 	}
 	v.Write("f", []byte("data"), testkit.Old)
-	testkit.Eventually(t, 10*time.Second, "nothing is pending", func() bool { return backlog(0) == 0 })
+	testkit.Eventually(t, time.Minute, "nothing is pending", func() bool { return backlog(0) == 0 })
 	v.StopBrick(1)
 	for i := range 5 {
 		v.Write(fmt.Sprint(i), []byte("data"), testkit.Old)
 	}
-	testkit.Eventually(t, 10*time.Second, "limit is reached", func() bool { return backlog(0) == 3 })
+	testkit.Eventually(t, time.Minute, "limit is reached", func() bool { return backlog(0) == 3 })
 	if n := backlog(1); n != 0 {
 		t.Errorf("the brick that was down knows of %d entries", n)
 	}

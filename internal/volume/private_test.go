@@ -265,7 +265,7 @@ func TestTheNextRunCleansUpAfterAKilledOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = victim.Wait() // it was killed
-	testkit.Eventually(t, 5*time.Second, "its client ends too", func() bool { return unix.Kill(pid, 0) == unix.ESRCH })
+	testkit.Eventually(t, time.Minute, "its client ends too", func() bool { return unix.Kill(pid, 0) == unix.ESRCH })
 
 	// One whose client did not.
 	stale := runDir + "/1-stale"
@@ -317,12 +317,12 @@ func TestChildrenNamesTheBrickThatIsDown(t *testing.T) {
 			}
 			v.StopBrick(1)
 			var err error
-			testkit.Eventually(t, 5*time.Second, "the mount sees it", func() bool { err = p.Children(); return err != nil })
+			testkit.Eventually(t, time.Minute, "the mount sees it", func() bool { err = p.Children(); return err != nil })
 			if !errors.Is(err, ErrDegraded) || !strings.Contains(err.Error(), v.BrickDirs()[1]) || strings.Contains(err.Error(), v.BrickDirs()[2]) {
 				t.Errorf("brick %s is down: %v", v.BrickDirs()[1], err)
 			}
 			v.StartBrick(1)
-			testkit.Eventually(t, 20*time.Second, "the brick is back", func() bool { return p.Children() == nil })
+			testkit.Eventually(t, time.Minute, "the brick is back", func() bool { return p.Children() == nil })
 		})
 	}
 }
@@ -483,5 +483,5 @@ func mountGraph(t *testing.T, graph gluster.Graph, dir string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.kill(); <-d.ended; _ = unix.Unmount(dir, unix.MNT_DETACH) })
-	testkit.Eventually(t, 10*time.Second, "mounted", func() bool { _, err := Inspect(dir); return err == nil })
+	testkit.Eventually(t, time.Minute, "mounted", func() bool { _, err := Inspect(dir); return err == nil })
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -52,27 +53,29 @@ func TestAnErrorEndsTheRunButNotTheWorkUnderWay(t *testing.T) {
 // A find that was asked to stop need not wait for busy workers, and what it had
 // queued is not begun.
 func TestFindStopsWhileAllWorkersAreBusy(t *testing.T) {
-	stop, errStopped := make(chan struct{}), errors.New("stopped")
-	var begun atomic.Int64
-	find := func(ctx context.Context, emit func(context.Context, int) error) error {
-		ctx, cancel := context.WithCancelCause(ctx)
-		go func() {
-			<-stop
-			cancel(errStopped)
-		}()
-		return emitAll(1000)(ctx, emit)
-	}
-	err := Run(t.Context(), 2, find, func(ctx context.Context, _ int) error {
-		if begun.Add(1) == 2 {
-			close(stop)
+	synctest.Test(t, func(t *testing.T) {
+		stop, errStopped := make(chan struct{}), errors.New("stopped")
+		var begun atomic.Int64
+		find := func(ctx context.Context, emit func(context.Context, int) error) error {
+			ctx, cancel := context.WithCancelCause(ctx)
+			go func() {
+				<-stop
+				cancel(errStopped)
+			}()
+			return emitAll(1000)(ctx, emit)
 		}
-		<-stop
-		time.Sleep(50 * time.Millisecond) // emit returns meanwhile
-		return ctx.Err()
+		err := Run(t.Context(), 2, find, func(ctx context.Context, _ int) error {
+			if begun.Add(1) == 2 {
+				close(stop)
+			}
+			<-stop
+			time.Sleep(50 * time.Millisecond) // emit returns meanwhile
+			return ctx.Err()
+		})
+		if !errors.Is(err, errStopped) || begun.Load() != 2 {
+			t.Fatalf("%d items were begun, %v", begun.Load(), err)
+		}
 	})
-	if !errors.Is(err, errStopped) || begun.Load() != 2 {
-		t.Fatalf("%d items were begun, %v", begun.Load(), err)
-	}
 }
 
 func TestAPanicIsAnErrorOfTheRun(t *testing.T) {

@@ -201,7 +201,7 @@ func startSink(t *testing.T) string {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	testkit.Eventually(t, 10*time.Second, "the sink listens", func() bool {
+	testkit.Eventually(t, time.Minute, "the sink listens", func() bool {
 		answer, err := http.Get("http://" + address + "/")
 		if err == nil {
 			answer.Body.Close()

@@ -117,7 +117,7 @@ func (c *Cluster) start(n int) error {
 func (c *Cluster) joinPool() error {
 	first := c.Nodes[0]
 	for _, n := range c.Nodes[1:] {
-		if err := eventually(30*time.Second, func() error {
+		if err := eventually(time.Minute, func() error {
 			_, err := first.Gluster("peer", "probe", n.Name)
 			return err
 		}); err != nil {

@@ -41,7 +41,7 @@ func (c *Cluster) StartStore(program string) (*Store, error) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	return s, eventually(20*time.Second, func() error {
+	return s, eventually(time.Minute, func() error {
 		select {
 		case err := <-ended:
 			return fmt.Errorf("the store ended: %w", errors.Join(err, errors.New("exited")))

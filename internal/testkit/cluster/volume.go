@@ -184,7 +184,7 @@ func (v *Volume) KillBrick(i int) error {
 	if _, err := b.Node.Run("kill", "-KILL", fmt.Sprint(pid)); err != nil {
 		return err
 	}
-	return eventually(30*time.Second, func() error {
+	return eventually(time.Minute, func() error {
 		status, err := v.status()
 		if err == nil && status[b.String()].Status == 1 {
 			err = fmt.Errorf("brick %s is still up", b)
