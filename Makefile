@@ -79,7 +79,7 @@ fuzz: ## each fuzz test for FUZZTIME (30s)
 	done
 
 check: ## formatting, vet, linters with the import directions, go.mod, known vulnerabilities
-	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+	@test -z "$$(git ls-files '*.go' | xargs gofmt -l | tee /dev/stderr)"
 	go vet -tags e2e,capture,soak,bench ./...
 	@linter=$$($(tool) golangci-lint) && $$linter run
 	go mod tidy -diff
