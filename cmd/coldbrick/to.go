@@ -151,6 +151,6 @@ func (n *newFile) discard() {
 	if n.temp != "" {
 		_ = unix.Unlinkat(int(n.dir.Fd()), n.temp, 0) // what cannot be removed shows by its name what it is
 	}
-	n.File.Close() // synced, or not wanted
+	n.Close() // synced, or not wanted
 	n.dir.Close()
 }
