@@ -44,7 +44,8 @@ type Store interface {
 type Mount interface {
 	Lookup(path string) (*os.File, error) // the regular file of that name, for nothing but its attributes
 	OpenRegular(path string) (*os.File, error)
-	Children() error // nil while every brick of the volume is connected
+	Children() error  // nil while every brick of the volume is connected
+	Replicated() bool // more than one brick takes each stamp
 }
 
 // Brick opens files of the brick that was crawled.
@@ -66,7 +67,7 @@ const pointerLife = 24 * time.Hour
 const headFirst = 64 << 20
 
 // Archiver archives files one by one; Run does so with many workers. All fields
-// but At and Patience are required.
+// but At, StatBrick and Patience are required.
 type Archiver struct {
 	Mount  Mount
 	Brick  Brick
@@ -84,6 +85,9 @@ type Archiver struct {
 	// At is called before each step. Tests kill the process there, or return
 	// an error in place of the step.
 	At func(Step, gluster.File) error
+	// StatBrick is volume.StatOf, unless tests give a brick the coarse times of
+	// an older kernel.
+	StatBrick func(*os.File) (volume.Stat, error)
 }
 
 // Result says what became of one file.
@@ -195,9 +199,11 @@ type transaction struct {
 
 	file, brick *os.File // the same inode, on the mount and on the brick
 	pointer     object.Pointer
-	encoded     []byte // the pointer as it stands on the file; nil before it does
-	inherited   bool   // key and pointer were those of a run that died
-	before      volume.Stat
+	encoded     []byte          // the pointer as it stands on the file; nil before it does
+	inherited   bool            // key and pointer were those of a run that died
+	before      volume.Stat     // what the mount shows
+	witness     volume.Identity // of the brick's own file: no clock and no client can put it back
+	looked      time.Time       // when recheck had looked at everything
 	proof       object.Proof
 	adopted     bool
 	sent        bool // the stamp is on its way: the file may be a stub
@@ -341,12 +347,11 @@ func (t *transaction) point(context.Context) error {
 	return nil
 }
 
-func (t *transaction) identify(context.Context) (err error) {
-	if t.before, err = volume.StatOf(t.file); err != nil {
+func (t *transaction) identify(ctx context.Context) (err error) {
+	if t.witness, err = t.standing(ctx); err != nil {
 		return err
 	}
-	brick, err := volume.StatOf(t.brick)
-	if err != nil {
+	if t.before, err = volume.StatOf(t.file); err != nil {
 		return err
 	}
 	mtime := volume.Time(t.before.Mtime)
@@ -355,7 +360,7 @@ func (t *transaction) identify(context.Context) (err error) {
 		return report.Leave(report.HardLinked, "")
 	case t.before.Size == 0:
 		return report.Leave(report.NoData, "")
-	case t.before.Size != t.want.Size, t.before.Size != brick.Size:
+	case t.before.Size != t.want.Size, t.before.Size != t.witness.Size:
 		return report.Leave(report.Changed, "size")
 	case !mtime.Before(t.ColdBefore):
 		return report.Leave(report.TooWarm, "")
@@ -363,6 +368,49 @@ func (t *transaction) identify(context.Context) (err error) {
 		return report.Leave(report.MtimeOutOfRange, "")
 	}
 	return nil
+}
+
+// standing takes the identity of the brick's own file once it can bear witness:
+// any change from now on, also one that the kernel stamps by a coarse clock, gives
+// the file another ctime. The pointer has just moved it to now; and replicate,
+// with what it clears a moment after its answer, moves it once more.
+func (t *transaction) standing(ctx context.Context) (volume.Identity, error) {
+	const patience = 2 * time.Second
+	tick := volume.Tick()
+	for begun := time.Now(); ; {
+		if _, err := t.local(); err != nil {
+			return volume.Identity{}, err
+		}
+		st, err := t.statBrick()
+		if err != nil {
+			return volume.Identity{}, err
+		}
+		now, err := volume.CoarseNow()
+		if err != nil {
+			return volume.Identity{}, err
+		}
+		wait, ok := volume.Ripens(gluster.TimeOf(st.Ctime), now, tick, patience)
+		switch {
+		case ok && wait <= 0:
+			return st.Identity, nil
+		case !ok:
+			return volume.Identity{}, report.Leave(report.Changed, fmt.Sprintf("its ctime on the brick is %v, in the future", gluster.TimeOf(st.Ctime)))
+		case time.Since(begun) > patience+tick:
+			return volume.Identity{}, report.Leave(report.Changed, "its ctime on the brick does not stand still")
+		}
+		select {
+		case <-ctx.Done():
+			return volume.Identity{}, ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (t *transaction) statBrick() (volume.Stat, error) {
+	if t.StatBrick != nil {
+		return t.StatBrick(t.brick)
+	}
+	return volume.StatOf(t.brick)
 }
 
 func (t *transaction) record(context.Context) error {
@@ -389,10 +437,6 @@ func (t *transaction) recheck(ctx context.Context) error {
 	if !bytes.Equal(attrs.Pointer, t.encoded) {
 		return report.Leave(report.InProgress, "another run took it over")
 	}
-	brick, err := volume.StatOf(t.brick)
-	if err != nil {
-		return err
-	}
 	// The name is looked up afresh, on every brick: one that has forgotten the
 	// inode (restart, eviction) would else record an empty key. If it has
 	// forgotten a directory within the last second, verify puts that right. The
@@ -418,11 +462,31 @@ func (t *transaction) recheck(ctx context.Context) error {
 	if err := t.notInUse(); err != nil {
 		return err
 	}
-	last, err := volume.StatOf(t.brick)
-	if err == nil && last.Identity != brick.Identity {
-		err = report.Leave(report.Changed, "at the last moment")
+	t.looked = time.Now()
+	last, err := t.statBrick()
+	if err == nil && last.Identity != t.witness {
+		err = report.Leave(report.Changed, "on the brick")
 	}
 	return err
+}
+
+// longestStall is how old the last look may be at the stamp. A process can be
+// stopped between any two instructions; what then remains, verify finds.
+const longestStall = 100 * time.Millisecond
+
+// lookAgain repeats the last look until it is recent enough to be followed by the
+// stamp.
+func (t *transaction) lookAgain(ctx context.Context) error {
+	const tries = 50 // a host that is as slow as that for so long is in no state to stamp
+	for range tries {
+		if time.Since(t.looked) <= longestStall {
+			return nil
+		}
+		if err := t.recheck(ctx); err != nil {
+			return err
+		}
+	}
+	return report.Leave(report.Interrupted, "this host stalls between the last look and the stamp")
 }
 
 func (t *transaction) awaitChildren(ctx context.Context) error {
@@ -445,7 +509,10 @@ func (t *transaction) awaitChildren(ctx context.Context) error {
 
 // stamp asks for the release. An error does not mean that nothing happened: the
 // answer may be lost. So the brick is looked at before the error is believed.
-func (t *transaction) stamp(context.Context) error {
+func (t *transaction) stamp(ctx context.Context) error {
+	if err := t.lookAgain(ctx); err != nil {
+		return err
+	}
 	t.sent = true
 	// Exactly the decimal seconds: the brick compares strings, and passes
 	// every prefix.
@@ -467,8 +534,45 @@ func (t *transaction) stamp(context.Context) error {
 		return report.Leave(report.Changed, "mtime")
 	case errors.Is(stampErr, unix.ESTALE), errors.Is(stampErr, unix.ENOENT):
 		t.sent = false
+	case errors.Is(stampErr, unix.ENOSPC), errors.Is(stampErr, unix.EDQUOT):
+		return errors.Join(stampErr, t.takeBack())
 	}
 	return stampErr
+}
+
+// takeBack removes what a stamp has left for which the brick had no room: it sets
+// the size before the key, and a local file that carries a size hides what users
+// append to it.
+//
+// The brick itself has refused: no stamp of ours is on its way any more, as it may
+// be after an answer that was lost, so nothing here can meet one. Of replicas, one
+// may have taken the stamp where others had no room, and no mount tells: all stays
+// as it is, for settle and fsck. The size goes first, since it is what does harm;
+// whatever a crash leaves of the rest is found by settle and by fsck. The pointer
+// is left to withdraw.
+func (t *transaction) takeBack() error {
+	attrs, err := settled(t.brick)
+	if err != nil {
+		return fmt.Errorf("brick: %w", err)
+	}
+	st, err := t.statBrick()
+	if err != nil {
+		return fmt.Errorf("brick: %w", err)
+	}
+	local := !attrs.Remote && !attrs.Downloading && attrs.Recall == nil && st.Size >= t.before.Size
+	if !local || attrs.HealPending || !bytes.Equal(attrs.Pointer, t.encoded) {
+		return report.Leave(report.Broken, "the stamp was refused half way, and the file is not known to be local")
+	}
+	if t.Mount.Replicated() {
+		return report.Leave(report.Broken, "the stamp was refused half way, perhaps not by all bricks")
+	}
+	for _, name := range []string{gluster.XattrObjectSize, gluster.XattrNumBlocks, gluster.XattrBlockSize} {
+		if err := volume.RemoveAny(t.file, name); err != nil {
+			return errors.Join(report.Leave(report.Broken, "the stamp was refused half way"), err)
+		}
+	}
+	t.sent = false
+	return nil
 }
 
 // verify looks at what the stamp has made, and at the bricks once more: a brick

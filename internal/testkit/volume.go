@@ -210,6 +210,7 @@ type mountConfig struct {
 	cloudsync      []string
 	attr, entry    time.Duration
 	glusterfsFlags []string
+	environment    []string
 }
 
 // MountOption shapes a mount.
@@ -268,7 +269,7 @@ func (v *Volume) NewMount(t testing.TB, options ...MountOption) string {
 		"--attribute-timeout=" + seconds(m.attr),
 		"--entry-timeout=" + seconds(m.entry),
 	}, m.glusterfsFlags...)
-	v.daemon("glusterfs", name, v.clientGraph(m), append(flags, dir)...)
+	v.daemonIn(m.environment, "glusterfs", name, v.clientGraph(m), append(flags, dir)...)
 	v.mounts = append(v.mounts, dir)
 	v.WaitConnected(dir)
 	return dir
@@ -325,12 +326,19 @@ func (v *Volume) Log(name string) string {
 // ready, or has failed.
 func (v *Volume) daemon(program, name, graph string, args ...string) {
 	v.t.Helper()
+	v.daemonIn(nil, program, name, graph, args...)
+}
+
+// daemonIn is daemon with more in its environment.
+func (v *Volume) daemonIn(environment []string, program, name, graph string, args ...string) {
+	v.t.Helper()
 	file := filepath.Join(v.dir, "run", name+".vol")
 	if err := os.WriteFile(file, []byte(graph), 0o600); err != nil {
 		v.t.Fatal(err)
 	}
 	log := filepath.Join(v.dir, "log", name+".log")
 	cmd := exec.Command(program, append([]string{"-f", file, "-p", v.pidFile(name), "-l", log}, args...)...)
+	cmd.Env = append(os.Environ(), environment...)
 	if err := cmd.Run(); err != nil {
 		text, _ := os.ReadFile(log)
 		v.t.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, text)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -80,6 +81,11 @@ func (all children) close() {
 // Calls that come while one looks, or soon after, share the next look: of each,
 // the answer is no older than the call.
 func (p *Private) Children() error { return p.looks.share(p.children.check) }
+
+// Replicated reports whether a file of this mount is on several bricks.
+func (p *Private) Replicated() bool {
+	return slices.ContainsFunc(p.children, func(c child) bool { return c.replica })
+}
 
 // lookPause is from one look to the next, so that many workers need few.
 const lookPause = 5 * time.Millisecond
