@@ -31,6 +31,7 @@ type Volume struct {
 	replica  int
 	ctimeOff bool
 	room     int64 // bytes of each brick's own file system; 0: none of its own
+	ext4     int   // bytes of an inode, if that file system is ext4
 	bricks   []*brick
 	mount    string   // the first
 	mounts   []string // all that are there
@@ -58,6 +59,12 @@ func Replica(n int) Option { return func(v *Volume) { v.replica = n } }
 
 // BrickRoom gives each brick a file system of its own, of so many bytes.
 func BrickRoom(bytes int64) Option { return func(v *Volume) { v.room = bytes } }
+
+// Ext4 gives each brick an ext4 of its own, with inodes of so many bytes: of 256
+// as a rule; with 128, as old ones have, there is no room for parts of a second.
+func Ext4(inode int) Option {
+	return func(v *Volume) { v.room, v.ext4 = 64<<20, inode }
+}
 
 // WithoutCtime is the volume option features.ctime off.
 func WithoutCtime() Option { return func(v *Volume) { v.ctimeOff = true } }
@@ -89,7 +96,10 @@ func NewVolume(t testing.TB, options ...Option) *Volume {
 			client: fmt.Sprintf("%s-client-%d", v.name, i),
 		}
 		v.bricks[i] = b
-		if v.room > 0 {
+		switch {
+		case v.ext4 > 0:
+			mountExt4(t, b.dir, v.room, v.ext4)
+		case v.room > 0:
 			MountTmpfs(t, b.dir, v.room)
 		}
 		for _, d := range []string{b.dir, b.dir + "/.glusterfs"} { // glusterd makes both
@@ -125,6 +135,25 @@ func MountTmpfs(t testing.TB, dir string, bytes int64) {
 			t.Errorf("unmount %s: %v", dir, err)
 		}
 	})
+}
+
+// mountExt4 makes the directory dir and mounts a new ext4 there, from a file beside
+// it. It goes with the directory that the volume is in.
+func mountExt4(t testing.TB, dir string, bytes int64, inode int) {
+	t.Helper()
+	image := dir + ".ext4"
+	err := errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(image, nil, 0o600), os.Truncate(image, bytes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"mkfs.ext4", "-q", "-F", "-I", strconv.Itoa(inode), image},
+		{"mount", "-o", "loop", image, dir}, // the loop device goes with the mount
+	} {
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%q: %v\n%s", args, err, out)
+		}
+	}
 }
 
 // Dir is the directory that holds all of the volume. It goes with the volume.
