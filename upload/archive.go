@@ -167,9 +167,10 @@ func (a *Archiver) Archive(ctx context.Context, f gluster.File) Result {
 	return res
 }
 
-func (a *Archiver) attempt(ctx context.Context, f gluster.File, key string) (*transaction, error) {
+func (a *Archiver) attempt(ctx context.Context, f gluster.File, key string) (_ *transaction, err error) {
 	t := &transaction{Archiver: a, want: f, key: key}
 	defer t.close()
+	defer func() { err = errors.Join(err, t.done()) }()
 	for _, s := range t.steps() {
 		if t.recalled { // the stub is another's business now
 			break
@@ -203,6 +204,7 @@ type transaction struct {
 	inherited   bool            // key and pointer were those of a run that died
 	before      volume.Stat     // what the mount shows
 	witness     volume.Identity // of the brick's own file: no clock and no client can put it back
+	recorded    bool            // the run record has the proof, and waits for word of the end
 	looked      time.Time       // when recheck had looked at everything
 	proof       object.Proof
 	adopted     bool
@@ -421,6 +423,19 @@ func (t *transaction) record(context.Context) error {
 		CRC32: t.proof.CRC32, Adopted: t.adopted,
 	})
 	if err != nil {
+		return fmt.Errorf("%w: %w", errRecord, err)
+	}
+	t.recorded = true
+	return nil
+}
+
+// done notes that the next run need not look at the file again. Where that is not
+// known, because the stamp went wrong or the process died, it does.
+func (t *transaction) done() error {
+	if !t.recorded || t.sent && !t.verified && !t.recalled {
+		return nil
+	}
+	if err := t.Log.Note(record.Entry{Phase: record.Done, GFID: &t.want.GFID, Attempt: t.pointer.Attempt}); err != nil {
 		return fmt.Errorf("%w: %w", errRecord, err)
 	}
 	return nil

@@ -28,6 +28,9 @@ const (
 	Uploading Phase = "uploading"
 	// Proven: the store has confirmed the object; a stamp may follow.
 	Proven Phase = "proven"
+	// Done: a proven file is known to be a sound stub, or never to have been asked
+	// to become one.
+	Done Phase = "done"
 	// Degraded: the file was stamped while a brick that holds it was down.
 	Degraded Phase = "degraded"
 	// Ended is the last line of a run that came to its end.
@@ -90,21 +93,15 @@ func Create(dir string, self owner.Owner, brick string) (*Log, error) {
 // Append adds a line and returns when it is on disk. Lines that arrive during a
 // sync share the next one.
 func (l *Log) Append(e Entry) error {
-	e.Time = time.Now().UTC()
-	line, err := json.Marshal(e)
+	line, err := encode(e)
 	if err != nil {
-		return fmt.Errorf("run record: %w", err)
+		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err != nil {
-		return l.err
+	if err := l.write(line); err != nil {
+		return err
 	}
-	if _, err := l.file.Write(append(line, '\n')); err != nil {
-		l.err = fmt.Errorf("run record: %w", err)
-		return l.err
-	}
-	l.written++
 	for mine := l.written; l.durable < mine && l.err == nil; {
 		if l.syncing {
 			l.synced.Wait()
@@ -124,6 +121,39 @@ func (l *Log) Append(e Entry) error {
 		l.synced.Broadcast()
 	}
 	return l.err
+}
+
+// Note adds a line that may be lost: it only saves work.
+func (l *Log) Note(e Entry) error {
+	line, err := encode(e)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.write(line)
+}
+
+func encode(e Entry) ([]byte, error) {
+	e.Time = time.Now().UTC()
+	line, err := json.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("run record: %w", err)
+	}
+	return append(line, '\n'), nil
+}
+
+// write adds a line. The caller holds the mutex.
+func (l *Log) write(line []byte) error {
+	if l.err != nil {
+		return l.err
+	}
+	if _, err := l.file.Write(line); err != nil {
+		l.err = fmt.Errorf("run record: %w", err)
+		return l.err
+	}
+	l.written++
+	return nil
 }
 
 // Close ends the record of a run that came to its end.

@@ -24,6 +24,7 @@ type Unsettled struct {
 	Brick    string
 	Uploads  []Entry // multipart uploads that were begun and not seen to end
 	Degraded []Entry // files stamped while a brick was down
+	Proven   []Entry // files that may have been stamped, and are not known to be sound stubs
 }
 
 // Open reads the records in dir that are not settled, and leaves out those of
@@ -54,6 +55,7 @@ func readUnsettled(file string) (u Unsettled, ended bool, err error) {
 	defer f.Close()
 	u.File = file
 	uploads := map[string]Entry{} // by key
+	proven := map[string]Entry{}  // by attempt
 	err = Read(f, func(e Entry) error {
 		switch e.Phase {
 		case Begun:
@@ -65,6 +67,9 @@ func readUnsettled(file string) (u Unsettled, ended bool, err error) {
 			uploads[e.Key] = e
 		case Proven:
 			delete(uploads, e.Key)
+			proven[e.Attempt] = e
+		case Done:
+			delete(proven, e.Attempt)
 		case Degraded:
 			u.Degraded = append(u.Degraded, e)
 		case Ended:
@@ -74,6 +79,9 @@ func readUnsettled(file string) (u Unsettled, ended bool, err error) {
 	})
 	for _, e := range uploads {
 		u.Uploads = append(u.Uploads, e)
+	}
+	for _, e := range proven {
+		u.Proven = append(u.Proven, e)
 	}
 	return u, ended, err
 }
