@@ -30,7 +30,7 @@ func (s *scope) brickChecks(ctx context.Context, brick *volume.Brick) []volume.C
 	if s.cluster != nil {
 		reserve = s.cluster.Reserve()
 	}
-	return []volume.Check{brick.CheckFreeSpace(reserve), s.checkBacklog(ctx, brick)}
+	return []volume.Check{brick.CheckFreeSpace(reserve), brick.CheckTimes(), s.checkBacklog(ctx, brick)}
 }
 
 // Every write on a replicated volume leaves an entry in the heal index for about

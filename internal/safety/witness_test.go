@@ -183,3 +183,26 @@ func TestAStampThatFindsNoRoomLeavesNothing(t *testing.T) {
 	appendTo(t, g.Path("f"), []byte("more"))
 	g.mustRead("f", append(data, "more"...))
 }
+
+// With ctime.noatime off a read is noted on the brick's file, which moves its
+// ctime. Our own reads are not noted; those of users can only make a file wait for
+// the next run.
+func TestReadersOfAVolumeThatKeepsAtimeLoseNothing(t *testing.T) {
+	g := newGround(t, testkit.WithAtime())
+	data := randomBytes(9000)
+	g.Write("f", data, longAgo)
+	a := g.archiver()
+	a.At = before(upload.StepRecheck, func() {
+		_, err := os.ReadFile(g.Path("f"))
+		check(t, err)
+	})
+	res := a.Archive(t.Context(), g.file("f"))
+	if res.Outcome != report.Archived && res.Reason != report.Changed {
+		t.Errorf("read meanwhile: %s %s (%v)", res.Outcome, res.Reason, res.Err)
+	}
+	t.Logf("read meanwhile: %s %s", res.Outcome, res.Reason)
+	g.Write("g", data, longAgo)
+	g.mustArchive("g")
+	g.mustRecall("g")
+	g.mustRead("g", data)
+}

@@ -30,6 +30,7 @@ type Volume struct {
 	dir      string
 	replica  int
 	ctimeOff bool
+	atime    bool // kept by features.ctime
 	room     int64 // bytes of each brick's own file system; 0: none of its own
 	ext4     int   // bytes of an inode, if that file system is ext4
 	bricks   []*brick
@@ -65,6 +66,9 @@ func BrickRoom(bytes int64) Option { return func(v *Volume) { v.room = bytes } }
 func Ext4(inode int) Option {
 	return func(v *Volume) { v.room, v.ext4 = 64<<20, inode }
 }
+
+// WithAtime is the volume option ctime.noatime off.
+func WithAtime() Option { return func(v *Volume) { v.atime = true } }
 
 // WithoutCtime is the volume option features.ctime off.
 func WithoutCtime() Option { return func(v *Volume) { v.ctimeOff = true } }

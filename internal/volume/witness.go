@@ -1,7 +1,9 @@
 package volume
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -46,4 +48,51 @@ func Ripens(ctime, now gluster.Time, tick, patience time.Duration) (time.Duratio
 	ahead := time.Duration(ctime.Sec-now.Sec)*time.Second + time.Duration(ctime.Nsec-now.Nsec)
 	// Once the clock has passed the tick: one nanosecond more than equal.
 	return ahead + tick + 1, ahead <= patience
+}
+
+// CheckTimes looks whether the brick's file system keeps parts of a second: where
+// it does not, as an ext4 with inodes of 128 bytes, two changes within a second
+// look like one, and nothing shows that a file is unchanged. Of files that exist,
+// not one in a million has a ctime of whole seconds otherwise.
+func (b *Brick) CheckTimes() Check {
+	fine, err := b.fineTimes()
+	if err != nil {
+		return Check{CheckTimes, Fail, fmt.Sprintf("brick %s: %v", b.Dir(), err), ""}
+	}
+	return verdict(CheckTimes, Fail, !fine, b.Dir()+" keeps parts of a second",
+		"the file system of "+b.Dir()+" keeps times in whole seconds: a change within the second of another does not show",
+		"replace the brick by one on XFS, or on ext4 with inodes of 256 bytes")
+}
+
+func (b *Brick) fineTimes() (bool, error) {
+	const enough = 64
+	for _, path := range []string{".", ".glusterfs"} {
+		dir, err := b.Open(path, unix.O_RDONLY|unix.O_DIRECTORY)
+		if errors.Is(err, unix.ENOENT) {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		defer dir.Close() // read-only
+		st, err := StatOf(dir)
+		if err != nil || st.Ctime.Nsec != 0 {
+			return err == nil, err
+		}
+		names, err := dir.Readdirnames(enough)
+		if err != nil && err != io.EOF {
+			return false, err
+		}
+		for _, name := range names {
+			var st unix.Stat_t
+			err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+			if err == nil && st.Ctim.Nsec != 0 {
+				return true, nil
+			}
+			if err != nil && !errors.Is(err, unix.ENOENT) {
+				return false, fmt.Errorf("stat %q: %w", name, err)
+			}
+		}
+	}
+	return false, nil
 }

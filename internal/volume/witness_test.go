@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
 func TestAnIdentityCountsOnceTheClockHasPassedItsTick(t *testing.T) {
@@ -35,5 +36,22 @@ func TestAnIdentityCountsOnceTheClockHasPassedItsTick(t *testing.T) {
 	}
 	if Tick() < tick {
 		t.Errorf("a tick of %v", Tick())
+	}
+}
+
+func TestABrickOfWholeSecondsIsRefused(t *testing.T) {
+	for inode, want := range map[int]Verdict{128: Fail, 256: OK} {
+		v := testkit.NewVolume(t, testkit.Ext4(inode))
+		v.Write("f", []byte("data"), testkit.Old)
+		b, err := OpenBrick(v.BrickDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := b.CheckTimes(); c.Verdict != want {
+			t.Errorf("inodes of %d bytes: %+v", inode, c)
+		}
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
