@@ -30,7 +30,7 @@ type Volume struct {
 	dir      string
 	replica  int
 	ctimeOff bool
-	atime    bool // kept by features.ctime
+	atime    bool  // kept by features.ctime
 	room     int64 // bytes of each brick's own file system; 0: none of its own
 	ext4     int   // bytes of an inode, if that file system is ext4
 	bricks   []*brick
