@@ -6,7 +6,6 @@ package upload
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,7 +73,7 @@ const pointerLife = 24 * time.Hour
 const headFirst = 64 << 20
 
 // Archiver archives files one by one; Run does so with many workers. All fields
-// but Replicas, At and Patience are required.
+// but Replicas, At, StatBrick and Patience are required.
 type Archiver struct {
 	Mount Mount
 	Brick Brick
@@ -94,9 +93,9 @@ type Archiver struct {
 	// At is called before each step. Tests kill the process there, or return
 	// an error in place of the step.
 	At func(Step, gluster.File) error
-	// Stall is how old the last look at a file may be when it is stamped; 0 means
-	// 100 ms. A process that was stopped in between looks again.
-	Stall time.Duration
+	// StatBrick is volume.StatOf, unless tests give a brick the coarse times of
+	// an older kernel.
+	StatBrick func(*os.File) (volume.Stat, error)
 }
 
 // Result says what became of one file.
@@ -176,9 +175,10 @@ func (a *Archiver) Archive(ctx context.Context, f gluster.File) Result {
 	return res
 }
 
-func (a *Archiver) attempt(ctx context.Context, f gluster.File, key string) (*transaction, error) {
+func (a *Archiver) attempt(ctx context.Context, f gluster.File, key string) (_ *transaction, err error) {
 	t := &transaction{Archiver: a, want: f, key: key}
 	defer t.close()
+	defer func() { err = errors.Join(err, t.done()) }()
 	for _, s := range t.steps() {
 		if t.recalled { // the stub is another's business now
 			break
@@ -214,15 +214,16 @@ type transaction struct {
 	pointer     object.Pointer
 	encoded     []byte          // the pointer as it stands on the file; nil before it does
 	inherited   bool            // key and pointer were those of a run that died
-	before      volume.Stat     // as the mount shows it
-	witness     volume.Identity // the brick's own, which decides
+	before      volume.Stat     // what the mount shows
+	witness     volume.Identity // of the brick's own file: no clock and no client can put it back
+	recorded    bool            // the run record has the proof, and waits for word of the end
+	looked      time.Time       // when recheck had looked at everything
 	proof       object.Proof
 	adopted     bool
-	looked      time.Time // when the file was last seen to be unchanged
-	sent        bool      // the stamp is on its way: the file may be a stub
-	answered    bool      // and the brick has said how it ended
-	verified    bool      // the file is a sound stub
-	recalled    bool      // somebody recalls the stub already
+	sent        bool // the stamp is on its way: the file may be a stub
+	answered    bool // and the brick has said how it ended
+	verified    bool // the file is a sound stub
+	recalled    bool // somebody recalls the stub already
 }
 
 func (t *transaction) close() {
@@ -391,23 +392,21 @@ func (t *transaction) point(context.Context) error {
 // identify takes what must stay the same. The brick is the witness: a hole that is
 // punched, and a write by a client whose clock is behind and that puts the mtime
 // back, move nothing that a mount shows; but nobody can set the ctime of the
-// brick's own file. It comes last, when nothing of ours is on its way any more.
+// brick's own file.
 func (t *transaction) identify(ctx context.Context) (err error) {
+	if t.witness, err = t.standing(ctx); err != nil {
+		return err
+	}
 	if t.before, err = volume.StatOf(t.file); err != nil {
 		return err
 	}
-	brick, err := t.standing(ctx)
-	if err != nil {
-		return err
-	}
-	t.witness = brick.Identity
 	mtime := volume.Time(t.before.Mtime)
 	switch {
 	case t.before.Links != 1:
 		return report.Leave(report.HardLinked, "")
 	case t.before.Size == 0:
 		return report.Leave(report.NoData, "")
-	case t.before.Size != t.want.Size, t.before.Size != brick.Size:
+	case t.before.Size != t.want.Size, t.before.Size != t.witness.Size:
 		return report.Leave(report.Changed, "size")
 	case !mtime.Before(t.ColdBefore):
 		return report.Leave(report.TooWarm, "")
@@ -415,6 +414,49 @@ func (t *transaction) identify(ctx context.Context) (err error) {
 		return report.Leave(report.MtimeOutOfRange, "")
 	}
 	return nil
+}
+
+// standing takes the identity of the brick's own file once it can bear witness:
+// any change from now on, also one that the kernel stamps by a coarse clock, gives
+// the file another ctime. The pointer has just moved it to now; and replicate,
+// with what it clears a moment after its answer, moves it once more.
+func (t *transaction) standing(ctx context.Context) (volume.Identity, error) {
+	const patience = 2 * time.Second
+	tick := volume.Tick()
+	for begun := time.Now(); ; {
+		if _, err := t.local(); err != nil {
+			return volume.Identity{}, err
+		}
+		st, err := t.statBrick()
+		if err != nil {
+			return volume.Identity{}, err
+		}
+		now, err := volume.CoarseNow()
+		if err != nil {
+			return volume.Identity{}, err
+		}
+		wait, ok := volume.Ripens(gluster.TimeOf(st.Ctime), now, tick, patience)
+		switch {
+		case ok && wait <= 0:
+			return st.Identity, nil
+		case !ok:
+			return volume.Identity{}, report.Leave(report.Changed, fmt.Sprintf("its ctime on the brick is %v, in the future", gluster.TimeOf(st.Ctime)))
+		case time.Since(begun) > patience+tick:
+			return volume.Identity{}, report.Leave(report.Changed, "its ctime on the brick does not stand still")
+		}
+		select {
+		case <-ctx.Done():
+			return volume.Identity{}, ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (t *transaction) statBrick() (volume.Stat, error) {
+	if t.StatBrick != nil {
+		return t.StatBrick(t.brick)
+	}
+	return volume.StatOf(t.brick)
 }
 
 func (t *transaction) record(context.Context) error {
@@ -425,6 +467,19 @@ func (t *transaction) record(context.Context) error {
 		CRC32: t.proof.CRC32, Adopted: t.adopted,
 	})
 	if err != nil {
+		return fmt.Errorf("%w: %w", errRecord, err)
+	}
+	t.recorded = true
+	return nil
+}
+
+// done notes that the next run need not look at the file again. Where that is not
+// known, because the stamp went wrong or the process died, it does.
+func (t *transaction) done() error {
+	if !t.recorded || t.sent && !t.verified && !t.recalled {
+		return nil
+	}
+	if err := t.Log.Note(record.Entry{Phase: record.Done, GFID: &t.want.GFID, Attempt: t.pointer.Attempt}); err != nil {
 		return fmt.Errorf("%w: %w", errRecord, err)
 	}
 	return nil
@@ -472,12 +527,32 @@ func (t *transaction) recheck(ctx context.Context) error {
 	if err := t.notInUse(); err != nil {
 		return err
 	}
-	last, err := volume.StatOf(t.brick)
+	t.looked = time.Now()
+	last, err := t.statBrick()
 	if err == nil && last.Identity != t.witness {
 		err = report.Leave(report.Changed, "on the brick")
 	}
 	t.looked = time.Now()
 	return err
+}
+
+// longestStall is how old the last look may be at the stamp. A process can be
+// stopped between any two instructions; what then remains, verify finds.
+const longestStall = 100 * time.Millisecond
+
+// lookAgain repeats the last look until it is recent enough to be followed by the
+// stamp.
+func (t *transaction) lookAgain(ctx context.Context) error {
+	const tries = 50 // a host that is as slow as that for so long is in no state to stamp
+	for range tries {
+		if time.Since(t.looked) <= longestStall {
+			return nil
+		}
+		if err := t.recheck(ctx); err != nil {
+			return err
+		}
+	}
+	return report.Leave(report.Interrupted, "this host stalls between the last look and the stamp")
 }
 
 func (t *transaction) awaitChildren(ctx context.Context) error {
@@ -501,10 +576,8 @@ func (t *transaction) awaitChildren(ctx context.Context) error {
 // stamp asks for the release. An error does not mean that nothing happened: the
 // answer may be lost. So the brick is looked at before the error is believed.
 func (t *transaction) stamp(ctx context.Context) error {
-	for stall := cmp.Or(t.Stall, 100*time.Millisecond); time.Since(t.looked) > stall; {
-		if err := t.recheck(ctx); err != nil {
-			return err
-		}
+	if err := t.lookAgain(ctx); err != nil {
+		return err
 	}
 	t.sent = true
 	// Exactly the decimal seconds: the brick compares strings, and passes
@@ -555,7 +628,7 @@ func (t *transaction) verify(ctx context.Context) error {
 		return err
 	}
 	t.verified = true
-	return t.Log.Note(record.Entry{Phase: record.Verified, GFID: &t.want.GFID})
+	return nil
 }
 
 // sound believes nothing that the stamp has answered. Gluster answers 0 when the

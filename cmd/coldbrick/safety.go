@@ -30,7 +30,7 @@ func (s *scope) brickChecks(ctx context.Context, brick *volume.Brick) []volume.C
 	if s.cluster != nil {
 		reserve = s.cluster.Reserve()
 	}
-	checks := []volume.Check{brick.CheckFreeSpace(reserve), brick.CheckAttributes(), s.checkBacklog(ctx, brick)}
+	checks := []volume.Check{brick.CheckFreeSpace(reserve), brick.CheckAttributes(), brick.CheckTimes(), s.checkBacklog(ctx, brick)}
 	if s.cluster == nil {
 		checks = append(checks, brick.CheckFeatures()...)
 	}

@@ -14,11 +14,10 @@ import (
 )
 
 // settle clears away what former runs on this brick have left, before anything
-// new begins: multipart uploads that nobody will finish, and stamps that went
-// wrong. Of a file that was stamped while a brick was down the data is back under
-// the stub by now, for all bricks are up and nothing waits for self-heal, and
-// nobody can read it. The same is true where the power went between the marks of
-// a stamp and its truncation; earlier, some marks hide what users append.
+// new begins: multipart uploads that nobody will finish, stamps that ended half
+// way, and files that were stamped while a brick was down. By now all bricks are up and nothing waits for
+// self-heal, so such a file has its data back under the stub, and nobody can
+// read it.
 func (a *app) settle(ctx context.Context, self owner.Owner, mount *volume.Mount, brick *volume.Brick, stamping *volume.Private, plugin recall.Plugin) error {
 	left, err := record.Open(a.records(), self)
 	if err != nil {
@@ -38,9 +37,19 @@ func (a *app) settle(ctx context.Context, self owner.Owner, mount *volume.Mount,
 				a.log.Info("aborted upload of a dead run", "key", e.Key, "run", u.Owner.Run)
 			}
 		}
+		suspects := u.Degraded
+		for _, e := range u.Proven {
+			unsound, err := halfStamped(brick, e)
+			if err != nil {
+				return err
+			}
+			if unsound {
+				suspects = append(suspects, e)
+			}
+		}
 		mended := true
-		if stamps := append(u.Degraded, u.Doubtful...); len(stamps) > 0 {
-			if mended, err = a.mend(ctx, stamps, mount, brick, stamping, plugin, self); err != nil {
+		if len(suspects) > 0 {
+			if mended, err = a.mend(ctx, suspects, mount, brick, stamping, plugin, self); err != nil {
 				return err
 			}
 		}
@@ -54,9 +63,44 @@ func (a *app) settle(ctx context.Context, self owner.Owner, mount *volume.Mount,
 	return nil
 }
 
-// mend makes files local again that are neither local nor stubs. It reports
-// whether all are sound.
-func (a *app) mend(ctx context.Context, stamps []record.Entry, mount *volume.Mount, brick *volume.Brick, stamping *volume.Private, plugin recall.Plugin, self owner.Owner) (all bool, err error) {
+// halfStamped reports whether a file that a run had proven, and has left no word of
+// since, is on the brick neither a whole stub nor a whole local file: the process
+// or the host died within its stamp. It costs little, since such a run may have
+// been of a version that left no word of any file.
+func halfStamped(brick *volume.Brick, e record.Entry) (bool, error) {
+	if e.GFID == nil {
+		return false, nil
+	}
+	f, err := brick.OpenRegular(e.GFID.HandlePath())
+	if volume.Gone(err) {
+		return false, nil // deleted
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close() // read-only
+	attrs, err := volume.ReadAttrs(f)
+	if err != nil {
+		return false, err
+	}
+	st, err := volume.StatOf(f)
+	if err != nil {
+		return false, err
+	}
+	switch attrs.State(st.Size) {
+	case gluster.Repair:
+		return true, nil
+	case gluster.Local:
+		return attrs.AnySize(), nil
+	case gluster.Remote:
+		return attrs.RemoteKey != e.Key, nil // the brick did not know its path, or it was archived again
+	}
+	return false, nil
+}
+
+// mend makes files local again that have their data under a stub: a self-heal has
+// brought it back, or it was never freed. It reports whether all are sound.
+func (a *app) mend(ctx context.Context, suspects []record.Entry, mount *volume.Mount, brick *volume.Brick, stamping *volume.Private, plugin recall.Plugin, self owner.Owner) (all bool, err error) {
 	files, err := mount.Private(ctx, volume.ForRecall)
 	if err != nil {
 		return false, err
@@ -67,15 +111,12 @@ func (a *app) mend(ctx context.Context, stamps []record.Entry, mount *volume.Mou
 		Volume: brick.VolumeID, BarrierLimit: barrierPatience, Distributed: mount.Graph.Distributed(),
 	}
 	all = true
-	for _, entry := range stamps {
+	for _, entry := range suspects {
 		var gfid gluster.GFID
 		if entry.GFID != nil {
 			gfid = *entry.GFID
 		}
-		e, err := r.Examine(ctx, string(entry.Path), gfid, recall.Marks)
-		if err == nil && e.State == report.StateBroken { // few are, so few objects are asked for
-			e, err = r.Examine(ctx, string(entry.Path), gfid, recall.Head)
-		}
+		e, err := r.Examine(ctx, string(entry.Path), gfid, recall.Head)
 		var left *report.Left
 		if errors.As(err, &left) || volume.Gone(err) {
 			continue // renamed or deleted: fsck finds it under its new name
@@ -88,7 +129,7 @@ func (a *app) mend(ctx context.Context, stamps []record.Entry, mount *volume.Mou
 				continue
 			}
 			if f.Repaired {
-				a.log.Info("mended a file whose stamp went wrong", "path", e.Path, "gfid", e.GFID)
+				a.log.Info("mended a file whose stamp had gone wrong", "path", e.Path, "gfid", e.GFID)
 				continue
 			}
 			all = false

@@ -2,11 +2,15 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/record"
@@ -77,5 +81,80 @@ func TestTheNextRunClearsAwayWhatADeadOneLeft(t *testing.T) {
 	coldbrick("recall", v.Path("f"))
 	if got, err := os.ReadFile(filepath.Join(v.NewMount(t), "f")); err != nil || !bytes.Equal(got, data) {
 		t.Errorf("after all that: %d bytes, %v", len(got), err)
+	}
+}
+
+// The power fails within a stamp: after each of the attributes that a brick sets,
+// in its order, before it frees the data. Nobody reads the file then, or nobody
+// sees what is appended to it, and no line of the run says so.
+func TestTheNextRunMendsAStampThatWasCut(t *testing.T) {
+	v, s3 := testkit.NewVolume(t), testkit.S3(t)
+	nocs := v.NewMount(t, testkit.WithoutCloudsync())
+	state := t.TempDir()
+	coldbrick := commandOn(t, v, s3)
+	archive := func() []treeLine {
+		t.Helper()
+		return coldbrick("archive", v.BrickDir(), "--mount", v.MountDir(), "--json", "--state-dir", state)
+	}
+	cold := time.Unix(1672628645, 0)
+	data := bytes.Repeat([]byte("data "), 1000)
+	set := []string{gluster.XattrObjectSize, gluster.XattrNumBlocks, gluster.XattrBlockSize, gluster.XattrRemote}
+	for n := range set {
+		v.Write(fmt.Sprint("cut", n), data, cold)
+	}
+	archive()
+	dead, err := owner.Self(object.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.Start++
+	log, err := record.Create(filepath.Join(state, "runs"), dead, v.BrickDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range set {
+		path := fmt.Sprint("cut", n)
+		if err := os.WriteFile(filepath.Join(nocs, path), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(filepath.Join(nocs, path), cold, cold); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range set[n+1:] { // not set by then
+			if err := unix.Lremovexattr(v.BrickPath(path), name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		gfid := v.GFID(path)
+		err := log.Append(record.Entry{Phase: record.Proven, Path: []byte(path), GFID: &gfid, Key: path, Attempt: path, Size: int64(len(data))})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	archived := map[string]bool{}
+	for _, l := range archive() {
+		if l.Outcome == "archived" {
+			archived[l.path()] = true
+		}
+	}
+	for n, name := range set {
+		path := fmt.Sprint("cut", n)
+		if !archived[path] || v.BrickSize(path) != 0 {
+			t.Errorf("cut after %s: not archived again: %d bytes, %+v", name, v.BrickSize(path), v.BrickMarks(path))
+		}
+		coldbrick("recall", v.Path(path))
+		if got, err := os.ReadFile(filepath.Join(v.NewMount(t), path)); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("cut after %s: %d bytes, %v", name, len(got), err)
+		}
+	}
+	if left, err := record.Open(filepath.Join(state, "runs"), dead); err != nil || len(left) == 0 {
+		t.Errorf("%+v, %v", left, err)
+	} else {
+		for _, u := range left {
+			if u.Owner.Run == dead.Run || len(u.Proven) > 0 {
+				t.Errorf("still unsettled: %+v", u)
+			}
+		}
 	}
 }

@@ -184,7 +184,9 @@ func (g Graph) ForStamping() (Graph, error) {
 		return nil, fmt.Errorf("%w: no %s in it", ErrVolfile, TypeCloudsync)
 	}
 	return g.derive(isMountsOwn, func(x Xlator, key string) bool {
-		return isHandshake(key) || x.Type == TypeCloudsync && key != "cloudsync"
+		// Reading a file must not change it, as it does with ctime.noatime off: the
+		// brick's file is then written its atime, which moves its ctime.
+		return isHandshake(key) || x.Type == TypeCloudsync && key != "cloudsync" || x.Type == TypeUtime && key == "noatime"
 	})
 }
 

@@ -28,9 +28,9 @@ const (
 	Uploading Phase = "uploading"
 	// Proven: the store has confirmed the object; a stamp may follow.
 	Proven Phase = "proven"
-	// Verified: the stub was looked at and is sound. Its absence after Proven means
-	// that a stamp may have ended half way.
-	Verified Phase = "verified"
+	// Done: a proven file is known to be a sound stub, or never to have been asked
+	// to become one.
+	Done Phase = "done"
 	// Degraded: the file was stamped while a brick that holds it was down.
 	Degraded Phase = "degraded"
 	// Ended is the last line of a run that came to its end.

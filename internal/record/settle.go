@@ -24,7 +24,7 @@ type Unsettled struct {
 	Brick    string
 	Uploads  []Entry // multipart uploads that were begun and not seen to end
 	Degraded []Entry // files stamped while a brick was down
-	Doubtful []Entry // files that were proven and are not known to be sound stubs
+	Proven   []Entry // files that may have been stamped, and are not known to be sound stubs
 }
 
 // Open reads the records in dir that are not settled, and leaves out those of
@@ -55,7 +55,7 @@ func readUnsettled(file string) (u Unsettled, ended bool, err error) {
 	defer f.Close()
 	u.File = file
 	uploads := map[string]Entry{} // by key
-	proven := map[gluster.GFID]Entry{}
+	proven := map[string]Entry{}  // by attempt
 	err = Read(f, func(e Entry) error {
 		switch e.Phase {
 		case Begun:
@@ -67,18 +67,11 @@ func readUnsettled(file string) (u Unsettled, ended bool, err error) {
 			uploads[e.Key] = e
 		case Proven:
 			delete(uploads, e.Key)
-			if e.GFID != nil {
-				proven[*e.GFID] = e
-			}
-		case Verified:
-			if e.GFID != nil {
-				delete(proven, *e.GFID)
-			}
+			proven[e.Attempt] = e
+		case Done:
+			delete(proven, e.Attempt)
 		case Degraded:
 			u.Degraded = append(u.Degraded, e)
-			if e.GFID != nil {
-				delete(proven, *e.GFID)
-			}
 		case Ended:
 			ended = true
 		}
@@ -88,7 +81,7 @@ func readUnsettled(file string) (u Unsettled, ended bool, err error) {
 		u.Uploads = append(u.Uploads, e)
 	}
 	for _, e := range proven {
-		u.Doubtful = append(u.Doubtful, e)
+		u.Proven = append(u.Proven, e)
 	}
 	return u, ended, err
 }

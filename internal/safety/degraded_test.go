@@ -36,7 +36,7 @@ func TestNothingIsStampedWhileABrickIsDown(t *testing.T) {
 	a := g.archiver()
 	a.At = before(upload.StepRecheck, func() {
 		g.StopBrick(1)
-		testkit.Eventually(t, time.Minute, "the brick is missed", func() bool { return g.Stamping.Children() != nil })
+		testkit.Eventually(t, 20*time.Second, "the brick is missed", func() bool { return g.Stamping.Children() != nil })
 	})
 	res := a.Archive(t.Context(), g.file("f"))
 	if res.Outcome != report.Failed || res.Reason != report.Degraded || !errors.Is(res.Err, upload.ErrDegraded) {
@@ -44,6 +44,20 @@ func TestNothingIsStampedWhileABrickIsDown(t *testing.T) {
 	}
 	g.mustRead("f", data)
 	g.mustBeUnmarked("f")
+}
+
+// losesABrick is a mount that does not see its brick go as long as unseen is set: a
+// brick goes in an instant, and to stop one takes so long that it is looked again.
+type losesABrick struct {
+	upload.Mount
+	unseen bool
+}
+
+func (m *losesABrick) Children() error {
+	if m.unseen {
+		return nil
+	}
+	return m.Mount.Children()
 }
 
 // The brick goes between the last look and the stamp. When it is back, self-heal
@@ -54,10 +68,16 @@ func TestAFileStampedOnADegradedVolumeIsMended(t *testing.T) {
 	data := randomBytes(300_000)
 	g.Write("f", data, longAgo)
 	a := g.archiver()
-	a.At = before(upload.StepStamp, func() {
-		g.StopBrick(1)
-		testkit.Eventually(t, time.Minute, "the brick is missed", func() bool { return g.Stamping.Children() != nil })
-	})
+	loses := &losesABrick{Mount: g.Stamping}
+	a.Mount = loses
+	a.At = func(s upload.Step, _ gluster.File) error {
+		loses.unseen = s == upload.StepStamp
+		if loses.unseen {
+			g.StopBrick(1)
+			testkit.Eventually(t, 20*time.Second, "the brick is missed", func() bool { return g.Stamping.Children() != nil })
+		}
+		return nil
+	}
 	res := a.Archive(t.Context(), g.file("f"))
 	if res.Reason != report.Degraded || !errors.Is(res.Err, upload.ErrDegraded) {
 		t.Fatalf("%+v", res)
@@ -101,11 +121,14 @@ func TestADegradedStampIsRecordedWhateverElseIsWrong(t *testing.T) {
 	g := newGround(t, testkit.Replica(3))
 	g.Write("f", randomBytes(5000), longAgo)
 	a := g.archiver()
+	loses := &losesABrick{Mount: g.Stamping}
+	a.Mount = loses
 	a.At = func(s upload.Step, _ gluster.File) error {
+		loses.unseen = s == upload.StepStamp
 		switch s {
 		case upload.StepStamp:
 			g.StopBrick(1)
-			testkit.Eventually(t, time.Minute, "the brick is missed", func() bool { return g.Stamping.Children() != nil })
+			testkit.Eventually(t, 20*time.Second, "the brick is missed", func() bool { return g.Stamping.Children() != nil })
 		case upload.StepVerify:
 			testkit.SetXattr(t, g.BrickPath("f"), gluster.XattrObjectSize, "7")
 		}

@@ -99,7 +99,6 @@ func (g *ground) archiver() *upload.Archiver {
 	a := &upload.Archiver{
 		Mount: g.Stamping, Brick: g.Brick, Store: g.Store, Log: log, Owner: self,
 		Volume: g.ID, ColdBefore: time.Now().Add(-5 * time.Second),
-		Stall: time.Hour, // a test's own changes may take their time; see TestAStopBeforeTheStampLooksAgain
 	}
 	if g.Replicas != nil {
 		a.Replicas = g.Replicas

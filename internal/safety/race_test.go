@@ -33,7 +33,9 @@ func before(step upload.Step, do func()) func(upload.Step, gluster.File) error {
 // change is made right before every step from the identity to the stamp.
 func TestAChangeBeforeTheStampKeepsTheFile(t *testing.T) {
 	g := newGround(t)
-	slow := g.NewMount(t, testkit.WithSlowClock())
+	clock := testkit.NewClock(t)
+	slow := g.NewMount(t, testkit.WithClock(clock))
+	clock.Set(t, behind)
 	old, fresh := randomBytes(9000), randomBytes(9000)
 	for name, change := range map[string]func(path string){
 		"append": func(path string) {
@@ -83,7 +85,7 @@ func TestAChangeBeforeTheStampKeepsTheFile(t *testing.T) {
 			f, err := os.OpenFile(slow+"/"+path, os.O_WRONLY, 0)
 			check(t, err)
 			_, err = f.WriteAt(fresh, 0)
-			check(t, errors.Join(err, f.Close()))
+			check(t, errors.Join(err, f.Close(), os.Chtimes(f.Name(), longAgo, longAgo)))
 		},
 	} {
 		for _, step := range upload.Steps() {

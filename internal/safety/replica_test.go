@@ -1,10 +1,8 @@
 package safety
 
 import (
-	"os"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/testkit"
@@ -20,15 +18,12 @@ func TestAWriteThatTheCrawledBrickMissedStopsTheStamp(t *testing.T) {
 	for _, step := range []upload.Step{upload.StepPut, upload.StepRecord, upload.StepRecheck} {
 		path := "d/" + string(step)
 		g.Write(path, old, longAgo)
-		cutOff := g.NewMount(t, testkit.WithSlowClock(), testkit.WithoutBrick(0))
+		clock := testkit.NewClock(t)
+		cutOff := g.NewMount(t, testkit.WithClock(clock), testkit.WithoutBrick(0))
+		clock.Set(t, behind)
 		a := g.archiver()
 		a.At = before(step, func() {
-			f, err := os.OpenFile(cutOff+"/"+path, os.O_WRONLY, 0)
-			check(t, err)
-			_, err = f.WriteAt(fresh, 0)
-			check(t, err)
-			check(t, f.Sync())
-			check(t, f.Close())
+			check(t, rewrite(cutOff+"/"+path, fresh))
 		})
 		res := a.Archive(t.Context(), g.file(path))
 		if res.Outcome == report.Archived || g.BrickMarks(path).Remote {
@@ -50,22 +45,4 @@ func TestReplicasDoNotCryChanged(t *testing.T) {
 			t.Errorf("%s: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
 		}
 	}
-}
-
-// A process that was stopped between its last look and the stamp looks again.
-func TestAStopBeforeTheStampLooksAgain(t *testing.T) {
-	g := newGround(t)
-	old, fresh := randomBytes(9000), randomBytes(9000)
-	g.Write("f", old, longAgo)
-	a := g.archiver()
-	a.Stall = 0
-	a.At = before(upload.StepStamp, func() {
-		check(t, os.WriteFile(g.Path("f"), fresh, 0o644))
-		g.SetMtime("f", longAgo)
-		time.Sleep(150 * time.Millisecond) // the stop
-	})
-	if res := a.Archive(t.Context(), g.file("f")); res.Reason != report.Changed {
-		t.Errorf("%+v", res)
-	}
-	g.mustRead("f", fresh)
 }

@@ -96,8 +96,12 @@ func (v *Volume) clientGraph(m *mountConfig) string {
 	if !m.noCloudsync {
 		top = f.add(v.name+"-cloudsync", "features/cloudsync", append([]string{"cloudsync on"}, m.cloudsync...), top)
 	}
-	if !v.ctimeOff && !m.noTimes {
-		top = f.add(v.name+"-utime", "features/utime", []string{"noatime on"}, top)
+	if !v.ctimeOff {
+		noatime := "on"
+		if v.atime {
+			noatime = "off"
+		}
+		top = f.add(v.name+"-utime", "features/utime", []string{"noatime " + noatime}, top)
 	}
 	if m.performance {
 		for _, name := range []string{"write-behind", "open-behind", "md-cache", "io-threads"} {

@@ -30,6 +30,7 @@ type Volume struct {
 	dir      string
 	replica  int
 	ctimeOff bool
+	atime    bool     // kept by features.ctime
 	room     int64    // bytes of each brick's own file system; 0: none of its own
 	mkfs     []string // the command that makes a brick's file system, less its file
 	bricks   []*brick
@@ -65,6 +66,15 @@ func BrickOn(kind string, options ...string) Option {
 	return func(v *Volume) { v.mkfs = append([]string{"mkfs." + kind, "-q"}, options...) }
 }
 
+// Ext4 gives each brick an ext4 of its own, with inodes of so many bytes: of 256
+// as a rule; with 128, as old ones have, there is no room for parts of a second.
+func Ext4(inode int) Option {
+	return BrickOn("ext4", "-F", "-b", "4096", "-I", strconv.Itoa(inode))
+}
+
+// WithAtime is the volume option ctime.noatime off.
+func WithAtime() Option { return func(v *Volume) { v.atime = true } }
+
 // WithoutCtime is the volume option features.ctime off.
 func WithoutCtime() Option { return func(v *Volume) { v.ctimeOff = true } }
 
@@ -95,11 +105,11 @@ func NewVolume(t testing.TB, options ...Option) *Volume {
 			client: fmt.Sprintf("%s-client-%d", v.name, i),
 		}
 		v.bricks[i] = b
-		if v.room > 0 {
-			MountTmpfs(t, b.dir, v.room)
-		}
-		if v.mkfs != nil {
+		switch {
+		case v.mkfs != nil:
 			mountLoop(t, b.dir, v.mkfs)
+		case v.room > 0:
+			MountTmpfs(t, b.dir, v.room)
 		}
 		for _, d := range []string{b.dir, b.dir + "/.glusterfs"} { // glusterd makes both
 			if err := os.MkdirAll(d, 0o755); err != nil {
@@ -234,7 +244,6 @@ func oneOf(number []int) int {
 }
 
 type mountConfig struct {
-	noTimes        bool
 	without        map[int]bool
 	noCloudsync    bool
 	quickRead      bool
@@ -243,6 +252,7 @@ type mountConfig struct {
 	cloudsync      []string
 	attr, entry    time.Duration
 	glusterfsFlags []string
+	environment    []string
 }
 
 // MountOption shapes a mount.
@@ -278,11 +288,6 @@ func WithTimeouts(attr, entry time.Duration) MountOption {
 	return func(m *mountConfig) { m.attr, m.entry = attr, entry }
 }
 
-// WithSlowClock makes a mount whose changes move no time that any mount shows, as
-// those of a client whose clock is behind do: posix moves such a time forward
-// only. A mount without features/utime sends none at all.
-func WithSlowClock() MountOption { return func(m *mountConfig) { m.noTimes = true } }
-
 // WithoutBrick makes a mount that never reaches a brick, as if the packets of that
 // client to it alone were dropped.
 func WithoutBrick(number int) MountOption { return func(m *mountConfig) { m.without[number] = true } }
@@ -310,7 +315,7 @@ func (v *Volume) NewMount(t testing.TB, options ...MountOption) string {
 		"--attribute-timeout=" + seconds(m.attr),
 		"--entry-timeout=" + seconds(m.entry),
 	}, m.glusterfsFlags...)
-	v.daemon("glusterfs", name, v.clientGraph(m), append(flags, dir)...)
+	v.daemonIn(m.environment, "glusterfs", name, v.clientGraph(m), append(flags, dir)...)
 	v.mounts = append(v.mounts, dir)
 	v.waitConnected(dir, m.without)
 	return dir
@@ -372,12 +377,19 @@ func (v *Volume) Log(name string) string {
 // ready, or has failed.
 func (v *Volume) daemon(program, name, graph string, args ...string) {
 	v.t.Helper()
+	v.daemonIn(nil, program, name, graph, args...)
+}
+
+// daemonIn is daemon with more in its environment.
+func (v *Volume) daemonIn(environment []string, program, name, graph string, args ...string) {
+	v.t.Helper()
 	file := filepath.Join(v.dir, "run", name+".vol")
 	if err := os.WriteFile(file, []byte(graph), 0o600); err != nil {
 		v.t.Fatal(err)
 	}
 	log := filepath.Join(v.dir, "log", name+".log")
 	cmd := exec.Command(program, append([]string{"-f", file, "-p", v.pidFile(name), "-l", log}, args...)...)
+	cmd.Env = append(os.Environ(), environment...)
 	if err := cmd.Run(); err != nil {
 		text, _ := os.ReadFile(log)
 		v.t.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, text)

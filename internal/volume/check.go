@@ -35,6 +35,7 @@ const (
 	CheckSecret       CheckName = "secret-in-volume"
 	CheckSameVolume   CheckName = "brick-of-volume"
 	CheckFreeSpace    CheckName = "free-space"
+	CheckTimes        CheckName = "brick-times"
 	CheckStarted      CheckName = "started"
 	CheckHeals        CheckName = "heals"
 	CheckSplitBrain   CheckName = "split-brain"

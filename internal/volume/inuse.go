@@ -24,28 +24,57 @@ const (
 	closePause    = 10 * time.Millisecond
 )
 
-// NotInUse returns nil if no process has a file open for writing, and ErrInUse if
-// one still has after a second. The kernel tells by granting a lease or not, which
-// takes CAP_LEASE, or the file's owner; else the error is ErrNoLease. file must be
-// open for reading only.
+// Lease is a read lease on the file of a brick. While it is unbroken, nobody has
+// opened the file for writing, or changed its size by name, since it was taken.
+type Lease struct{ file *os.File }
+
+// TakeLease asks the kernel for a lease on a file that is open for reading only.
+// It grants one while no process has the file open for writing, which takes
+// CAP_LEASE, or the file's owner, else the error is ErrNoLease; and ErrInUse if
+// one still has after a second.
 //
-// The lease is given back at once. To hold it any longer would keep writers off,
-// but a thread of the brick that waits for it serves nobody else.
-func NotInUse(file *os.File) error {
+// A thread of the brick that waits for the lease serves nobody else, so it is to
+// be given back within milliseconds.
+func TakeLease(file *os.File) (Lease, error) {
 	for waited := time.Duration(0); ; waited += closePause {
 		_, err := unix.FcntlInt(file.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
 		switch {
 		case err == nil:
-			if _, err := unix.FcntlInt(file.Fd(), unix.F_SETLEASE, unix.F_UNLCK); err != nil {
-				return fmt.Errorf("give back the lease: %w", err)
-			}
-			return nil
+			return Lease{file}, nil
 		case err == unix.EINTR:
 		case err != unix.EAGAIN:
-			return fmt.Errorf("%w: %w: it takes CAP_LEASE, fs.leases-enable = 1 and a local file system", ErrNoLease, err)
+			return Lease{}, fmt.Errorf("%w: %w: it takes CAP_LEASE, fs.leases-enable = 1 and a local file system", ErrNoLease, err)
 		case waited >= closePatience:
-			return ErrInUse
+			return Lease{}, ErrInUse
 		}
 		time.Sleep(closePause)
 	}
+}
+
+// Unbroken reports whether nobody has wanted to write since the lease was taken.
+// F_GETLEASE tells what a lease is about to become, as soon as it is broken.
+func (l Lease) Unbroken() (bool, error) {
+	kind, err := unix.FcntlInt(l.file.Fd(), unix.F_GETLEASE, 0)
+	if err != nil {
+		return false, fmt.Errorf("look at the lease: %w", err)
+	}
+	return kind == unix.F_RDLCK, nil
+}
+
+// GiveBack lets those go on who wait for the lease.
+func (l Lease) GiveBack() error {
+	if _, err := unix.FcntlInt(l.file.Fd(), unix.F_SETLEASE, unix.F_UNLCK); err != nil {
+		return fmt.Errorf("give back the lease: %w", err)
+	}
+	return nil
+}
+
+// NotInUse returns nil if no process has a file open for writing at this moment;
+// the errors are those of TakeLease.
+func NotInUse(file *os.File) error {
+	lease, err := TakeLease(file)
+	if err != nil {
+		return err
+	}
+	return lease.GiveBack()
 }
