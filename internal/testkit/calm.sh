@@ -15,7 +15,7 @@ trap end EXIT
 git clone --quiet "$source" "$clone"
 export TESTTIMEOUT=${TESTTIMEOUT:-2h}
 for ((i = 0; i < loops; i++)); do
-	while :; do :; done &
+	bash -c 'while :; do :; done' &
 	busy+=($!)
 done
 failed=0
