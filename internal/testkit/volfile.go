@@ -62,14 +62,18 @@ func (v *Volume) clientGraph(m *mountConfig) string {
 	var f volfile
 	var clients []string
 	for _, b := range v.bricks {
-		clients = append(clients, f.add(b.client, "protocol/client", []string{
+		options := []string{
 			"transport-type socket",
 			"transport.address-family unix",
 			"transport.socket.connect-path " + b.socket,
 			"remote-host localhost",
 			"remote-subvolume " + b.dir,
 			"ping-timeout 42",
-		}))
+		}
+		if m.strictLocks {
+			options = append(options, "strict-locks on")
+		}
+		clients = append(clients, f.add(b.client, "protocol/client", options))
 	}
 	sets := clients
 	if v.replica > 1 {
