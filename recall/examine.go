@@ -70,8 +70,16 @@ func (r *Recaller) examine(ctx context.Context, name string, gfid gluster.GFID, 
 		pointer := t.pointer // chooseKey may correct its own
 		e.Pointer = &pointer
 	}
-	if notes, err := DecodeNotes(t.attrs.Recall); err == nil {
+	if notes, err := DecodeNotes(t.attrs.Recall, t.pointer.Key); err == nil {
 		e.Notes = &notes
+	}
+	if t.attrs.Recall != nil || t.attrs.Downloading {
+		switch err := volume.Locked(t.file); {
+		case errors.Is(err, volume.ErrLocked):
+			t.busy = true
+		case err != nil && !errors.Is(err, volume.ErrLockedByUser):
+			return Examined{}, err
+		}
 	}
 	switch t.state {
 	case gluster.Local:
@@ -100,7 +108,7 @@ func (t *transaction) examineLocal(ctx context.Context, e *Examined, depth Depth
 	if t.attrs.AnySize() {
 		e.find(report.ClassStaleSize, "")
 	}
-	if e.Notes != nil && t.abandoned(e.Notes.Owner) {
+	if e.Notes != nil && t.dead(*e.Notes) {
 		e.find(report.ClassStaleNotes, "")
 	}
 	header, ok := t.Plugin.(Header)
@@ -128,6 +136,15 @@ func (t *transaction) examineLocal(ctx context.Context, e *Examined, depth Depth
 	return nil
 }
 
+// clientsIdle is how long the marks of a client's recall, which holds no lock
+// and leaves no notes, must have stood still before they count as left over.
+// Only the report leans on it: before anything is changed, the barrier waits for
+// such a client.
+const clientsIdle = 15 * time.Minute
+
+// dead reports whether the run that wrote these notes works no more.
+func (t *transaction) dead(n Notes) bool { return !t.busy && t.abandoned(n) }
+
 func (t *transaction) examineHalf(ctx context.Context, e *Examined, depth Depth) error {
 	if !t.attrs.Downloading {
 		e.State = report.StateBroken
@@ -139,9 +156,13 @@ func (t *transaction) examineHalf(ctx context.Context, e *Examined, depth Depth)
 		return t.examineObject(ctx, e, depth)
 	}
 	e.State = report.StateRecalling
-	dead := time.Since(volume.Time(t.stat.Ctime)) > idleLimit // a client's recall leaves no name
+	if t.late() && !t.busy {
+		e.find(report.ClassInterrupted, "all its data is there")
+		return nil
+	}
+	dead := !t.busy && time.Since(volume.Time(t.stat.Ctime)) > clientsIdle
 	if e.Notes != nil {
-		dead = t.abandoned(e.Notes.Owner)
+		dead = t.dead(*e.Notes)
 	}
 	if dead {
 		e.find(report.ClassInterrupted, "")
@@ -163,7 +184,7 @@ func (t *transaction) examineStub(ctx context.Context, e *Examined, depth Depth)
 	if p, copied := t.original(e.Remote); copied {
 		t.findCopied(e, p)
 	}
-	if e.Notes != nil && t.abandoned(e.Notes.Owner) {
+	if e.Notes != nil && t.dead(*e.Notes) {
 		e.find(report.ClassStaleNotes, "")
 	}
 	if t.attrs.Pointer == nil {
@@ -327,6 +348,10 @@ func (r *Recaller) repoint(ctx context.Context, e Examined) (err error) {
 		return err
 	}
 	defer t.file.Close() // attributes are not buffered
+	if err := volume.Lock(t.file); err != nil {
+		return err
+	}
+	defer volume.Unlock(t.file) // goes with the descriptor at the latest
 	if err := t.look(); err != nil {
 		return err
 	}

@@ -2,25 +2,29 @@ package recall
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
 )
 
-const notesVersion = 1
+const notesVersion = 2
 
 // Notes is the value of trusted.coldbrick.recall: what a later run needs to
-// finish this recall or to make the file a stub again.
+// finish this recall or to make the file a stub again. Attributes must be small,
+// so the value is one line of text: version, gfid, size, mtime, atime, "keep" or
+// "-", run, host and key, which may hold spaces and is empty if the pointer
+// names it.
 type Notes struct {
 	Version int          `json:"v"`
 	GFID    gluster.GFID `json:"gfid"`
@@ -29,35 +33,125 @@ type Notes struct {
 	Mtime   gluster.Time `json:"mtime"`
 	Atime   gluster.Time `json:"atime"`
 	Keep    bool         `json:"keep,omitempty"` // the bytes on the brick are to be checked, not replaced
-	Attempt string       `json:"attempt"`
-	Owner   owner.Owner  `json:"owner"`
+	Run     string       `json:"run"`            // for people, as is host: who holds the lock works on the file
+	Host    string       `json:"host"`
+
+	// Of version 1, whose runs hold no lock.
+	attempt string
+	owner   owner.Owner
 }
 
-func (n Notes) encode() []byte {
-	n.Version = notesVersion
-	b, err := json.Marshal(n)
-	if err != nil {
-		panic(err) // no field of Notes can fail to encode
+const (
+	noteFields = 9
+	keepBytes  = "keep"
+	loseBytes  = "-"
+)
+
+// encode is the value on a file whose pointer names the object pointed.
+func (n Notes) encode(pointed string) []byte {
+	keep := loseBytes
+	if n.Keep {
+		keep = keepBytes
 	}
-	return b
+	key := n.Key
+	if key == pointed {
+		key = ""
+	}
+	return fmt.Appendf(nil, "%d %s %d %s %s %s %s %s %s", notesVersion, n.GFID, n.Size, n.Mtime, n.Atime, keep, n.Run, n.Host, key)
 }
 
-// DecodeNotes reads the value of trusted.coldbrick.recall.
-func DecodeNotes(b []byte) (Notes, error) {
-	var n Notes
-	if err := json.Unmarshal(b, &n); err != nil {
+// DecodeNotes reads the value of trusted.coldbrick.recall on a file whose
+// pointer names the object pointed.
+func DecodeNotes(b []byte, pointed string) (n Notes, err error) {
+	if bytes.HasPrefix(b, []byte("{")) {
+		n, err = decodeNotes1(b)
+	} else {
+		n, err = decodeNotes2(string(b))
+	}
+	if err != nil {
 		return Notes{}, fmt.Errorf("%s: %w", gluster.XattrRecall, err)
 	}
-	if n.Version != notesVersion {
-		return Notes{}, fmt.Errorf("%s: version %d is unknown", gluster.XattrRecall, n.Version)
+	if n.Key == "" {
+		n.Key = pointed
 	}
 	return n, nil
 }
 
-// idleLimit is how long a half written file of another host must have been
-// still before its recall counts as dead. Every write of a recall moves the
-// ctime, and a download that stands still ends itself much sooner.
-const idleLimit = 15 * time.Minute
+func decodeNotes2(text string) (n Notes, err error) {
+	version, _, _ := strings.Cut(text, " ")
+	if version != strconv.Itoa(notesVersion) {
+		return n, fmt.Errorf("version %.10q is unknown", version)
+	}
+	f := strings.SplitN(text, " ", noteFields)
+	if len(f) != noteFields || f[5] != keepBytes && f[5] != loseBytes {
+		return n, fmt.Errorf("no notes: %.100q", text)
+	}
+	n = Notes{Version: notesVersion, Keep: f[5] == keepBytes, Run: f[6], Host: f[7], Key: f[8]}
+	var errs [4]error
+	n.GFID, errs[0] = gluster.ParseGFID(f[1])
+	n.Size, errs[1] = strconv.ParseInt(f[2], 10, 64)
+	n.Mtime, errs[2] = gluster.ParseTime(f[3])
+	n.Atime, errs[3] = gluster.ParseTime(f[4])
+	if err := errors.Join(errs[:]...); err != nil {
+		return n, err
+	}
+	if n.Size < 0 {
+		return n, fmt.Errorf("size %d", n.Size)
+	}
+	return n, nil
+}
+
+// decodeNotes1 reads what the versions wrote that had no lock.
+func decodeNotes1(b []byte) (Notes, error) {
+	var old struct {
+		Version int          `json:"v"`
+		GFID    gluster.GFID `json:"gfid"`
+		Key     string       `json:"key"`
+		Size    int64        `json:"size"`
+		Mtime   time.Time    `json:"mtime"`
+		Atime   time.Time    `json:"atime"`
+		Keep    bool         `json:"keep"`
+		Attempt string       `json:"attempt"`
+		Owner   owner.Owner  `json:"owner"`
+	}
+	if err := json.Unmarshal(b, &old); err != nil {
+		return Notes{}, err
+	}
+	if old.Version != 1 {
+		return Notes{}, fmt.Errorf("version %d is unknown", old.Version)
+	}
+	return Notes{
+		Version: 1, GFID: old.GFID, Key: old.Key, Size: old.Size, Keep: old.Keep,
+		Mtime: gluster.TimeAt(old.Mtime), Atime: gluster.TimeAt(old.Atime),
+		Run: old.Owner.Run, Host: old.Owner.Host, attempt: old.Attempt, owner: old.Owner,
+	}, nil
+}
+
+// former are the notes on the file as it was looked at, if they are its own and
+// not those of the file that it is a copy of.
+func (t *transaction) former() (n Notes, ok bool, err error) {
+	if t.attrs.Recall == nil {
+		return Notes{}, false, nil
+	}
+	n, err = DecodeNotes(t.attrs.Recall, t.pointer.Key)
+	return n, err == nil && n.GFID == t.gfid, err
+}
+
+// unlockedLife is how long the process of notes of version 1 may live unseen.
+const unlockedLife = 7 * 24 * time.Hour
+
+// abandoned reports whether nobody works for these notes any more, on a file
+// whose lock nobody else holds. Who writes notes of version 2 holds the lock.
+//
+// A process of an earlier version, which may still run on a host that has not
+// been upgraded, holds none. It has ended if its host says so and that is this
+// boot of this host; of all others nothing is known, neither by the machine id,
+// which clones share, nor by a clock that may be minutes off. Only once the file
+// has stood still for a week is it given up: such a process would have to be
+// stopped for that long and then go on. A time in the future says nothing.
+func (t *transaction) abandoned(n Notes) bool {
+	return n.Version != 1 || t.Owner.Ended(n.owner) || time.Since(volume.Time(t.stat.Ctime)) > unlockedLife
+}
 
 // note makes this run the owner of the file's recall, and brings the pointer in
 // line with the key: once cs.remote is gone, the pointer and the notes are all
@@ -69,7 +163,7 @@ func (t *transaction) note() error {
 	// With the notes of a run that died goes its claim; or, on a local file,
 	// what is still to be tidied, which no rollback may forget.
 	t.claimed = t.state == gluster.Downloading
-	t.local = t.state == gluster.Local
+	t.local = t.state == gluster.Local || t.late()
 	same, err := t.same()
 	if err != nil {
 		return err
@@ -85,23 +179,28 @@ func (t *transaction) note() error {
 }
 
 // same looks at the file again once the notes are on it, for from then on no
-// archive begins with it: since the first look another recall may have ended,
-// and the file been changed and archived anew.
+// archive begins with it: since the first look it may have been changed and
+// archived anew.
 func (t *transaction) same() (bool, error) {
 	now, err := volume.ReadAttrs(t.file)
 	return now.Remote == t.attrs.Remote && now.RemoteKey == t.attrs.RemoteKey &&
 		now.Downloading == t.attrs.Downloading && bytes.Equal(now.Pointer, t.attrs.Pointer), err
 }
 
-// abandoned reports whether the recall that o began is dead.
-func (t *transaction) abandoned(o owner.Owner) bool {
-	return t.Owner.Dead(o) || o != t.Owner && time.Since(volume.Time(t.stat.Ctime)) > idleLimit
+// value is what our notes are on the file.
+func (t *transaction) value() []byte {
+	if t.repoint { // the pointer on the file names another object until note has replaced it
+		return t.notes.encode("")
+	}
+	return t.notes.encode(t.pointer.Key)
 }
 
-// own creates the notes, or takes over those of a run that died.
+// own creates the notes, or replaces those of a run that died. The lock keeps
+// others off; only of runs of an earlier version, which know none, there may be
+// one that begins at this moment.
 func (t *transaction) own() error {
 	if t.attrs.Recall == nil {
-		err := volume.Create(t.file, gluster.XattrRecall, t.notes.encode())
+		err := volume.Create(t.file, gluster.XattrRecall, t.value())
 		if errors.Is(err, unix.EEXIST) {
 			if !t.wrote(gluster.XattrRecall) {
 				return report.Leave(report.InProgress, "another recall has just begun")
@@ -111,7 +210,24 @@ func (t *transaction) own() error {
 		t.noted = err == nil
 		return err
 	}
-	return t.takeOver()
+	dead, err := DecodeNotes(t.attrs.Recall, t.pointer.Key)
+	if err != nil {
+		return err
+	}
+	if !t.abandoned(dead) {
+		return report.Leave(report.InProgress, "run "+dead.Run+" on "+dead.Host)
+	}
+	if dead.Version == 1 {
+		if err := t.follow(dead.attempt); err != nil {
+			return err
+		}
+	}
+	// By their size they may need more room than those of the dead run had.
+	if err := volume.Replace(t.file, gluster.XattrRecall, t.value()); err != nil {
+		return err
+	}
+	t.noted = true
+	return nil
 }
 
 // wrote reports whether an attribute that is said to be there already is ours:
@@ -119,63 +235,57 @@ func (t *transaction) own() error {
 // the one to which the rebalance may have copied it meanwhile.
 func (t *transaction) wrote(name string) bool {
 	value, err := volume.Get(t.file, name)
-	return err == nil && bytes.Equal(value, t.notes.encode())
+	return err == nil && bytes.Equal(value, t.value())
 }
 
-// takeOver makes the dead run's notes ours. There is no compare-and-swap for
-// attributes, but of two runs only one can create an attribute named after the
-// dead attempt. If that one dies as well, its own attempt is the next name.
-func (t *transaction) takeOver() error {
-	dead, err := DecodeNotes(t.attrs.Recall)
-	if err != nil {
-		return err
-	}
-	if !t.abandoned(dead.Owner) {
-		return report.Leave(report.InProgress, "run "+dead.Owner.Run+" on "+dead.Owner.Host)
-	}
-	for after := dead.Attempt; ; {
-		err := volume.Create(t.file, claimName(after), t.notes.encode())
-		if err == nil || errors.Is(err, unix.EEXIST) && t.wrote(claimName(after)) {
+// follow claims the notes of a dead run of version 1 against others of that
+// version: of those that find it dead, only one can create an attribute named
+// after its attempt. If that one dies as well, its own attempt is the next name.
+func (t *transaction) follow(attempt string) error {
+	for {
+		name := claimName(attempt)
+		err := volume.Create(t.file, name, t.value())
+		if !errors.Is(err, unix.EEXIST) {
+			if err != nil {
+				return err
+			}
 			break
 		}
-		if !errors.Is(err, unix.EEXIST) {
-			return err
-		}
-		value, err := volume.Get(t.file, claimName(after))
+		value, err := volume.Get(t.file, name)
 		if errors.Is(err, unix.ENODATA) {
 			return report.Leave(report.InProgress, "another recall has just taken it over")
 		}
 		if err != nil {
 			return err
 		}
-		claim, err := DecodeNotes(value)
+		claim, err := DecodeNotes(value, t.pointer.Key)
 		if err != nil {
 			return err
 		}
-		if !t.abandoned(claim.Owner) || claim.Attempt == after {
-			return report.Leave(report.InProgress, "run "+claim.Owner.Run+" on "+claim.Owner.Host)
+		if claim.Version != 1 {
+			break // of a run that held the lock, and died before it had replaced the notes
 		}
-		after = claim.Attempt
+		if !t.abandoned(claim) || claim.attempt == attempt {
+			return report.Leave(report.InProgress, "run "+claim.Run+" on "+claim.Host)
+		}
+		attempt = claim.attempt
 	}
-	// Another run may have taken over and tidied up between our look at the
+	// One of them may have taken over and tidied up between our look at the
 	// notes and our claim.
 	now, err := volume.Get(t.file, gluster.XattrRecall)
 	if err != nil && !errors.Is(err, unix.ENODATA) {
 		return err
 	}
-	if string(now) != string(t.attrs.Recall) {
+	if !bytes.Equal(now, t.attrs.Recall) {
 		return errors.Join(report.Leave(report.InProgress, "another recall has just taken it over"), t.dropClaims())
 	}
-	if err := volume.Replace(t.file, gluster.XattrRecall, t.notes.encode()); err != nil {
-		return err
-	}
-	t.noted = true
 	return nil
 }
 
 func claimName(attempt string) string { return gluster.XattrRecall + "." + attempt }
 
-// dropClaims removes the claims of this run and of those it followed.
+// dropClaims removes the claims that runs of version 1 have left, and ours on
+// their notes.
 func (t *transaction) dropClaims() error {
 	names, err := volume.List(t.file)
 	if err != nil {
@@ -192,7 +302,7 @@ func (t *transaction) dropClaims() error {
 		if err != nil {
 			return err
 		}
-		if claim, err := DecodeNotes(value); err == nil && claim.Owner != t.Owner && !t.abandoned(claim.Owner) {
+		if claim, err := DecodeNotes(value, t.pointer.Key); err == nil && !t.abandoned(claim) {
 			continue
 		}
 		if err := volume.RemoveAny(t.file, name); err != nil {
@@ -216,38 +326,48 @@ func (t *transaction) dropNotes() error {
 func (t *transaction) localNotes() Notes {
 	n := t.blankNotes(t.pointer.Key)
 	n.Size, n.Keep = t.stat.Size, true
-	if former, err := DecodeNotes(t.attrs.Recall); err == nil && former.GFID == t.gfid {
+	if former, ok, _ := t.former(); ok { // notes that cannot be read are refused by own
 		n.Keep = former.Keep
 	}
 	return n
 }
 
+// Run and host are for people, and need not be whole.
+const (
+	runShown  = 8
+	hostShown = 24
+)
+
 func (t *transaction) blankNotes(key string) Notes {
 	return Notes{
-		GFID: t.gfid, Key: key, Attempt: object.NewID(), Owner: t.Owner,
+		GFID: t.gfid, Key: key, Run: word(t.Owner.Run, runShown), Host: word(t.Owner.Host, hostShown),
 		Mtime: gluster.TimeOf(t.stat.Mtime), Atime: gluster.TimeOf(t.stat.Atime),
 	}
 }
 
-// newNotes are the notes of this attempt on a file that carries none, or the
-// former run's with this attempt as their owner.
+func word(s string, length int) string {
+	return strings.ReplaceAll(s[:min(len(s), length)], " ", "_")
+}
+
+// newNotes are the notes of this run on a file that carries none, or the former
+// run's with this run as their owner.
 func (t *transaction) newNotes(key string) error {
 	t.notes = t.blankNotes(key)
 	_, copied := t.original(key)
-	t.notes.Keep = t.state == gluster.Repair && (!t.attrs.Downloading || copied)
-	if t.attrs.Recall != nil {
-		former, err := DecodeNotes(t.attrs.Recall)
-		if err != nil {
-			return err
+	// Nobody was downloading, or whoever was had written all: nobody knows what is
+	// in the bytes now.
+	t.notes.Keep = t.state == gluster.Repair && (!t.attrs.Downloading || copied) || t.state == gluster.Downloading
+	former, ok, err := t.former()
+	if err != nil {
+		return err
+	}
+	if ok {
+		t.notes.Size, t.notes.Mtime, t.notes.Atime = former.Size, former.Mtime, former.Atime
+		t.notes.Keep = former.Keep
+		if t.state == gluster.Downloading && former.Key != "" {
+			t.notes.Key = former.Key // the only record besides the pointer
 		}
-		if former.GFID == t.gfid {
-			t.notes.Size, t.notes.Mtime, t.notes.Atime = former.Size, former.Mtime, former.Atime
-			t.notes.Keep = former.Keep
-			if t.state == gluster.Downloading {
-				t.notes.Key = former.Key // the only record besides the pointer
-			}
-			return nil
-		}
+		return nil
 	}
 	if proof := t.proof(key); proof != nil {
 		t.notes.Size = proof.Size
@@ -256,7 +376,32 @@ func (t *transaction) newNotes(key string) error {
 		}
 		return nil
 	}
-	var err error
 	t.notes.Size, err = t.objectSize()
 	return err
+}
+
+// What a dead run's client had sent may still be under way on the brick when it
+// drops the lock.
+const (
+	quietLook = 20 * time.Millisecond
+	quietTime = 5 * quietLook
+)
+
+// quiet waits until a file whose lock was won from a dead run stands still.
+func (t *transaction) quiet(ctx context.Context) error {
+	for still := time.Duration(0); still < quietTime; still += quietLook {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(quietLook):
+		}
+		former := t.stat
+		if err := t.look(); err != nil {
+			return err
+		}
+		if t.stat.Size != former.Size || t.stat.Ctime != former.Ctime || t.stat.Mtime != former.Mtime {
+			still = 0
+		}
+	}
+	return nil
 }

@@ -19,6 +19,7 @@ var harmless = map[report.Reason]bool{
 	report.AlreadyLocal: true,
 	report.Vanished:     true,
 	report.InProgress:   true,
+	report.LockedByUser: true,
 	report.Interrupted:  true,
 }
 
@@ -39,6 +40,10 @@ func reasonOf(err error) report.Reason {
 		return report.InternalError
 	case errors.As(err, &left):
 		return left.Reason
+	case errors.Is(err, volume.ErrLocked):
+		return report.InProgress
+	case errors.Is(err, volume.ErrLockedByUser):
+		return report.LockedByUser
 	case errors.Is(err, object.ErrStore):
 		return report.StoreRefused
 	case errors.Is(err, context.Canceled):

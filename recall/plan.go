@@ -28,8 +28,15 @@ const (
 // before: the plan for the state in which that leaves the file ends the same.
 //
 // bytes is the size on the brick. keep says that the notes of a former run on a
-// half written file tell to keep its bytes.
-func Plan(s gluster.State, bytes int64, downloading, keep bool) []Step {
+// half written file tell to keep its bytes. late says that there are bytes and no
+// attribute of a size, which go only once all bytes are proven: all that is left is
+// the mark. It may be that of a recall that had lost its lock when it set it, and
+// users may have written to the file by then. (Bytes that are to be kept were there
+// before the sizes went.)
+func Plan(s gluster.State, bytes int64, downloading, keep, late bool) []Step {
+	if s == gluster.Downloading && late {
+		return []Step{StepNote, StepRelease, StepTidy}
+	}
 	switch s {
 	case gluster.Remote:
 		return []Step{StepNote, StepMark, StepClaim, StepBarrier, StepTruncate, StepDownload, StepTimes, StepSizes, StepRelease, StepTidy}
@@ -59,7 +66,7 @@ func Steps() []Step {
 	for _, state := range []gluster.State{gluster.Remote, gluster.Repair, gluster.Downloading, gluster.Local} {
 		for _, downloading := range []bool{false, true} {
 			for _, keep := range []bool{false, true} {
-				for _, step := range Plan(state, 0, downloading, keep) {
+				for _, step := range Plan(state, 0, downloading, keep, false) {
 					if !slices.Contains(all, step) {
 						all = append(all, step)
 					}

@@ -19,6 +19,11 @@ type model struct {
 
 func (m model) state() gluster.State { return m.marks.State(m.bytes) }
 
+// late is what a recall calls late.
+func (m model) late() bool {
+	return m.bytes > 0 && !m.keep && !m.marks.ObjectSize && !m.marks.BlockSize && !m.marks.NumBlocks
+}
+
 // visible is the size that users see.
 func (m model) visible(size int64) int64 {
 	if m.marks.ObjectSize {
@@ -33,7 +38,7 @@ func apply(m model, step Step, size, written int64, whole bool) model {
 	switch step {
 	case StepNote:
 		if !m.notes {
-			m.keep = m.state() == gluster.Repair && !m.marks.Downloading
+			m.keep = m.state() == gluster.Repair && !m.marks.Downloading || m.state() == gluster.Downloading
 		}
 		m.notes = true
 	case StepMark:
@@ -77,7 +82,7 @@ func FuzzPlan(f *testing.F) {
 			m.bytes, m.right = size, true
 		}
 		for _, cut := range append(slices.Clone(cuts), 255) { // the last run is whole
-			for i, step := range Plan(m.state(), m.bytes, m.marks.Downloading, m.keep) {
+			for i, step := range Plan(m.state(), m.bytes, m.marks.Downloading, m.keep, m.late()) {
 				last := i == int(cut) // it is cut within this step
 				if last && step != StepDownload {
 					break
@@ -111,7 +116,7 @@ func TestEveryPlanEndsByTidying(t *testing.T) {
 	for _, state := range []gluster.State{gluster.Local, gluster.Remote, gluster.Repair, gluster.Downloading} {
 		for _, downloading := range []bool{false, true} {
 			for _, keep := range []bool{false, true} {
-				plan := Plan(state, 1, downloading, keep)
+				plan := Plan(state, 1, downloading, keep, false)
 				if len(plan) == 0 || plan[len(plan)-1] != StepTidy {
 					t.Errorf("%s downloading=%v keep=%v: %v", state, downloading, keep, plan)
 				}

@@ -93,6 +93,7 @@ type transaction struct {
 	pointer object.Pointer // zero if the file has none of its own
 	notes   Notes
 	repoint bool // the pointer on the file names another file's object
+	busy    bool // another run holds the lock; for Examine
 
 	noted   bool // the notes on the file are ours
 	marked  bool // downloading was set by us
@@ -100,6 +101,31 @@ type transaction struct {
 	touched bool // the barrier is passed: content may have been changed by us
 	local   bool // downloading may be removed: nothing can be taken back
 }
+
+// Only one works on a file: who holds its lock (volume.Lock). Why a recall that
+// loses it changes nothing that another, or a user, has made of the file since:
+//
+//   - While the process is stopped, or its client is, the brick keeps the lock.
+//     Nobody takes over, however long that lasts, and the file is not local.
+//   - The brick drops the lock when the connection is cut: the process or the
+//     client has ended, or the host was away for too long. Then the descriptor
+//     that had it is dead. Bytes are written, emptied and synced by no other,
+//     so none of that reaches the brick any more, also not a rollback.
+//   - Attributes and times are addressed by inode and would still get through.
+//     The lock is looked at right before each step, and within a rollback before
+//     cs.remote. What is left is the time between these two instructions: a process
+//     that is stopped exactly there, loses its connection meanwhile and goes on,
+//     changes one more attribute. As a rule that hides a local file behind
+//     an error, which fsck --repair mends (see Plan); it changes no byte. Right
+//     before release it shows the file, which a third recall may have half written
+//     by then.
+//   - What the client had sent before it was cut off may still be carried out. So
+//     who wins the lock over notes waits until the file stands still.
+//
+// The lock is held until the notes are gone, a moment after the file was shown
+// as local: if it went before, another run could take the whole file for half
+// written and empty it just when downloading is removed. A user's program that
+// does not wait for its own lock may be refused it for these milliseconds.
 
 func (t *transaction) run(ctx context.Context) (err error) {
 	if t.file, err = t.Files.OpenRegularRDWR(t.path); err != nil {
@@ -113,15 +139,37 @@ func (t *transaction) run(ctx context.Context) (err error) {
 	if err := t.look(); err != nil {
 		return err
 	}
-	if t.state == gluster.Local && !t.attrs.AnySize() && t.attrs.Recall == nil {
+	if t.clean() {
 		return report.Leave(report.AlreadyLocal, "")
 	}
-	if t.state == gluster.Local {
+	if err := volume.Lock(t.file); err != nil {
+		return err
+	}
+	defer func() {
+		// At once: the next run need not wait for the end of the descriptor. A
+		// lock that was lost cannot be given back.
+		if unlockErr := volume.Unlock(t.file); err == nil && !lost(unlockErr) {
+			err = unlockErr
+		}
+	}()
+	// Until now another run may have been at it.
+	if err := t.look(); err != nil {
+		return err
+	}
+	if t.attrs.Recall != nil {
+		if err := t.quiet(ctx); err != nil {
+			return err
+		}
+	}
+	if t.clean() {
+		return report.Leave(report.AlreadyLocal, "")
+	}
+	if t.state == gluster.Local || t.late() {
 		t.notes = t.localNotes()
 	} else if err := t.prepare(ctx); err != nil {
 		return err
 	}
-	for _, step := range Plan(t.state, t.stat.Size, t.attrs.Downloading, t.notes.Keep) {
+	for _, step := range Plan(t.state, t.stat.Size, t.attrs.Downloading, t.notes.Keep, t.late()) {
 		var err error
 		if !t.local {
 			err = ctx.Err()
@@ -132,6 +180,9 @@ func (t *transaction) run(ctx context.Context) (err error) {
 					if err := t.At(step, t.path); err != nil {
 						return err
 					}
+				}
+				if err := t.held(); err != nil {
+					return err
 				}
 				return t.do(ctx, step)
 			})
@@ -144,6 +195,32 @@ func (t *transaction) run(ctx context.Context) (err error) {
 		return report.Leave(report.AlreadyLocal, "finished a former recall")
 	}
 	return nil
+}
+
+// clean says that the file is local and nothing of a recall is left on it.
+func (t *transaction) clean() bool {
+	return t.state == gluster.Local && !t.attrs.AnySize() && t.attrs.Recall == nil
+}
+
+// late says that nothing but downloading is left of a recall, see Plan.
+func (t *transaction) late() bool {
+	former, ok, _ := t.former() // those that cannot be read are refused by own
+	return t.state == gluster.Downloading && t.stat.Size > 0 && !t.attrs.AnySize() && !(ok && former.Keep)
+}
+
+// held looks whether the lock is still ours, before attributes or times are
+// changed: these are not fenced by the descriptor.
+func (t *transaction) held() error {
+	if err := volume.Lock(t.file); err != nil {
+		return fmt.Errorf("the lock was lost: %w", err)
+	}
+	return nil
+}
+
+// lost reports whether an error comes of a descriptor that died with the
+// connection to its brick.
+func lost(err error) bool {
+	return errors.Is(err, unix.EBADFD) || errors.Is(err, unix.ENOTCONN)
 }
 
 // look reads what the file is, and refuses another file at its path.
@@ -162,7 +239,7 @@ func (t *transaction) look() (err error) {
 	if t.stat, err = volume.StatOf(t.file); err != nil {
 		return err
 	}
-	t.state = t.attrs.State(t.stat.Size)
+	t.state, t.pointer = t.attrs.State(t.stat.Size), object.Pointer{}
 	pointer, ok, err := t.attrs.PointerOf(gfid)
 	if ok {
 		t.pointer = pointer
@@ -585,6 +662,10 @@ func (t *transaction) rollBack() error {
 // restub undoes the steps. whole is false if a client's recall, or what a dead
 // run has left, is still there: then the notes are still needed.
 func (t *transaction) restub() (whole bool, err error) {
+	// Without the lock the file is another run's, or a user's by now.
+	if err := t.held(); err != nil {
+		return false, err
+	}
 	if !t.claimed {
 		if t.marked {
 			return true, volume.RemoveAny(t.file, gluster.XattrDownload)
@@ -599,6 +680,9 @@ func (t *transaction) restub() (whole bool, err error) {
 		}
 	}
 	if err := t.restoreSizes(); err != nil {
+		return false, err
+	}
+	if err := t.held(); err != nil { // emptying may have taken its time
 		return false, err
 	}
 	// Readers are kept off by downloading until the stub is complete.
@@ -659,7 +743,7 @@ func (t *transaction) chooseKey(ctx context.Context) (string, error) {
 	pointed, remote := t.pointer.Key, t.attrs.RemoteKey
 	switch {
 	case pointed == "" && remote == "":
-		if former, err := DecodeNotes(t.attrs.Recall); err == nil && former.GFID == t.gfid {
+		if former, ok, _ := t.former(); ok && former.Key != "" {
 			return former.Key, nil
 		}
 		return "", report.Leave(report.Broken, "nothing tells its key")

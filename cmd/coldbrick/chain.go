@@ -31,7 +31,7 @@ func (a *app) chain(e recall.Examined) ([]report.Link, error) {
 		}
 	}
 	if n := e.Notes; n != nil {
-		add("recall", "", n, "%s, %d bytes, run %s of process %d on %s", report.Quote(n.Key), n.Size, n.Owner.Run, n.Owner.PID, n.Owner.Host)
+		add("recall", "", n, "%s, %d bytes, run %s on %s", report.Quote(n.Key), n.Size, n.Run, n.Host)
 	}
 	if o := e.Object; o != nil {
 		add("object", "", objectValue(*o), "%s", describe(*o))

@@ -41,14 +41,21 @@ func Self(run string) (Owner, error) {
 	return o, nil
 }
 
-// Dead reports whether other, seen from the process o, is known to have ended.
-// It is false for a process of another host or another PID namespace, of which
-// nothing can be known here.
+// Dead reports whether other, seen from the process o, is known to have ended,
+// where both have left their marks on the same host. It is false for a process
+// of another host or another PID namespace, of which nothing can be known here.
 func (o Owner) Dead(other Owner) bool {
 	if other.Boot != o.Boot {
 		return other.ID != "" && other.ID == o.ID // this host has been rebooted since
 	}
-	if other.PIDNS != o.PIDNS {
+	return o.Ended(other)
+}
+
+// Ended is Dead for a process that may have run anywhere. Hosts that were cloned
+// from one image have the same machine id, so another boot of that id may be
+// another host, whose process lives.
+func (o Owner) Ended(other Owner) bool {
+	if other.Boot != o.Boot || other.PIDNS != o.PIDNS {
 		return false
 	}
 	start, err := startTime(other.PID)

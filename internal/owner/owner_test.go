@@ -40,6 +40,10 @@ func TestDeadOnlyWhereTheEndIsKnown(t *testing.T) {
 		if got := self.Dead(o); got != tt.want {
 			t.Errorf("%s: dead = %v, want %v", tt.name, got, tt.want)
 		}
+		// Another boot of the same machine id may be a clone's.
+		if got := self.Ended(o); got != (tt.want && o.Boot == self.Boot) {
+			t.Errorf("%s: ended = %v", tt.name, got)
+		}
 	}
 	if self.Dead(self) {
 		t.Error("this process counts as dead")

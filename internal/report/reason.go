@@ -51,6 +51,7 @@ const (
 	InUse           Reason = "in-use"
 	Vanished        Reason = "vanished"
 	InProgress      Reason = "in-progress"
+	LockedByUser    Reason = "locked-by-user"
 	Degraded        Reason = "degraded"
 	AlreadyLocal    Reason = "already-local"
 	ObjectMissing   Reason = "object-missing"
@@ -96,6 +97,7 @@ var Meaning = map[Reason]string{
 	Changed:          "changed while it was being archived or recalled",
 	Vanished:         "was deleted or renamed meanwhile",
 	InProgress:       "another run is working on it",
+	LockedByUser:     "a user's program holds a lock on all of it",
 	Degraded:         "a brick that holds it is down or not healed",
 	AlreadyLocal:     "its data is on the volume",
 	ObjectMissing:    "its object is not in the store",

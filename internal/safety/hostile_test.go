@@ -58,7 +58,7 @@ func TestAPanicCostsOneFile(t *testing.T) {
 	}
 	g.Write("f", data, longAgo)
 	g.mustArchive("f")
-	for _, step := range recall.Plan(gluster.Remote, 0, false, false) {
+	for _, step := range recall.Plan(gluster.Remote, 0, false, false, false) {
 		r := g.recaller()
 		r.At = func(s recall.Step, _ string) error {
 			if s == step {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -33,6 +34,7 @@ const victimEnv = "COLDBRICK_TEST_VICTIM"
 type order struct {
 	Archive upload.Step // one of them
 	Recall  recall.Step
+	Stop    bool // do not die there, but go on once somebody continues the process
 	File    gluster.File
 
 	MountDir, BrickDir, RunDir, StateDir, Volume string
@@ -71,7 +73,15 @@ func victim(text []byte) error {
 	if err := store.Init(ctx, o.Store); err != nil {
 		return err
 	}
-	die := func() error { return syscall.Kill(os.Getpid(), syscall.SIGKILL) }
+	die := func() error {
+		if o.Stop {
+			// By a signal to this very thread: it executes nothing more before.
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			return unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGSTOP)
+		}
+		return syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	}
 	if o.Recall != "" {
 		files, err := mount.Private(ctx, volume.ForRecall)
 		if err != nil {
@@ -112,24 +122,33 @@ func victim(text []byte) error {
 	return fmt.Errorf("%+v", a.Archive(ctx, o.File))
 }
 
-// kill starts a victim and sees it die by its own hand.
-func (s *subject) kill(o order) error {
+// victim is the command of a victim of this subject.
+func (s *subject) victim(ctx context.Context, o order) (*exec.Cmd, error) {
 	o.File = gluster.File{Path: s.path, GFID: s.gfid, Size: int64(len(s.data)), Mtime: s.mtime}
 	o.MountDir, o.BrickDir, o.Volume = s.MountDir(), s.BrickDir(), s.ID
 	o.RunDir, o.StateDir = filepath.Join(s.Dir(), "run", "coldbrick"), s.StateDir
 	o.Store = s.storeOptions()
 	text, err := json.Marshal(o)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute) // it hangs
-	defer cancel()
 	cmd := exec.CommandContext(ctx, self)
 	cmd.Env = append(os.Environ(), victimEnv+"="+string(text))
+	return cmd, nil
+}
+
+// kill starts a victim and sees it die by its own hand.
+func (s *subject) kill(o order) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute) // it hangs
+	defer cancel()
+	cmd, err := s.victim(ctx, o)
+	if err != nil {
+		return err
+	}
 	var out strings.Builder
 	cmd.Stderr = &out
 	err = cmd.Run()
@@ -137,7 +156,21 @@ func (s *subject) kill(o order) error {
 	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != unix.SIGKILL || ctx.Err() != nil {
 		return errors.Join(errors.New("the victim was not killed: "+out.String()), err)
 	}
-	return nil
+	return s.unlocked()
+}
+
+// unlocked waits until the brick has dropped the lock of a process that ended.
+func (s *subject) unlocked() error {
+	f, err := s.Files.OpenRegular(s.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close() // read only
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		if err = volume.Locked(f); err == nil || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 // TestAKillAtAnyStepLosesNothing kills whole processes, which have their own

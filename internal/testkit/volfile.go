@@ -66,14 +66,18 @@ func (v *Volume) clientGraph(m *mountConfig) string {
 		if m.without[i] {
 			socket += ".away"
 		}
-		clients = append(clients, f.add(b.client, "protocol/client", []string{
+		options := []string{
 			"transport-type socket",
 			"transport.address-family unix",
 			"transport.socket.connect-path " + socket,
 			"remote-host localhost",
 			"remote-subvolume " + b.dir,
 			"ping-timeout 42",
-		}))
+		}
+		if m.strictLocks {
+			options = append(options, "strict-locks on")
+		}
+		clients = append(clients, f.add(b.client, "protocol/client", options))
 	}
 	sets := clients
 	if v.replica > 1 {

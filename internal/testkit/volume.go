@@ -249,6 +249,7 @@ type mountConfig struct {
 	quickRead      bool
 	performance    bool
 	selfHeal       bool
+	strictLocks    bool
 	cloudsync      []string
 	attr, entry    time.Duration
 	glusterfsFlags []string
@@ -261,6 +262,10 @@ type MountOption func(*mountConfig)
 // WithoutCloudsync leaves cloudsync out of the graph: stubs are plain empty
 // files there.
 func WithoutCloudsync() MountOption { return func(m *mountConfig) { m.noCloudsync = true } }
+
+// WithStrictLocks is the volume option client.strict-locks on: what a client has
+// open with a lock is not opened anew after a brick was away.
+func WithStrictLocks() MountOption { return func(m *mountConfig) { m.strictLocks = true } }
 
 // WithQuickRead puts performance/quick-read over cloudsync: reading a stub then
 // returns memory of the process (GlusterFS 10.3).

@@ -84,7 +84,7 @@ func (m *Mount) private(ctx context.Context, kind Kind, graph gluster.Graph) (*P
 		return nil, fmt.Errorf("private mount: %w", err)
 	}
 	p := &Private{Kind: kind, dir: dir}
-	if err := p.start(ctx, graph); err != nil {
+	if err := p.start(ctx, fence(graph)); err != nil {
 		return nil, errors.Join(fmt.Errorf("private mount of volume %s: %w", m.Volume, err), p.Close())
 	}
 	return p, nil

@@ -1,0 +1,299 @@
+package safety
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/recall"
+)
+
+// stopped is a process that stopped itself before a step of a recall.
+type stopped struct {
+	*exec.Cmd
+	out strings.Builder
+}
+
+func (s *subject) stop(t *testing.T, step recall.Step) *stopped {
+	t.Helper()
+	cmd, err := s.victim(t.Context(), order{Recall: step, Stop: true})
+	check(t, err)
+	p := &stopped{Cmd: cmd}
+	cmd.Stderr = &p.out
+	check(t, cmd.Start())
+	var status unix.WaitStatus
+	_, err = unix.Wait4(cmd.Process.Pid, &status, unix.WUNTRACED, nil)
+	check(t, err)
+	if !status.Stopped() {
+		t.Fatalf("the victim did not stop: %v", &p.out)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // an error: it has ended
+	return p
+}
+
+// goOn continues the process and waits for its end, which tells what it made of it.
+func (p *stopped) goOn(t *testing.T) string {
+	t.Helper()
+	check(t, p.Process.Signal(syscall.SIGCONT))
+	if err := p.Wait(); err == nil {
+		t.Fatal("the victim did not say what came of it")
+	}
+	return p.out.String()
+}
+
+// killClients kills the clients of its private mounts.
+func (p *stopped) killClients(t *testing.T) {
+	t.Helper()
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.Process.Pid))
+	check(t, err)
+	killed := 0
+	for _, list := range lists {
+		text, err := os.ReadFile(list)
+		check(t, err)
+		for child := range strings.FieldsSeq(string(text)) {
+			pid, err := strconv.Atoi(child)
+			check(t, err)
+			check(t, unix.Kill(pid, unix.SIGKILL))
+			killed++
+		}
+	}
+	if killed != 2 {
+		t.Fatalf("%d clients were killed", killed)
+	}
+}
+
+// append is what a user does once the file is local.
+func (s *subject) append(more string) error {
+	f, err := os.OpenFile(s.Path(s.path), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(more)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	s.data = append(bytes.Clone(s.data), more...)
+	s.sum = sha256.Sum256(s.data)
+	return nil
+}
+
+// inWork are the steps before which a recall holds the lock and the file is not
+// local yet.
+var inWork = []recall.Step{
+	recall.StepMark, recall.StepClaim, recall.StepBarrier, recall.StepTruncate,
+	recall.StepDownload, recall.StepTimes, recall.StepSizes, recall.StepRelease,
+}
+
+func TestAStoppedRecallIsAliveAndAKilledOneIsNot(t *testing.T) {
+	t.Parallel()
+	p := newProving(t)
+	for _, step := range inWork {
+		s, err := p.subject(single)
+		check(t, err)
+		check(t, s.archived())
+		victim := s.stop(t, step)
+		if res := s.livingRecall(nil); res.Reason != report.InProgress {
+			t.Errorf("before %s: beside a stopped recall: %s %s: %v", step, res.Outcome, res.Reason, res.Err)
+		}
+		e, err := s.recaller().Examine(t.Context(), s.path, s.gfid, recall.Head)
+		check(t, err)
+		for _, f := range e.Findings {
+			t.Errorf("before %s: found beside a stopped recall: %s", step, f.Class)
+		}
+		check(t, s.neverWrong())
+		check(t, victim.Process.Kill())
+		_ = victim.Wait() // says that it was killed
+		check(t, s.unlocked())
+		if res := s.livingRecall(nil); res.Outcome != report.Recalled {
+			t.Errorf("before %s: after its end: %s %s: %v", step, res.Outcome, res.Reason, res.Err)
+		}
+		check(t, s.whole())
+	}
+}
+
+// TestAStoppedRecallThatLostItsLockChangesNothing cuts the connection of a recall
+// that is stopped, by the end of its clients or that of the brick. Another recall
+// takes over, a user writes, and then the first one goes on.
+func TestAStoppedRecallThatLostItsLockChangesNothing(t *testing.T) {
+	t.Parallel()
+	for name, cut := range map[string]func(*testing.T, *proving, *stopped){
+		"clients killed": func(t *testing.T, _ *proving, v *stopped) { v.killClients(t) },
+		"brick restarted": func(t *testing.T, p *proving, _ *stopped) {
+			p.StopBrick()
+			p.StartBrick()
+			for _, dir := range []string{p.MountDir(), p.Reader, p.Files.Dir(), p.Stamping.Dir()} {
+				p.WaitConnected(dir)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newProving(t)
+			for _, step := range inWork {
+				s, err := p.subject(single)
+				check(t, err)
+				check(t, s.archived())
+				victim := s.stop(t, step)
+				cut(t, p, victim)
+				check(t, s.unlocked())
+				if res := s.livingRecall(nil); res.Outcome != report.Recalled {
+					t.Fatalf("before %s: take over: %s %s: %v", step, res.Outcome, res.Reason, res.Err)
+				}
+				check(t, s.append("written by a user since"))
+				said := victim.goOn(t)
+				if err := s.read(); err != nil {
+					t.Errorf("before %s: %v\nthe stopped recall said: %.300s", step, err, said)
+				}
+				if names, err := xattrNames(s.BrickPath(s.path)); err != nil || strings.Contains(strings.Join(names, " "), "trusted.glusterfs.cs.") {
+					t.Errorf("before %s: the file has %q, %v", step, names, err)
+				}
+			}
+		})
+	}
+}
+
+// TestNeitherMachineIDNorClockTellsWhoIsDead takes hosts that were cloned from one
+// image, and one whose clock is ahead.
+func TestNeitherMachineIDNorClockTellsWhoIsDead(t *testing.T) {
+	t.Parallel()
+	p := newProving(t)
+	s, err := p.subject(single)
+	check(t, err)
+	check(t, s.archived())
+	res := s.livingRecall(func(r *recall.Recaller) {
+		r.At = func(step recall.Step, _ string) error {
+			if step != recall.StepTimes {
+				return nil
+			}
+			other := s.livingRecall(func(r *recall.Recaller) { r.Owner.Boot = "of a clone" })
+			if other.Reason != report.InProgress {
+				return fmt.Errorf("a clone: %s %s: %w", other.Outcome, other.Reason, other.Err)
+			}
+			return nil
+		}
+	})
+	if res.Outcome != report.Recalled {
+		t.Fatalf("%s %s: %v", res.Outcome, res.Reason, res.Err)
+	}
+	check(t, s.whole())
+}
+
+// notes1 are the notes of a version that knew no lock.
+func (s *subject) notes1(boot string, pid int) string {
+	return fmt.Sprintf(`{"v":1,"gfid":"%s","key":"%s","size":%d,"mtime":"%s","atime":"%s","attempt":"a1",`+
+		`"owner":{"run":"r1","host":"h","id":"%s","boot":"%s","pidns":"%s","pid":%d,"start":%d}}`,
+		s.gfid, s.path, len(s.data), s.mtime.UTC().Format(time.RFC3339Nano), s.mtime.UTC().Format(time.RFC3339Nano),
+		s.self.ID, boot, s.self.PIDNS, pid, s.self.Start)
+}
+
+func TestNotesOfAVersionWithoutLockAreFollowed(t *testing.T) {
+	t.Parallel()
+	p := newProving(t)
+	for _, tt := range []struct {
+		name string
+		boot string
+		pid  int
+		want report.Reason
+	}{
+		{"alive here", p.self.Boot, p.self.PID, report.InProgress},
+		{"ended here", p.self.Boot, 1 << 30, ""},
+		{"rebooted, or a clone", "earlier", p.self.PID, report.InProgress},
+	} {
+		s, err := p.subject(single)
+		check(t, err)
+		check(t, s.archived())
+		check(t, unix.Lsetxattr(s.Path(s.path), gluster.XattrRecall, []byte(s.notes1(tt.boot, tt.pid)), 0))
+		check(t, unix.Lsetxattr(s.Path(s.path), gluster.XattrDownload, []byte("1"), 0))
+		check(t, unix.Lsetxattr(s.Path(s.path), gluster.XattrRecall+".a0", []byte(s.notes1(p.self.Boot, 1<<30)), 0))
+		res := s.livingRecall(nil)
+		if res.Reason != tt.want || tt.want == "" && res.Outcome != report.Recalled {
+			t.Errorf("%s: %s %s: %v", tt.name, res.Outcome, res.Reason, res.Err)
+		}
+		if tt.want == "" {
+			check(t, s.whole())
+		}
+	}
+}
+
+// TestNotesDoNotPileUp cuts a recall a hundred times, at each step in turn.
+func TestNotesDoNotPileUp(t *testing.T) {
+	t.Parallel()
+	p := newProving(t)
+	s, err := p.subject(single)
+	check(t, err)
+	check(t, s.archived())
+	steps := inWork[2:7] // those that each half written file goes
+	const most = 12      // attributes of a file under recall, with those of Gluster
+	for i := range 100 {
+		s.cutRecall(steps[i%len(steps)])
+		names, err := xattrNames(s.BrickPath(s.path))
+		check(t, err)
+		if len(names) > most {
+			t.Fatalf("after %d: %q", i+1, names)
+		}
+		size, err := unix.Lgetxattr(s.BrickPath(s.path), gluster.XattrRecall, nil)
+		check(t, err)
+		if size > 256 {
+			t.Fatalf("the notes have %d bytes", size)
+		}
+	}
+	if res := s.livingRecall(nil); res.Outcome != report.Recalled {
+		t.Fatalf("%s %s: %v", res.Outcome, res.Reason, res.Err)
+	}
+	check(t, s.whole())
+}
+
+func TestAUsersLockCostsThatFileOnly(t *testing.T) {
+	t.Parallel()
+	p := newProving(t)
+	s, err := p.subject(single)
+	check(t, err)
+	check(t, s.archived())
+	f, err := os.OpenFile(s.Path(s.path), os.O_RDWR, 0)
+	check(t, err)
+	defer f.Close()
+	check(t, unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}))
+	if res := s.livingRecall(nil); res.Reason != report.LockedByUser || res.Outcome != report.Skipped {
+		t.Fatalf("%s %s: %v", res.Outcome, res.Reason, res.Err)
+	}
+	check(t, unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK}))
+	if res := s.livingRecall(nil); res.Outcome != report.Recalled {
+		t.Fatalf("%s %s: %v", res.Outcome, res.Reason, res.Err)
+	}
+	check(t, f.Close())
+	check(t, s.whole())
+}
+
+// TestALateMarkCostsNoUsersBytes is the mark of a recall that was stopped between
+// its look at the lock and this mark, and lost the lock meanwhile.
+func TestALateMarkCostsNoUsersBytes(t *testing.T) {
+	t.Parallel()
+	p := newProving(t)
+	s, err := p.subject(single)
+	check(t, err)
+	check(t, s.archived())
+	if res := s.livingRecall(nil); res.Outcome != report.Recalled {
+		t.Fatalf("%s %s: %v", res.Outcome, res.Reason, res.Err)
+	}
+	check(t, s.append("written by a user since"))
+	check(t, unix.Lsetxattr(s.Path(s.path), gluster.XattrDownload, []byte("1"), 0))
+	if err := s.read(); !errors.Is(err, errUnreadable) {
+		t.Fatalf("the mark hides nothing: %v", err)
+	}
+	_, err = s.mend()
+	check(t, err)
+	check(t, s.read())
+}
