@@ -15,9 +15,9 @@ import (
 
 // settle clears away what former runs on this brick have left, before anything
 // new begins: multipart uploads that nobody will finish, stamps that ended half
-// way, and files that were stamped while a brick was down. By now all bricks are up and nothing waits for
-// self-heal, so such a file has its data back under the stub, and nobody can
-// read it.
+// way, and files that were stamped while a brick was down. By now all bricks are
+// up and nothing waits for self-heal, so such a file has its data back under the
+// stub, and nobody can read it.
 func (a *app) settle(ctx context.Context, self owner.Owner, mount *volume.Mount, brick *volume.Brick, stamping *volume.Private, plugin recall.Plugin) error {
 	left, err := record.Open(a.records(), self)
 	if err != nil {

@@ -2,8 +2,11 @@ package volume
 
 import (
 	"math"
+	"os"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/testkit"
@@ -53,5 +56,33 @@ func TestABrickOfWholeSecondsIsRefused(t *testing.T) {
 		if err := b.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func TestALeaseTellsOfAWriterThatWaits(t *testing.T) {
+	path := t.TempDir() + "/f"
+	if err := os.WriteFile(path, []byte("data"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	lease, err := TakeLease(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if unbroken, err := lease.Unbroken(); !unbroken || err != nil {
+		t.Errorf("before: %v, %v", unbroken, err)
+	}
+	if _, err := unix.Open(path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err != unix.EWOULDBLOCK {
+		t.Errorf("a writer hears %v", err)
+	}
+	if unbroken, err := lease.Unbroken(); unbroken || err != nil {
+		t.Errorf("after: %v, %v", unbroken, err)
+	}
+	if err := lease.GiveBack(); err != nil {
+		t.Error(err)
 	}
 }
