@@ -26,7 +26,7 @@ is none. A few small objects are written to the store and deleted again; nothing
 else is changed.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := a.configure(cmd); err != nil {
+			if err := a.configure(cmd, a.byMount); err != nil {
 				return err
 			}
 			if a.volume == "" && (a.brick == "" || a.mount == "") {

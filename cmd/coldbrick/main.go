@@ -28,6 +28,9 @@ func main() {
 	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	// A reader that closes the pipe of our stdout makes a write fail; it must
 	// not kill a run. Caught and not ignored: children would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
@@ -54,8 +57,10 @@ func run(ctx context.Context, e env) int {
 	defer cancel(nil)
 	a := newApp(e, newStopper(ctx, e.signals, cancel))
 	err := a.command().ExecuteContext(ctx)
-	for _, line := range complaints(err) {
-		fmt.Fprintln(a.screen, line)
+	if !a.quiet || !isBudget(err) {
+		for _, line := range complaints(err) {
+			fmt.Fprintln(a.screen, line)
+		}
 	}
 	return exitCode(err)
 }
