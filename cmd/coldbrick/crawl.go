@@ -36,7 +36,7 @@ of this host that archive --volume would take. Nothing is changed.`,
 			return a.finish("crawl", report.Candidate, a.crawl(cmd.Context(), args, policy))
 		},
 	}
-	a.uses(cmd, []string{"volume"}, policyFlags, []string{"order"}, outputFlags)
+	a.uses(cmd, []string{"volume"}, policyFlags, []string{"order", "state-dir"}, outputFlags)
 	return cmd
 }
 

@@ -36,7 +36,7 @@ else is changed.`,
 			return a.finish("doctor", "", errors.Join(e.run(cmd.Context()), e.verdict()))
 		},
 	}
-	a.uses(cmd, []string{"volume", "brick", "mount"}, storeFlags, outputFlags)
+	a.uses(cmd, []string{"volume", "brick", "mount", "state-dir"}, storeFlags, outputFlags)
 	return cmd
 }
 

@@ -162,3 +162,15 @@ func TestQuietSaysNothingOfAPlannedEnd(t *testing.T) {
 		}
 	}
 }
+
+// One set of flags serves all commands that take a brick, a volume or paths.
+func TestEveryCommandOnAVolumeTakesTheStateDir(t *testing.T) {
+	for _, cmd := range newApp(env{}, &stopper{}).command().Commands() {
+		switch cmd.Name() {
+		case "crawl", "archive", "recall", "status", "fsck", "doctor", "report":
+			if cmd.Flags().Lookup("state-dir") == nil {
+				t.Errorf("%s has no --state-dir", cmd.Name())
+			}
+		}
+	}
+}

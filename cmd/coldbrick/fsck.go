@@ -42,7 +42,7 @@ The exit code is 14 if problems remain, and 15 if data is at risk.`,
 			return a.finish("fsck", "", a.fsck(cmd.Context(), args))
 		},
 	}
-	a.uses(cmd, []string{"mount", "volume", "under", "crawlers", "repair", "read", "sample"}, storeFlags, outputFlags)
+	a.uses(cmd, []string{"mount", "volume", "under", "crawlers", "repair", "read", "sample", "state-dir"}, storeFlags, outputFlags)
 	return cmd
 }
 

@@ -48,7 +48,7 @@ onto the volume.`,
 			return a.finish("recall", report.Recalled, a.recall(cmd.Context(), paths))
 		},
 	}
-	a.uses(cmd, pathFlags, []string{"to", "stdout"}, storeFlags, outputFlags)
+	a.uses(cmd, pathFlags, []string{"to", "stdout", "state-dir"}, storeFlags, outputFlags)
 	return cmd
 }
 
