@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"sync"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/config"
 	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/volume"
 )
 
 // defaultConfig is read where --config does not name another file.
@@ -31,6 +33,7 @@ type app struct {
 	used    *pflag.FlagSet // those of the command in use, and of the file alone
 	file    *config.File   // nil if there is none
 	origins config.Origins
+	target  target // what the settings hold for
 
 	out   *report.Printer
 	log   *slog.Logger
@@ -64,8 +67,23 @@ func (a *app) uses(cmd *cobra.Command, groups ...[]string) {
 	cmd.Flags().AddFlag(a.all.Lookup("config"))
 }
 
-// configure reads environment and file, and prepares output and log.
-func (a *app) configure(cmd *cobra.Command) error {
+// target is the volume that a command line is about, as far as it can be known
+// before anything else is.
+type target struct {
+	volume string        // name; "" if nothing tells it
+	dir    string        // the mount that was asked; "" if none was
+	mount  *volume.Mount // what it told, or
+	err    error         // why nothing
+}
+
+// naming are the settings that tell which volume a command is about, so they are
+// read before its table [volume.NAME] can be.
+var naming = []string{"volume", "mount", "files-from", "null"}
+
+// configure reads environment and file, and prepares output and log. All settings
+// are resolved here, once, when it is known of which volume they are: from
+// --volume, or else from the mount that mountOf names.
+func (a *app) configure(cmd *cobra.Command, mountOf func() (dir string, err error)) error {
 	a.used = pflag.NewFlagSet("", pflag.ContinueOnError)
 	a.used.AddFlagSet(cmd.Flags())
 	a.used.Lookup("help").Annotations = map[string][]string{config.FileOnly: {}}
@@ -75,10 +93,8 @@ func (a *app) configure(cmd *cobra.Command) error {
 		}
 	})
 	// The file's own name first, from flag or environment.
-	only := pflag.NewFlagSet("", pflag.ContinueOnError)
-	only.AddFlag(a.all.Lookup("config"))
-	if _, err := config.Apply(only, a.environ, nil, ""); err != nil {
-		return usageError{err}
+	if err := a.resolve([]string{"config"}); err != nil {
+		return err
 	}
 	path := a.config
 	if path == "" {
@@ -92,11 +108,12 @@ func (a *app) configure(cmd *cobra.Command) error {
 	default:
 		return usageError{err}
 	}
-	if err := a.apply(""); err != nil {
+	if err := a.resolve(naming); err != nil {
 		return err
 	}
-	if err := a.apply(a.volume); err != nil {
-		return err
+	a.target = targetOf(a.volume, mountOf)
+	if a.origins, err = config.Apply(a.used, a.environ, a.file, a.target.volume); err != nil {
+		return usageError{err}
 	}
 	a.out = &report.Printer{Data: a.stdout, News: a.screen, JSON: a.json, Verbose: a.verbose, Quiet: a.quiet}
 	a.log = newLog(a.screen, a.logFormat.String(), a.verbose, a.quiet)
@@ -106,13 +123,57 @@ func (a *app) configure(cmd *cobra.Command) error {
 	return nil
 }
 
-// apply sets what flags left open, from the environment and from the file, in
-// it first from the table of volume.
-func (a *app) apply(volume string) (err error) {
-	if a.origins, err = config.Apply(a.used, a.environ, a.file, volume); err != nil {
+// resolve sets those of the named settings that the command has and that flags
+// left open.
+func (a *app) resolve(names []string) error {
+	some := pflag.NewFlagSet("", pflag.ContinueOnError)
+	for _, name := range names {
+		if f := a.used.Lookup(name); f != nil {
+			some.AddFlag(f)
+		}
+	}
+	if _, err := config.Apply(some, a.environ, a.file, ""); err != nil {
 		return usageError{err}
 	}
 	return nil
+}
+
+// targetOf finds out which volume is meant. That a mount does not tell is for the
+// command to say, when it comes to use it.
+func targetOf(named string, mountOf func() (string, error)) target {
+	t := target{volume: named}
+	if named != "" || mountOf == nil {
+		return t
+	}
+	if t.dir, t.err = mountOf(); t.err == nil && t.dir != "" {
+		if t.mount, t.err = volume.Inspect(t.dir); t.err == nil {
+			t.volume = t.mount.Volume
+		}
+	}
+	return t
+}
+
+// byMount is the mount that --mount names.
+func (a *app) byMount() (string, error) { return a.mount, nil }
+
+// inspect reads what the mount at dir says of itself. It must be of the volume
+// that the settings are of.
+func (a *app) inspect(dir string) (*volume.Mount, error) {
+	mount, err := a.target.mount, a.target.err
+	if dir != a.target.dir {
+		mount, err = volume.Inspect(dir)
+	}
+	switch {
+	case isMissing(err):
+		return nil, usageError{err}
+	case errors.Is(err, volume.ErrNoMount):
+		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", errNoVolume, err)
+	case a.target.volume != "" && mount.Volume != "" && mount.Volume != a.target.volume:
+		return nil, fmt.Errorf("%w: %s is a mount of volume %s, not of %s", errUnsafe, dir, mount.Volume, a.target.volume)
+	}
+	return mount, nil
 }
 
 // finish prints the summary of a run that ended with err, and returns the error
@@ -122,7 +183,7 @@ func (a *app) finish(command string, aim report.Outcome, err error) error {
 	a.screen.stopBar()
 	s := report.Summary{
 		Command: command, DryRun: a.dryRun, Aim: aim,
-		ExitCode: exitCode(err), Outcome: outcome(exitCode(err)), Err: err,
+		ExitCode: exitCode(err), Outcome: outcome(exitCode(err)), Err: err, Planned: isBudget(err),
 		EndedBy: cmp.Or(limitOf(err), a.endedBy),
 		Totals:  a.tally.Totals(), Started: a.started, Duration: time.Since(a.started),
 	}

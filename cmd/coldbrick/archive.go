@@ -43,11 +43,11 @@ A volume on which stamping would lose or strand data is refused, and the checks
 that failed are named; coldbrick doctor shows all of them. The run ends early when
 the volume ceases to be safe.
 
-The first SIGINT or SIGTERM lets the files in work be finished and takes no new
-one; the second drops them at once. Neither loses anything.`,
+The first SIGINT, SIGTERM or SIGHUP lets the files in work be finished and starts
+no new one; the second drops them at once. Neither loses anything.`,
 		Args: a.brickOrVolume,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.configure(cmd); err != nil {
+			if err := a.configure(cmd, a.byMount); err != nil {
 				return err
 			}
 			aim := report.Archived
@@ -257,27 +257,6 @@ func (a *app) upload(ctx context.Context, archiver *upload.Archiver, brick *volu
 		return causeOf(ctx, err)
 	}
 	return cmp.Or(a.errors.tripped(), b.ended())
-}
-
-// inspect reads what a mount says of itself, and the settings that the file has
-// for its volume.
-func (a *app) inspect(dir string) (*volume.Mount, error) {
-	mount, err := volume.Inspect(dir)
-	if err != nil {
-		switch {
-		case isMissing(err):
-			return nil, usageError{err}
-		case errors.Is(err, volume.ErrNoMount):
-			return nil, err
-		}
-		return nil, fmt.Errorf("%w: %w", errNoVolume, err)
-	}
-	if a.volume == "" && mount.Volume != "" {
-		if err := a.apply(mount.Volume); err != nil {
-			return nil, err
-		}
-	}
-	return mount, nil
 }
 
 // mountFor makes the private mount that stamps, and makes sure that brick is one

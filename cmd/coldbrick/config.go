@@ -36,7 +36,7 @@ the environment, a line of the configuration file, or the default. Secrets are
 hidden. The output is TOML and can serve as a configuration file.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := a.configure(cmd); err != nil {
+			if err := a.configure(cmd, a.byMount); err != nil {
 				return err
 			}
 			return a.showConfig()
@@ -63,7 +63,7 @@ func (a *app) showConfig() (err error) {
 		}
 		_, err = fmt.Fprintf(a.stdout, "%-40s # %s\n", comment+f.Name+" = "+tomlValue(f.Value), a.origins[f.Name])
 	})
-	if err == nil && a.file != nil && a.volume == "" {
+	if err == nil && a.file != nil && a.target.volume == "" {
 		for _, name := range a.file.Volumes() {
 			if _, err = fmt.Fprintf(a.stdout, "# what [volume.%s] says comes in with --volume %[1]s\n", name); err != nil {
 				break

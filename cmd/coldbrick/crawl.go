@@ -27,7 +27,7 @@ line, and count why the others are left alone. With --volume, those of the brick
 of this host that archive --volume would take. Nothing is changed.`,
 		Args: a.brickOrVolume,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.configure(cmd); err != nil {
+			if err := a.configure(cmd, nil); err != nil {
 				return err
 			}
 			policy, err := a.policy()
@@ -37,7 +37,7 @@ of this host that archive --volume would take. Nothing is changed.`,
 			return a.finish("crawl", report.Candidate, a.crawl(cmd.Context(), args, policy))
 		},
 	}
-	a.uses(cmd, []string{"volume"}, policyFlags, []string{"order"}, outputFlags)
+	a.uses(cmd, []string{"volume"}, policyFlags, []string{"order", "state-dir"}, outputFlags)
 	return cmd
 }
 

@@ -93,7 +93,7 @@ func cliPage(root *cobra.Command) string {
 		"file, and a summary at the end. With `-q` the summary appears only when something went wrong. `--json` writes\n" +
 		"one object a line to standard output, as [schema/record.json](schema/record.json) says. Names that are not\n" +
 		"printable are quoted with escapes in text; in JSON, one that is not UTF-8 has `path_base64` as well.\n\n" +
-		"The first SIGINT or SIGTERM takes no new file and finishes those in work. The second drops them at once,\n" +
+		"The first SIGINT, SIGTERM or SIGHUP starts no new file and finishes those in work. The second drops them at once,\n" +
 		"still losing nothing.\n")
 	walkCommands(root, func(cmd *cobra.Command) {
 		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n", cmd.CommandPath(), cmd.Short)

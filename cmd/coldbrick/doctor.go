@@ -27,7 +27,7 @@ is none. A few small objects are written to the store and deleted again; nothing
 else is changed.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := a.configure(cmd); err != nil {
+			if err := a.configure(cmd, a.byMount); err != nil {
 				return err
 			}
 			if a.volume == "" && (a.brick == "" || a.mount == "") {
@@ -37,7 +37,7 @@ else is changed.`,
 			return a.finish("doctor", "", errors.Join(e.run(cmd.Context()), e.verdict()))
 		},
 	}
-	a.uses(cmd, []string{"volume", "brick", "mount"}, storeFlags, outputFlags)
+	a.uses(cmd, []string{"volume", "brick", "mount", "state-dir"}, storeFlags, outputFlags)
 	return cmd
 }
 

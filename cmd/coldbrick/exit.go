@@ -34,6 +34,7 @@ var exits = []exit{
 	{13, "unsafe", "the volume, brick or mount is not safe to archive, is no brick, no Gluster mount, or they do not belong together (`coldbrick doctor` says why)"},
 	{14, "problems", "`fsck` found problems, or `status` a broken file"},
 	{15, "data-at-risk", "`fsck` found data at risk; 15 outranks 14, and 14 outranks 3"},
+	{129, "interrupted", "ended by SIGHUP: files in work were finished or left untouched"},
 	{130, "interrupted", "ended by SIGINT: files in work were finished or left untouched"},
 	{141, "closed", "the reader of standard output has gone away"},
 	{143, "interrupted", "ended by SIGTERM: files in work were finished or left untouched"},
@@ -66,6 +67,15 @@ type signalError struct{ signal os.Signal }
 
 func (e signalError) Error() string { return "stopped: " + e.signal.String() }
 
+// code is that of a shell for a process that the signal has ended.
+func (e signalError) code() int {
+	const killed = 128
+	if number, ok := e.signal.(syscall.Signal); ok {
+		return killed + int(number)
+	}
+	return killed
+}
+
 // Is makes it one of the ways in which a context is cancelled, so that what it
 // cuts short counts as interrupted and not as failed.
 func (signalError) Is(target error) bool { return target == context.Canceled }
@@ -79,10 +89,7 @@ func exitCode(err error) int {
 	case err == nil:
 		return 0
 	case errors.As(err, &stopped):
-		if stopped.signal == syscall.SIGTERM {
-			return 143
-		}
-		return 130
+		return stopped.code()
 	case errors.As(err, &usage):
 		return 2
 	case errors.Is(err, errAtRisk):
@@ -109,7 +116,8 @@ func exitCode(err error) int {
 	return 1
 }
 
-// isBudget reports whether a run ended because of a limit that the user set.
+// isBudget reports whether a run ended because of a limit that the user set, which
+// is no news to whoever wants to be told only what went wrong.
 func isBudget(err error) bool {
 	return errors.Is(err, errMaxFiles) || errors.Is(err, errMaxBytes) || errors.Is(err, errMaxTime)
 }

@@ -27,6 +27,7 @@ var codes = map[int][]error{
 	13:  {errUnsafe, errNoVolume, volume.ErrNoBrick, volume.ErrNoMount, upload.ErrDegraded},
 	14:  {errProblems, errors.Join(errProblems, errSomeFailed)},
 	15:  {errAtRisk, errors.Join(errProblems, errAtRisk, errSomeFailed)},
+	129: {signalError{syscall.SIGHUP}},
 	130: {signalError{os.Interrupt}, errors.Join(errSomeFailed, signalError{os.Interrupt}), errors.Join(object.ErrStore, signalError{os.Interrupt})},
 	141: {syscall.EPIPE},
 	143: {signalError{syscall.SIGTERM}},

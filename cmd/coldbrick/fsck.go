@@ -36,13 +36,13 @@ that was not proven to hold the same.
 The exit code is 14 if problems remain, and 15 if data is at risk.`,
 		Args: a.brickOrVolume,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.configure(cmd); err != nil {
+			if err := a.configure(cmd, a.byMount); err != nil {
 				return err
 			}
 			return a.finish("fsck", "", a.fsck(cmd.Context(), args))
 		},
 	}
-	a.uses(cmd, []string{"mount", "volume", "under", "crawlers", "repair", "read", "sample"}, storeFlags, outputFlags)
+	a.uses(cmd, []string{"mount", "volume", "under", "crawlers", "repair", "read", "sample", "state-dir"}, storeFlags, outputFlags)
 	return cmd
 }
 

@@ -30,6 +30,9 @@ func main() {
 	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	// A reader that closes the pipe of our stdout makes a write fail; it must
 	// not kill a run. Caught and not ignored: children would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
@@ -57,8 +60,10 @@ func run(ctx context.Context, e env) int {
 	a := newApp(e, newStopper(ctx, e.signals, cancel))
 	// Go would end with 2, which means wrong usage.
 	err := workers.Guard(func() error { return a.command().ExecuteContext(ctx) })
-	for _, line := range complaints(err) {
-		fmt.Fprintln(a.screen, line)
+	if !a.quiet || !isBudget(err) {
+		for _, line := range complaints(err) {
+			fmt.Fprintln(a.screen, line)
+		}
 	}
 	a.explain(err)
 	return exitCode(err)

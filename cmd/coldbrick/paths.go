@@ -63,6 +63,44 @@ func (a *app) named(args []string) iter.Seq2[string, error] {
 	}
 }
 
+// pathList is the paths that the user named. The first is taken before all others,
+// since it tells of which volume they are.
+type pathList struct {
+	app  *app
+	args []string
+
+	begun bool
+	first string
+	dir   string // the mount that the first is on
+	err   error  // why that is not known
+	next  func() (string, error, bool)
+	stop  func()
+}
+
+// mount is the mount that the first path is on, "" if there is no path.
+func (l *pathList) mount() (dir string, err error) {
+	if l.begun {
+		return l.dir, l.err
+	}
+	l.begun = true
+	l.next, l.stop = iter.Pull2(l.app.named(l.args))
+	first, err, ok := l.next()
+	switch {
+	case err != nil:
+		l.err = err
+	case ok:
+		l.first = first
+		l.dir, _, l.err = volume.FindMount(first)
+	}
+	return l.dir, l.err
+}
+
+func (l *pathList) close() {
+	if l.begun {
+		l.stop()
+	}
+}
+
 // ground is a volume to recall from: private mounts of it, and its store.
 type ground struct {
 	recaller recall.Recaller
@@ -96,8 +134,8 @@ func (a *app) openGround(ctx context.Context, mount *volume.Mount, store, write 
 	}
 	g.recaller = recall.Recaller{
 		Files: g.files, Barrier: g.files, BarrierLimit: barrierPatience,
-		Distributed: mount.Graph.Distributed(),
-		WORMOff:     func(ctx context.Context) bool { return volume.WORMOff(ctx, mount.Volume) },
+		Distributed: mount.Graph.Distributed(), Volume: mount.VolumeID(),
+		WORMOff: func(ctx context.Context) bool { return volume.WORMOff(ctx, mount.Volume) },
 	}
 	if g.recaller.Owner, err = newOwner(); err != nil {
 		return g, err
@@ -189,26 +227,19 @@ func (a *app) findOne(ctx context.Context, g *ground, dir, path string, emit fun
 
 // onGround opens the volume of the first path and hands it over with a search
 // for all.
-func (a *app) onGround(ctx context.Context, args []string, store, write bool,
+func (a *app) onGround(ctx context.Context, paths *pathList, store, write bool,
 	do func(g *ground, find func(context.Context, func(context.Context, recall.Target) error) error) error,
 ) (err error) {
-	next, stop := iter.Pull2(a.named(args))
-	defer stop()
-	first, err, ok := next()
+	dir, err := paths.mount()
 	switch {
+	case isMissing(err):
+		return usageError{err}
 	case err != nil:
 		return err
-	case !ok && a.filesFrom != "":
+	case dir == "" && a.filesFrom != "":
 		return nil // an empty list is nothing to do
-	case !ok:
+	case dir == "":
 		return usagef("no PATH given: write paths, or --files-from FILE")
-	}
-	dir, _, err := volume.FindMount(first)
-	if isMissing(err) {
-		return usageError{err}
-	}
-	if err != nil {
-		return err
 	}
 	preparing, prepared := a.drains(ctx)
 	defer prepared()
@@ -222,6 +253,6 @@ func (a *app) onGround(ctx context.Context, args []string, store, write bool,
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
 	return do(g, func(ctx context.Context, emit func(context.Context, recall.Target) error) error {
-		return a.find(ctx, g, dir, next, first, emit)
+		return a.find(ctx, g, dir, paths.next, paths.first, emit)
 	})
 }

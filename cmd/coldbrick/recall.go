@@ -36,16 +36,18 @@ With --to or --stdout the data goes elsewhere, and the stub stays a stub. That i
 the way while a rebalance or remove-brick moves files: then nothing is recalled
 onto the volume.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.configure(cmd); err != nil {
+			paths := &pathList{app: a, args: args}
+			defer paths.close()
+			if err := a.configure(cmd, paths.mount); err != nil {
 				return err
 			}
 			if err := a.recallUsage(); err != nil {
 				return err
 			}
-			return a.finish("recall", report.Recalled, a.recall(cmd.Context(), args))
+			return a.finish("recall", report.Recalled, a.recall(cmd.Context(), paths))
 		},
 	}
-	a.uses(cmd, pathFlags, []string{"to", "stdout"}, storeFlags, outputFlags)
+	a.uses(cmd, pathFlags, []string{"to", "stdout", "state-dir"}, storeFlags, outputFlags)
 	return cmd
 }
 
@@ -60,9 +62,9 @@ func (a *app) recallUsage() error {
 }
 
 // recall brings back the files that the user named.
-func (a *app) recall(ctx context.Context, args []string) error {
+func (a *app) recall(ctx context.Context, paths *pathList) error {
 	elsewhere := a.to != "" || a.stdoutData
-	return a.onGround(ctx, args, true, !elsewhere, func(g *ground, find func(context.Context, func(context.Context, recall.Target) error) error) error {
+	return a.onGround(ctx, paths, true, !elsewhere, func(g *ground, find func(context.Context, func(context.Context, recall.Target) error) error) error {
 		jobs := a.jobs.Int()
 		one := func(ctx context.Context, t recall.Target) recall.Result {
 			return g.recaller.Recall(ctx, t.Path, t.GFID)
@@ -135,10 +137,12 @@ the data is still here. Nothing is changed.
 proof, with --check the object, and what the run records of this host tell of the
 file. It reads all records for each file.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.configure(cmd); err != nil {
+			paths := &pathList{app: a, args: args}
+			defer paths.close()
+			if err := a.configure(cmd, paths.mount); err != nil {
 				return err
 			}
-			return a.finish("status", "", a.status(cmd.Context(), args))
+			return a.finish("status", "", a.status(cmd.Context(), paths))
 		},
 	}
 	a.uses(cmd, pathFlags, []string{"check", "state-dir"}, storeFlags, outputFlags)
@@ -146,7 +150,7 @@ file. It reads all records for each file.`,
 }
 
 // status prints the state of the files that the user named.
-func (a *app) status(ctx context.Context, args []string) error {
+func (a *app) status(ctx context.Context, paths *pathList) error {
 	depth := recall.Marks
 	if a.check {
 		depth = recall.Head
@@ -155,7 +159,7 @@ func (a *app) status(ctx context.Context, args []string) error {
 	if !a.recursive && a.filesFrom == "" {
 		jobs = 1 // in the order of the arguments
 	}
-	err := a.onGround(ctx, args, a.check, false, func(g *ground, find func(context.Context, func(context.Context, recall.Target) error) error) error {
+	err := a.onGround(ctx, paths, a.check, false, func(g *ground, find func(context.Context, func(context.Context, recall.Target) error) error) error {
 		return causeOf(ctx, workers.Run(ctx, jobs, find, func(ctx context.Context, t recall.Target) error {
 			e, err := g.recaller.Examine(ctx, t.Path, gluster.GFID{}, depth)
 			if err != nil {

@@ -23,7 +23,7 @@ told one by one. On a brick with more than 4,096 top directories small ones
 count among the others, also with a part of their files if they come up again.`,
 		Args: exactly("BRICK"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.configure(cmd); err != nil {
+			if err := a.configure(cmd, nil); err != nil {
 				return err
 			}
 			return a.finish("report", "", a.report(cmd.Context(), args[0]))

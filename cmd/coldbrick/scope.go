@@ -98,9 +98,6 @@ func (s *scope) ask(ctx context.Context, name string) error {
 	if !required {
 		name = s.mount.Volume
 	}
-	if required && s.mount.Volume != "" && s.mount.Volume != name {
-		return fmt.Errorf("%w: %s is a mount of volume %s, not of %s", errUnsafe, s.mount.Dir, s.mount.Volume, name)
-	}
 	if name == "" {
 		s.notAsked = errors.New("the mount does not tell the volume's name")
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/owner"
@@ -23,6 +24,7 @@ func (a *app) settle(ctx context.Context, self owner.Owner, mount *volume.Mount,
 	if err != nil {
 		return err
 	}
+	warned := false
 	for _, u := range left {
 		if u.Brick != brick.Dir() {
 			continue // its own next run knows the store and the volume
@@ -31,7 +33,16 @@ func (a *app) settle(ctx context.Context, self owner.Owner, mount *volume.Mount,
 			AbortUpload(ctx context.Context, key, id string) error
 		}); ok {
 			for _, e := range u.Uploads {
-				if err := uploader.AbortUpload(ctx, e.Key, e.Upload); err != nil {
+				err := uploader.AbortUpload(ctx, e.Key, e.Upload)
+				if errors.Is(err, fs.ErrPermission) { // it costs money, and no run can change that
+					if !warned {
+						a.log.Warn("multipart uploads of dead runs stay in the bucket: these credentials may not abort them; "+
+							"a lifecycle rule with AbortIncompleteMultipartUpload does", "err", err)
+						warned = true
+					}
+					continue
+				}
+				if err != nil {
 					return fmt.Errorf("left by run %s: %w", u.Owner.Run, err)
 				}
 				a.log.Info("aborted upload of a dead run", "key", e.Key, "run", u.Owner.Run)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -156,5 +157,59 @@ func TestTheNextRunMendsAStampThatWasCut(t *testing.T) {
 				t.Errorf("still unsettled: %+v", u)
 			}
 		}
+	}
+}
+
+// Credentials that may not abort uploads are no reason to archive nothing, every
+// night.
+func TestUploadsThatMayNotBeAbortedStopNobody(t *testing.T) {
+	v, s3 := testkit.NewVolume(t), testkit.S3(t)
+	proxy := testkit.FaultProxy(t, s3)
+	s3.Endpoint = proxy.Endpoint
+	v.Write("f", []byte("data"), testkit.Old)
+	dead, err := owner.Self(object.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.Start++
+	state := t.TempDir()
+	log, err := record.Create(filepath.Join(state, "runs"), dead, v.BrickDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"half", "quarter"} {
+		if err := log.Append(record.Entry{Phase: record.Uploading, Key: key, Upload: "c0ffee"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	proxy.On(testkit.Match{Method: "DELETE", Query: []string{"uploadId"}}, testkit.Refuse(403, "AccessDenied"))
+	lines, code, stderr := anyCommandOn(t, v, s3)("archive", v.BrickDir(), "--mount", v.MountDir(), "--json", "--state-dir", state)
+	if code != 0 || v.BrickSize("f") != 0 {
+		t.Errorf("exit code %d, %+v: %s", code, lines, stderr)
+	}
+	if n := strings.Count(stderr, "may not abort"); n != 1 {
+		t.Errorf("said %d times: %s", n, stderr)
+	}
+}
+
+// Of two volumes with one file's gfid, as a clone has it, each has objects of its
+// own.
+func TestAnObjectOfAnotherVolumeIsNotTaken(t *testing.T) {
+	v, s3 := testkit.NewVolume(t, testkit.Replica(3)), testkit.S3(t)
+	proxy := testkit.FaultProxy(t, s3)
+	s3.Endpoint = proxy.Endpoint
+	v.Write("f", []byte("data"), testkit.Old)
+	coldbrick := anyCommandOn(t, v, s3)
+	if _, code, stderr := coldbrick("archive", v.BrickDir(), "--mount", v.MountDir(), "--json"); code != 0 {
+		t.Fatal(stderr)
+	}
+	foreign := testkit.WrongHeader("X-Amz-Meta-Coldbrick-Volume", "00000000-0000-4000-8000-000000000001")
+	proxy.On(testkit.Match{Key: "f"}, foreign)
+	if lines, code, stderr := coldbrick("status", "--check", "--json", v.Path("f")); code != 14 {
+		t.Errorf("status: exit code %d, %+v: %s", code, lines, stderr)
+	}
+	lines, code, stderr := coldbrick("recall", "--json", v.Path("f"))
+	if code != 3 || v.BrickMarks("f").State(v.BrickSize("f")) != gluster.Remote {
+		t.Errorf("recall: exit code %d, %+v: %s", code, lines, stderr)
 	}
 }

@@ -48,7 +48,7 @@ func newStores(a *app) *cobra.Command {
 it, and what it is.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := a.configure(cmd); err != nil {
+			if err := a.configure(cmd, nil); err != nil {
 				return err
 			}
 			for _, s := range registry(nil, nil) {

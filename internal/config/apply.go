@@ -28,8 +28,7 @@ type Origins map[string]string
 
 // Apply gives each flag that the command line left alone its value from the
 // environment, else from the file's table of volume, else from the file's top
-// level. It may be called again when the volume is known only later. file may
-// be nil, volume empty.
+// level. file may be nil, volume empty.
 func Apply(flags *pflag.FlagSet, environ []string, file *File, volume string) (Origins, error) {
 	env := variables(environ)
 	origins := Origins{}

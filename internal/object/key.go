@@ -3,6 +3,7 @@ package object
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -12,9 +13,12 @@ import (
 // MaxKey is the longest key of S3, in bytes.
 const MaxKey = 1024
 
-// ReservedPrefix begins every key that is not a path. A file below a directory
-// of this name in the volume's root gets a nonce key.
-const ReservedPrefix = ".coldbrick/"
+// ReservedPrefix begins every key that is not a path. A file with an element of
+// this name anywhere in its path gets a nonce key: what is below vol2/.coldbrick in
+// one volume is the reserved area of another one with the prefix vol2/.
+const ReservedPrefix = reserved + "/"
+
+const reserved = ".coldbrick"
 
 // PathKey is the readable key of the file at path, relative to the volume root.
 // ok is false when no store may be trusted with it as it is: too long, not
@@ -22,7 +26,7 @@ const ReservedPrefix = ".coldbrick/"
 // a file is kept under a NonceKey.
 func PathKey(prefix, path string) (key string, ok bool) {
 	key = prefix + path
-	if len(key) > MaxKey || !utf8.ValidString(key) || strings.HasPrefix(path, ReservedPrefix) {
+	if len(key) > MaxKey || !utf8.ValidString(key) || slices.Contains(strings.Split(path, "/"), reserved) {
 		return "", false
 	}
 	for _, r := range key {

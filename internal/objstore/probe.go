@@ -222,7 +222,12 @@ func (p *prober) puts(ctx context.Context) error {
 	if won+taken == 0 {
 		a.conditionRefused = true
 		if err := p.put(ctx, probeFree, body, false); err != nil {
-			return p.explain(ctx, "probe: put object", err)
+			err = p.explain(ctx, "put object", err)
+			if errors.Is(err, fs.ErrPermission) {
+				err = &storeError{op: "put object", kind: object.ErrStore,
+					text: fmt.Sprintf("%s denies PutObject on bucket %q to these credentials", p.where, p.bucket)}
+			}
+			return err
 		}
 	}
 	sum := crc32.ChecksumIEEE(body)
@@ -268,7 +273,8 @@ func (p *prober) uploads(ctx context.Context) error {
 	case err != nil:
 		return err
 	case !done:
-		return &storeError{op: "multipart upload", text: "the store refuses it"}
+		return &storeError{op: "multipart upload", kind: object.ErrStore,
+			text: fmt.Sprintf("%s refuses it on bucket %q: these credentials may lack s3:PutObject", p.where, p.bucket)}
 	}
 	first, err := p.head(ctx, p.prefix+probePart)
 	if err != nil {

@@ -1,8 +1,12 @@
 package objstore
 
 import (
+	"errors"
+	"net/http"
+	"strings"
 	"testing"
 
+	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
@@ -17,5 +21,18 @@ func TestProbeFindsWhatTheServerCanDo(t *testing.T) {
 	}
 	if len(able.LeftBehind) != 0 {
 		t.Errorf("left behind: %q", able.LeftBehind)
+	}
+}
+
+// Credentials that can only read fail nothing but the writes.
+func TestCredentialsThatCanOnlyReadAreNamed(t *testing.T) {
+	server := testkit.S3(t)
+	proxy := testkit.FaultProxy(t, server)
+	for _, method := range []string{http.MethodPut, http.MethodPost, http.MethodDelete} {
+		proxy.On(testkit.Match{Method: method}, testkit.Refuse(403, "AccessDenied"))
+	}
+	_, err := newS3(t, optionsOf(server, proxy.Endpoint)).Probe(t.Context())
+	if !errors.Is(err, object.ErrStore) || !strings.Contains(err.Error(), "PutObject") || !strings.Contains(err.Error(), server.Bucket) {
+		t.Errorf("%v", err)
 	}
 }

@@ -21,6 +21,7 @@ type Summary struct {
 	Duration time.Duration
 	EndedBy  string // the flag whose limit or goal ended the run, empty if none did
 	Err      error  // why the run ended early, or not all is well
+	Planned  bool   // it ended at a limit that the user had set, and nothing failed
 }
 
 // Of is the total of one outcome, whatever the reason.
@@ -92,7 +93,7 @@ func (s Summary) line() (string, audience) {
 		parts = append(parts, "--"+s.EndedBy+" reached")
 	}
 	to := epilogue
-	if s.ExitCode != 0 {
+	if s.ExitCode != 0 && !s.Planned {
 		to = trouble
 	}
 	return strings.Join(parts, "; "), to

@@ -84,7 +84,7 @@ func (v *Volume) clientGraph(m *mountConfig) string {
 		sets = nil
 		for i := 0; i < len(clients); i += v.replica {
 			set := clients[i : i+v.replica]
-			options := []string{"afr-pending-xattr " + strings.Join(set, ",")}
+			options := []string{"volume-id " + v.ID, "afr-pending-xattr " + strings.Join(set, ",")}
 			if m.selfHeal {
 				options = append(options, "iam-self-heal-daemon yes", "self-heal-daemon enable", "heal-timeout 5",
 					"data-self-heal on", "metadata-self-heal on", "entry-self-heal on")

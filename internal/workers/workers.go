@@ -11,7 +11,8 @@ import (
 // them is short, so find waits for the work and memory does not grow with the
 // number of items. An error of find or one, or a panic, ends the run: no further
 // item is taken, those in work go on with ctx until they are done, and find's context
-// ends.
+// ends. When ctx has ended, Run returns its cause, whatever became of the items:
+// the last of them may have been dropped.
 //
 // emit waits for room in the queue until its own context ends: so find can stop
 // at once although all workers are busy.
@@ -46,5 +47,8 @@ func Run[T any](ctx context.Context, jobs int, find func(ctx context.Context, em
 			return nil
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
 }

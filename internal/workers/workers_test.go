@@ -90,3 +90,16 @@ func TestAPanicIsAnErrorOfTheRun(t *testing.T) {
 		}
 	}
 }
+
+// Nothing is left to be found when the last item is dropped.
+func TestARunThatWasCancelledIsNotDone(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stopped := errors.New("stopped")
+	err := Run(ctx, 1, emitAll(1), func(context.Context, int) error {
+		cancel(stopped)
+		return nil
+	})
+	if !errors.Is(err, stopped) {
+		t.Fatalf("%v, want the cause", err)
+	}
+}
