@@ -49,6 +49,7 @@ func coldbrickConfigure(handle C.uintptr_t, xlator unsafe.Pointer, s *C.struct_s
 		Bucket:   C.GoString(s.bucket),
 		KeyID:    C.GoString(s.key_id),
 		Secret:   C.GoString(s.secret),
+		Refused:  C.GoString(s.refused),
 	}
 	var instance *translator.Instance
 	if handle == 0 {
@@ -65,6 +66,16 @@ func coldbrickConfigure(handle C.uintptr_t, xlator unsafe.Pointer, s *C.struct_s
 		log.Info("ready to recall", "host", settings.Hostname, "bucket", settings.Bucket)
 	}
 	return handle
+}
+
+// coldbrickGuardOff tells whether the settings turn the guard off.
+//
+//export coldbrickGuardOff
+func coldbrickGuardOff(hostname *C.char) C.int {
+	if translator.GuardOff(C.GoString(hostname)) {
+		return 1
+	}
+	return 0
 }
 
 //export coldbrickFini

@@ -10,6 +10,7 @@
 #include <glusterfs/gf-event.h>
 #include <glusterfs/glusterfs.h>
 #include <glusterfs/syncop.h>
+#include <glusterfs/upcall-utils.h>
 #include <glusterfs/xlator.h>
 
 /* `make plugin` takes the version from pkg-config: "10.3" gives 10 and 3. All
@@ -17,10 +18,26 @@
  * what is declared in the headers that are included above. */
 #if !defined(GLUSTERFS_MAJOR) || !defined(GLUSTERFS_MINOR)
 #error "build the plugin with 'make plugin', which tells the glusterfs version"
-#elif GLUSTERFS_MAJOR != 10 || GLUSTERFS_MINOR < 3 || GLUSTERFS_MINOR > 5
+#elif GLUSTERFS_MAJOR == 10 && GLUSTERFS_MINOR >= 3 && GLUSTERFS_MINOR <= 5
+#define XLATOR_CTX 3952
+#define XLATOR_PRIVATE 3984
+#define XLATOR_PASS_THROUGH 4080
+#define FD_INODE 40
+#define POOL_MUTEX 12352
+#define POOL_THREADS 12452
+#define POOL_DESTROY 20648
+#define CTX_POOL 552
+#define CTX_IOBUFS 560
+#define CTX_ACTIVE 640
+#else /* what a port to 11 has to find first */
 #error "cloudsyncs3 is verified with glusterfs 10.3 to 10.5 only: compare \
 cloudsync-common.h and run 'make e2e' before you extend the list in translator.h"
 #endif
+
+/* As the name of the directory has it that glusterfs loads translators from. */
+#define AS_TEXT(number) #number
+#define VERSION_TEXT(major, minor) AS_TEXT(major) "." AS_TEXT(minor)
+#define GLUSTERFS_VERSION VERSION_TEXT(GLUSTERFS_MAJOR, GLUSTERFS_MINOR)
 
 #if !defined(__x86_64__)
 #error "cloudsyncs3 is verified on x86-64 only"
@@ -104,6 +121,8 @@ AT(struct cs_remote_stores, config, 8);
 AT(struct cs_remote_stores, fini, 48);
 
 /* Of public structures, whose layout depends on glusterfs_config.h. */
+SIZE(struct xlator_fops, 928); /* the guard copies it */
+SIZE(cs_loc_xattr_t, 48);
 SIZE(struct iatt, 152);
 AT(struct iatt, ia_size, 32);
 AT(call_frame_t, local, 64);
@@ -111,8 +130,25 @@ AT(call_frame_t, this, 120);
 AT(xlator_t, name, 0);
 AT(xlator_t, children, 48);
 AT(xlator_t, options, 56);
-AT(xlator_t, ctx, 3952);
-AT(xlator_t, private, 3984);
+AT(xlator_t, type, 8);
+AT(xlator_t, fops, 72);
+AT(xlator_t, notify, 152);
+AT(xlator_t, ctx, XLATOR_CTX);
+AT(xlator_t, private, XLATOR_PRIVATE);
+AT(xlator_t, pass_through, XLATOR_PASS_THROUGH);
+AT(fd_t, inode, FD_INODE);
+AT(fd_t, flags, 8);
+AT(inode_t, gfid, 8);
+AT(struct event_pool, mutex, POOL_MUTEX);
+AT(struct event_pool, eventthreadcount, POOL_THREADS);
+AT(struct event_pool, destroy, POOL_DESTROY);
+AT(glusterfs_ctx_t, event_pool, CTX_POOL);
+AT(glusterfs_ctx_t, iobuf_pool, CTX_IOBUFS);
+AT(glusterfs_ctx_t, active, CTX_ACTIVE);
+AT(struct gf_upcall, event_type, 24);
+AT(struct gf_upcall, data, 32);
+AT(struct gf_upcall_cache_invalidation, flags, 0);
+AT(struct gf_upcall_cache_invalidation, stat, 8);
 
 #undef AT
 #undef SIZE
