@@ -228,8 +228,11 @@ func (s *shared) mustCostNothing() {
 	s.t.Helper()
 	const files = 10
 	make := fmt.Sprintf("for i in $(seq %d); do echo data >local$i; done", files)
-	change := fmt.Sprintf("for i in $(seq %d); do chmod 640 local$i; chown 1:1 local$i; setfattr -n user.a -v 1 local$i; "+
-		"ln local$i local$i.link; perl -e 'truncate($ARGV[0], 3) or die' local$i; done", files)
+	// Nothing here asks for attributes, which the kernel would have to ask for when
+	// what it knows is too old.
+	change := `perl -e 'for $f (glob "local*") {
+		chmod 0640, $f and chown 1, 1, $f and utime 1, 1, $f and link $f, "$f.link" and truncate $f, 3 or die "$f: $!"
+	}' && setfattr -n user.a -v 1 local*`
 	if _, err := s.sh(s.second, make); err != nil {
 		s.t.Fatal(err)
 	}
@@ -349,4 +352,61 @@ func TestAnotherGlusterfs(t *testing.T) {
 		t.Error(log)
 	}
 	g.mustRead(good, "f", data)
+}
+
+// Changes of stubs from several sides go on while the graph is switched below them
+// and the plugin gets new settings.
+func (s *shared) mustEndure(switches int) {
+	s.t.Helper()
+	const workers, stubs = 4, 8
+	var names []string
+	for i := range workers * stubs {
+		names = append(names, fmt.Sprintf("w%d-%d", i/stubs, i%stubs))
+	}
+	s.archive(true, names...)
+	script := fmt.Sprintf(`rm -f /srv/stop; n=0
+	work() {
+		while [ ! -e /srv/stop ]; do for f in $1-*; do
+			chmod 640 $f && chmod 600 $f && ln $f $f.link && mv $f.link $f.moved && setfattr -n user.a -v 1 $f &&
+				sync $f && rm $f.moved || echo $f failed
+			s=$(stat -c %%s $f); [ "$s" = $(stat -c %%s /srv/want/%[1]s/$f) ] || echo $f: $s bytes
+			n=$((n+8))
+		done; done
+		for f in $1-*; do
+			if [ ${f##*-} = 0 ]; then : >$f && [ ! -s $f ]; else cmp $f /srv/want/%[1]s/$f; fi || echo $f is wrong
+		done
+		echo $n >/srv/done-$1
+	}
+	for w in $(seq 0 %[2]d); do work w$w & done; wait; cat /srv/done-* >/srv/done`, s.Name, workers-1)
+	ended := make(chan error, 1)
+	var out string
+	go func() {
+		var err error
+		out, err = s.sh(s.second, script+" 2>&1")
+		ended <- err
+	}()
+	for i := range switches {
+		if err := s.Set("performance.read-ahead="+[]string{"on", "off"}[i%2], fmt.Sprint("features.s3plugin-seckey=wrong", i)); err != nil {
+			s.t.Error(err)
+		}
+	}
+	if err := s.Set("features.s3plugin-seckey=" + s.store.SecretKey); err != nil {
+		s.t.Error(err)
+	}
+	if err := os.WriteFile(s.node.Path("/srv/stop"), nil, 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := <-ended; err != nil || out != "" {
+		s.t.Errorf("%v\n%s", err, out)
+	}
+	done, err := os.ReadFile(s.node.Path("/srv/done"))
+	s.t.Logf("operations over %d graph switches, by worker: %q, %v", switches, done, err)
+}
+
+func TestTheGuardEnduresGraphSwitches(t *testing.T) {
+	c, store := startCluster(t)
+	s := newShared(t, c, store, "vol", cluster.Replica3, store.Options("vol")...)
+	s.makeBucket()
+	s.mustEndure(4)
+	s.mustBeGuarded(s.second, true)
 }
