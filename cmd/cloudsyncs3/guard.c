@@ -507,21 +507,15 @@ known_as_stub(xlator_t *this, inode_t *inode)
     return stub;
 }
 
-/* The brick would copy the nothing of a stub, or write into one. */
+/* The brick would copy the nothing of a stub, or write into one, and cannot be asked
+ * not to. */
 static int32_t
 guard_copy_file_range(call_frame_t *frame, xlator_t *this, fd_t *fd_in, off64_t off_in, fd_t *fd_out, off64_t off_out,
                       size_t len, uint32_t flags, dict_t *xdata)
 {
-    gf_boolean_t stub = known_as_stub(this, fd_in->inode) || known_as_stub(this, fd_out->inode);
-    dict_t *request = stub ? NULL : with_key(xdata);
-
-    if (!request) {
-        STACK_UNWIND_STRICT(copy_file_range, frame, -1, stub ? EOPNOTSUPP : ENOMEM, NULL, NULL, NULL, NULL);
-        return 0;
-    }
-    STACK_WIND_TAIL(frame, FIRST_CHILD(this), FIRST_CHILD(this)->fops->copy_file_range, fd_in, off_in, fd_out, off_out,
-                    len, flags, request);
-    dict_unref(request);
+    if (!known_as_stub(this, fd_in->inode) && !known_as_stub(this, fd_out->inode))
+        return former(this)->copy_file_range(frame, this, fd_in, off_in, fd_out, off_out, len, flags, xdata);
+    STACK_UNWIND_STRICT(copy_file_range, frame, -1, EOPNOTSUPP, NULL, NULL, NULL, NULL);
     return 0;
 }
 

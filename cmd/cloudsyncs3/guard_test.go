@@ -91,7 +91,7 @@ func (s *shared) archive(upload bool, names ...string) {
 
 // sh runs a script where the mounts are.
 func (s *shared) sh(dir, script string) (string, error) {
-	return s.node.Run("timeout", "180", "sh", "-c", "cd "+dir+"\n"+script)
+	return s.node.Run("timeout", "600", "sh", "-c", "cd "+dir+"\n"+script)
 }
 
 func (s *shared) log(mount string) string {

@@ -122,10 +122,12 @@ func endpoint(hostname string) (map[string]string, error) {
 	for name, values := range query {
 		option, ok := urlOptions[name]
 		switch {
-		case name == guard:
+		case name == guard && (values[0] == "on" || values[0] == "off"):
 			continue // not the store's
+		case name == guard:
+			return nil, errors.New("guard is neither on nor off")
 		case !ok:
-			return nil, fmt.Errorf("%q is none of %s", name, strings.Join(slices.Sorted(maps.Keys(urlOptions)), ", "))
+			return nil, fmt.Errorf("%q is none of guard, %s", name, strings.Join(slices.Sorted(maps.Keys(urlOptions)), ", "))
 		case len(values) > 1:
 			return nil, fmt.Errorf("%q stands there twice", name)
 		}

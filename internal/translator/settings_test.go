@@ -156,6 +156,9 @@ func TestTheGuardIsNoOptionOfTheStore(t *testing.T) {
 			t.Errorf("%q: off is %v", hostname, !off)
 		}
 	}
+	if _, err := (Settings{Hostname: "s3.example.org?guard=of", Bucket: "b"}).Options(t.TempDir()); err == nil {
+		t.Error("guard=of was accepted")
+	}
 }
 
 func TestARefusalOutranksTheSettings(t *testing.T) {
