@@ -67,11 +67,10 @@ func install(dir string) error {
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the plugin: %w\n%s", err, out)
 	}
-	out, err := exec.Command("glusterfs", "--print-xlatordir").Output()
+	plugins, err := pluginDir()
 	if err != nil {
-		return fmt.Errorf("where does glusterfs look for plugins: %w", err)
+		return err
 	}
-	plugins := filepath.Join(filepath.Dir(strings.TrimSpace(string(out))), "cloudsync-plugins")
 	if err := os.MkdirAll(plugins, 0o755); err != nil {
 		return err
 	}
@@ -79,6 +78,15 @@ func install(dir string) error {
 		return fmt.Errorf("bind over %s: %w", plugins, err)
 	}
 	return nil
+}
+
+// pluginDir is where the translator looks for its plugins.
+func pluginDir() (string, error) {
+	out, err := exec.Command("glusterfs", "--print-xlatordir").Output()
+	if err != nil {
+		return "", fmt.Errorf("where does glusterfs look for plugins: %w", err)
+	}
+	return filepath.Join(filepath.Dir(strings.TrimSpace(string(out))), "cloudsync-plugins"), nil
 }
 
 // ground is a volume, a store behind a proxy that can fail, and mounts of the

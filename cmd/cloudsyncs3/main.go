@@ -63,6 +63,7 @@ func configure(handle C.uintptr_t, xlator unsafe.Pointer, s *C.struct_settings) 
 		Bucket:   C.GoString(s.bucket),
 		KeyID:    C.GoString(s.key_id),
 		Secret:   C.GoString(s.secret),
+		Refused:  C.GoString(s.refused),
 	}
 	var instance *translator.Instance
 	if handle == 0 {
@@ -79,6 +80,16 @@ func configure(handle C.uintptr_t, xlator unsafe.Pointer, s *C.struct_settings) 
 		log.Info("ready to recall", "host", settings.Hostname, "bucket", settings.Bucket)
 	}
 	return handle
+}
+
+// coldbrickGuardOff tells whether the settings turn the guard off.
+//
+//export coldbrickGuardOff
+func coldbrickGuardOff(hostname *C.char) C.int {
+	if translator.GuardOff(C.GoString(hostname)) {
+		return 1
+	}
+	return 0
 }
 
 //export coldbrickFini

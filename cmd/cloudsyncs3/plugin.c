@@ -4,11 +4,13 @@
  * that a recall needs. */
 #include "plugin.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "_cgo_export.h"
+#include "guard.h"
 #include "pollers.h"
 #include "translator.h"
 
@@ -17,9 +19,11 @@ struct instance {
     uintptr_t handle; /* of the Go instance */
     xlator_t *this;
     struct pollers *pollers;
+    struct guard *guard;
 };
 
-/* An instance that recalls nothing, for a mount that could not have its own. */
+/* The instance of all translators that recall nothing, since they could not have
+ * one of their own. */
 static struct instance unusable;
 
 extern store_methods_t store_ops;
@@ -60,6 +64,20 @@ configure(struct instance *self, xlator_t *this, dict_t *options)
     free(volume);
 }
 
+/* Each recall then fails, and leaves the stub as it was: that is Go's part. */
+static struct instance *
+refuse(xlator_t *this, const char *reason)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    struct settings settings = {.volume = "", .hostname = "", .bucket = "", .key_id = "", .secret = "", .refused = reason};
+
+    gf_log(this->name, GF_LOG_CRITICAL, "no file can be recalled, and archived files may look empty: %s", reason);
+    pthread_mutex_lock(&lock);
+    unusable.handle = coldbrickConfigure(unusable.handle, this, &settings);
+    pthread_mutex_unlock(&lock);
+    return &unusable;
+}
+
 /* ---- the life of an instance ---- */
 
 static void
@@ -69,6 +87,7 @@ plugin_fini(void *config)
 
     if (!self || self == &unusable)
         return;
+    guard_remove(self->guard, self->this);
     if (self->pollers)
         pollers_release(self->pollers, self->this->graph == self->this->ctx->active);
     if (self->handle)
@@ -91,22 +110,45 @@ set_fini(xlator_t *this)
     return 0;
 }
 
+/* glusterfs loads translators from the directory of its own version: the file of
+ * cloudsync, .../glusterfs/VERSION/xlator/features/cloudsync.so, tells it without a
+ * look into any structure. */
+static gf_boolean_t
+is_of_our_version(void *module)
+{
+    static const char expected[] = "/glusterfs/" GLUSTERFS_VERSION "/xlator/features/cloudsync.so";
+    size_t len, end = sizeof expected - 1;
+    Dl_info info;
+
+    if (!dladdr(module, &info) || !info.dli_fname)
+        return _gf_false;
+    len = strlen(info.dli_fname);
+    return len >= end && strcmp(info.dli_fname + len - end, expected) == 0;
+}
+
 /* Never returns NULL: the translator would call the fini that it has not set,
  * and unload a library that has threads running. */
 static void *
 plugin_init(xlator_t *this)
 {
-    if (set_fini(this) != 0) {
-        gf_log(this->name, GF_LOG_CRITICAL,
-               "this glusterfs is not the one that cloudsyncs3 was built for: no file can be recalled");
-        return &unusable;
-    }
+    void *module = __builtin_return_address(0); /* in cloudsync.so */
+
+    if (!is_of_our_version(module))
+        return refuse(this, "cloudsyncs3 was built for glusterfs " GLUSTERFS_VERSION
+                            ": install the one for the glusterfs of this host, and mount anew");
+    if (set_fini(this) != 0 || !guard_fits(this, module))
+        return refuse(this, "the cloudsync translator is not that of glusterfs " GLUSTERFS_VERSION
+                            ": install glusterfs as your distribution has it, and mount anew");
     struct instance *self = calloc(1, sizeof *self);
-    if (!self) {
-        gf_log(this->name, GF_LOG_CRITICAL, "out of memory: no file can be recalled");
-        return &unusable;
-    }
+    if (!self)
+        return refuse(this, "out of memory");
     self->this = this;
+    if (coldbrickGuardOff((char *)option(this->options, "s3plugin-hostname")))
+        gf_log(this->name, GF_LOG_WARNING, "the guard is off: archived files may look empty");
+    else if (!(self->guard = guard_install(this))) {
+        free(self);
+        return refuse(this, "out of memory");
+    }
     self->pollers = pollers_acquire(this->ctx->event_pool);
     configure(self, this, this->options);
     return self;
@@ -131,14 +173,13 @@ plugin_reconfigure(xlator_t *this, dict_t *options)
 static int
 plugin_download(call_frame_t *frame, void *config)
 {
+    static const unsigned char unknown[sizeof(uuid_t)];
     struct instance *self = config;
-
-    if (self == &unusable)
-        return -1;
     cs_local_t *local = frame->local;
     struct file file = {frame->this, local->dlfd};
     struct stub stub = {
-        .gfid = local->dlfd->inode->gfid,
+        /* fd_t is not the same in all versions, unlike what else is looked at here. */
+        .gfid = self == &unusable ? unknown : local->dlfd->inode->gfid,
         .remote = local->remotepath,
         .size = local->stbuf.ia_size,
         .mtime = local->stbuf.ia_mtime,

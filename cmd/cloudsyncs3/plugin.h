@@ -36,6 +36,7 @@ void log_line(void *xlator, enum level level, const char *line);
 
 struct settings {
     const char *volume, *hostname, *bucket, *key_id, *secret;
+    const char *refused; /* why nothing can be recalled, or NULL */
 };
 
 struct stub {

@@ -3,7 +3,6 @@ package main_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -217,19 +216,26 @@ func appendTo(t *testing.T, path string, data []byte) {
 	}
 }
 
-// The translator has no file descriptor then, and refuses before the plugin is
-// asked: docs/plugin.md says so.
-func TestTruncatingAStubByNameIsRefused(t *testing.T) {
+// The translator has no file descriptor then: alone it refuses, or crashes.
+func TestTruncatingAStubByName(t *testing.T) {
 	g := newGround(t)
-	g.archive("f", "f", random(1, 4096))
+	data := random(1, 4096)
+	for _, name := range []string{"f", "kept"} {
+		g.archive(name, name, data)
+	}
 	client := g.client()
-	if err := os.Truncate(client+"/f", 0); !errors.Is(err, unix.EREMOTE) && !strings.Contains(fmt.Sprint(err), "remote") {
-		t.Errorf("truncate: %v", err)
+	if out, err := exec.Command("sh", "-c", `echo new > "$1"`, "sh", client+"/f").CombinedOutput(); err != nil {
+		t.Errorf("> stub: %v: %s", err, out)
 	}
-	if out, err := exec.Command("sh", "-c", `echo new > "$1"`, "sh", client+"/f").CombinedOutput(); err == nil {
-		t.Errorf("> stub worked: %s", out)
+	g.mustRead(g.client(), "f", []byte("new\n"))
+
+	g.proxy.On(testkit.Match{Method: http.MethodGet}, testkit.Refuse(403, "AccessDenied"))
+	if err := os.Truncate(client+"/kept", 0); err == nil {
+		t.Error("truncated what could not be recalled")
 	}
-	g.mustRead(client, "f", random(1, 4096))
+	g.mustBeStub("kept")
+	g.proxy.Clear()
+	g.mustRead(client, "kept", data)
 }
 
 // With the default of two event threads, two recalls at once stop a mount for
@@ -541,16 +547,40 @@ func TestASparseFileComesBackSparse(t *testing.T) {
 	g.mustBeLocal("f", len(data))
 }
 
+// gfapi builds a program of testdata.
+func (g *ground) gfapi(name string) string {
+	g.t.Helper()
+	program := filepath.Join(g.Dir(), name)
+	build := exec.Command("gcc", "-D_FILE_OFFSET_BITS=64", "-Wall", "-o", program, "testdata/"+name+".c", "-lgfapi")
+	if out, err := build.CombinedOutput(); err != nil {
+		g.t.Fatalf("%v\n%s", err, out)
+	}
+	return program
+}
+
+// gfapi hands O_TRUNC and copy_file_range down to the translators, which the kernel
+// never does.
+func TestAnApplicationOfGfapiOverwrites(t *testing.T) {
+	g := newGround(t)
+	volfile := filepath.Join(g.Dir(), "run", filepath.Base(g.client())+".vol")
+	data := random(1, 4096)
+	g.archive("f", "f", data)
+	g.archive("other", "other", data)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	if out, err := exec.CommandContext(ctx, g.gfapi("overwrite"), volfile, "f", "other").CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	g.mustRead(g.client(), "f", []byte("new"))
+	g.mustBeStub("other")
+}
+
 // An application that uses gfapi ends its translators, which FUSE never does: the
 // stock plugin crashes there.
 func TestAnApplicationOfGfapi(t *testing.T) {
 	g := newGround(t)
 	client := g.client() // for its volfile
-	program := filepath.Join(g.Dir(), "gfapi")
-	build := exec.Command("gcc", "-D_FILE_OFFSET_BITS=64", "-Wall", "-o", program, "testdata/gfapi.c", "-lgfapi")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	program := g.gfapi("gfapi")
 	data := random(1, 1<<20)
 	volfile := filepath.Join(g.Dir(), "run", filepath.Base(client)+".vol")
 	for _, path := range []string{"a", "b"} {

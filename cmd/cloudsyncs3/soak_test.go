@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/testkit"
+	"github.com/coldbrick/coldbrick/internal/testkit/cluster"
 )
 
 // resident is the memory of a mount's process: now, and at its peak, in KiB.
@@ -144,4 +145,14 @@ func TestSoak(t *testing.T) {
 	if last > first+64<<10 {
 		t.Errorf("memory grows: %d to %d KiB", first, last)
 	}
+}
+
+// TestSoakGuard is TestTheGuardEnduresGraphSwitches for longer: over 10,000
+// operations.
+func TestSoakGuard(t *testing.T) {
+	c, store := startCluster(t)
+	s := newShared(t, c, store, "vol", cluster.Replica3, store.Options("vol")...)
+	s.makeBucket()
+	s.mustEndure(100)
+	s.mustBeGuarded(s.second, true)
 }

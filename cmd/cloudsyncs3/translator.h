@@ -10,6 +10,7 @@
 #include <glusterfs/gf-event.h>
 #include <glusterfs/glusterfs.h>
 #include <glusterfs/syncop.h>
+#include <glusterfs/upcall-utils.h>
 #include <glusterfs/xlator.h>
 
 /* `make plugin` takes the version from pkg-config: "10.3" gives 10 and 3. Tests
@@ -23,6 +24,7 @@
 enum {
     XLATOR_CTX = 3952,
     XLATOR_PRIVATE = 3984,
+    XLATOR_PASS_THROUGH = 4080,
     FD_INODE = 40,
     POOL_MUTEX = 12352,
     POOL_THREADS = 12452,
@@ -36,6 +38,7 @@ typedef char poller_flag; /* the last argument of an event handler */
 enum {
     XLATOR_CTX = 176,
     XLATOR_PRIVATE = 208,
+    XLATOR_PASS_THROUGH = 245,
     FD_INODE = 32,
     POOL_MUTEX = 80,
     POOL_THREADS = 76,
@@ -48,6 +51,11 @@ typedef int poller_flag;
 #else
 #error "cloudsyncs3 is verified with glusterfs 10.3 to 10.5 and 11.0 to 11.2 only: see docs/porting.md"
 #endif
+
+/* As the name of the directory has it that glusterfs loads translators from. */
+#define AS_TEXT(number) #number
+#define VERSION_TEXT(major, minor) AS_TEXT(major) "." AS_TEXT(minor)
+#define GLUSTERFS_VERSION VERSION_TEXT(GLUSTERFS_MAJOR, GLUSTERFS_MINOR)
 
 #if !defined(__x86_64__)
 #error "cloudsyncs3 is verified on x86-64 only"
@@ -131,6 +139,8 @@ AT(struct cs_remote_stores, config, 8);
 AT(struct cs_remote_stores, fini, 48);
 
 /* Of public structures, whose layout depends on glusterfs_config.h. */
+SIZE(struct xlator_fops, 928); /* the guard copies it */
+SIZE(cs_loc_xattr_t, 48);
 SIZE(struct iatt, 152);
 AT(struct iatt, ia_size, 32);
 AT(call_frame_t, local, 64);
@@ -138,9 +148,14 @@ AT(call_frame_t, this, 120);
 AT(xlator_t, name, 0);
 AT(xlator_t, children, 48);
 AT(xlator_t, options, 56);
+AT(xlator_t, type, 8);
+AT(xlator_t, fops, 72);
+AT(xlator_t, notify, 152);
 AT(xlator_t, ctx, XLATOR_CTX);
 AT(xlator_t, private, XLATOR_PRIVATE);
+AT(xlator_t, pass_through, XLATOR_PASS_THROUGH);
 AT(fd_t, inode, FD_INODE);
+AT(fd_t, flags, 8);
 AT(inode_t, gfid, 8);
 AT(struct event_pool, mutex, POOL_MUTEX);
 AT(struct event_pool, eventthreadcount, POOL_THREADS);
@@ -151,6 +166,10 @@ AT(glusterfs_ctx_t, active, CTX_ACTIVE);
 AT(struct iobuf, ptr, 72);
 AT(struct iatt, ia_mtime, 72);
 AT(struct iatt, ia_mtime_nsec, 100);
+AT(struct gf_upcall, event_type, 24);
+AT(struct gf_upcall, data, 32);
+AT(struct gf_upcall_cache_invalidation, flags, 0);
+AT(struct gf_upcall_cache_invalidation, stat, 8);
 
 #undef AT
 #undef SIZE

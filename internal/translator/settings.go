@@ -29,6 +29,7 @@ type Settings struct {
 	Bucket   string // features.s3plugin-bucketid
 	KeyID    string // features.s3plugin-keyid
 	Secret   string // features.s3plugin-seckey
+	Refused  string // why no file may be recalled, whatever the rest says; or ""
 }
 
 // urlOptions are what the query of a hostname that is a URL may set, beside the
@@ -43,10 +44,23 @@ var urlOptions = map[string]string{
 	"idle-timeout": "idle-timeout",
 }
 
+// guard, "off" in the query of a hostname, lets sizes pass as Gluster has them.
+const guard = "guard"
+
+// GuardOff tells whether a hostname turns the guard of the plugin off.
+func GuardOff(hostname string) bool {
+	_, query, _ := strings.Cut(hostname, "?")
+	values, err := url.ParseQuery(query)
+	return err == nil && values.Get(guard) == "off"
+}
+
 // Options are the store's own. The credentials are those of the volume's
 // options, else of the file that secretsDir has for the volume; without either
 // the store asks the AWS chain. Errors never hold a secret.
 func (s Settings) Options(secretsDir string) (map[string]string, error) {
+	if s.Refused != "" {
+		return nil, errors.New(s.Refused)
+	}
 	options, err := endpoint(s.Hostname)
 	if err != nil {
 		return nil, fmt.Errorf("features.s3plugin-hostname: %w", err)
@@ -108,8 +122,12 @@ func endpoint(hostname string) (map[string]string, error) {
 	for name, values := range query {
 		option, ok := urlOptions[name]
 		switch {
+		case name == guard && (values[0] == "on" || values[0] == "off"):
+			continue // not the store's
+		case name == guard:
+			return nil, errors.New("guard is neither on nor off")
 		case !ok:
-			return nil, fmt.Errorf("%q is none of %s", name, strings.Join(slices.Sorted(maps.Keys(urlOptions)), ", "))
+			return nil, fmt.Errorf("%q is none of guard, %s", name, strings.Join(slices.Sorted(maps.Keys(urlOptions)), ", "))
 		case len(values) > 1:
 			return nil, fmt.Errorf("%q stands there twice", name)
 		}

@@ -146,3 +146,28 @@ func TestAVolumeNameIsNoPath(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 }
+
+func TestTheGuardIsNoOptionOfTheStore(t *testing.T) {
+	for hostname, off := range map[string]bool{
+		"": false, "s3.example.org": false, "s3.example.org?guard=on": false, "s3.example.org?guard=off": true,
+		"http://s3.example.org?region=r&guard=off": true,
+	} {
+		options, err := Settings{Hostname: hostname, Bucket: "b"}.Options(t.TempDir())
+		if _, ok := options["guard"]; ok || err != nil {
+			t.Errorf("%q: %v, %v", hostname, options, err)
+		}
+		if GuardOff(hostname) != off {
+			t.Errorf("%q: off is %v", hostname, !off)
+		}
+	}
+	if _, err := (Settings{Hostname: "s3.example.org?guard=of", Bucket: "b"}).Options(t.TempDir()); err == nil {
+		t.Error("guard=of was accepted")
+	}
+}
+
+func TestARefusalOutranksTheSettings(t *testing.T) {
+	_, err := Settings{Hostname: "s3.example.org", Bucket: "b", Refused: "another glusterfs"}.Options(t.TempDir())
+	if err == nil || err.Error() != "another glusterfs" {
+		t.Error(err)
+	}
+}
