@@ -24,6 +24,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
 // DefaultCrawlers is how many directories are read at once. With cold caches 16
@@ -240,7 +241,7 @@ func (w *walk) run(ctx context.Context, start directory, crawlers int) (Stats, e
 				return err
 			}
 			c := &crawler{walk: w, attrs: attrs, tally: newTally(), names: make([]byte, usualNames)}
-			err = c.work(ctx)
+			err = workers.Guard(func() error { return c.work(ctx) })
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.stats.merge(&c.tally.Stats)

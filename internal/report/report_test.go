@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -309,4 +310,25 @@ func TestBytesForPeople(t *testing.T) {
 			t.Errorf("Bytes(%d) = %s, want %s", n, got, want)
 		}
 	}
+}
+
+// Whatever stat gives can be printed, and read again.
+func FuzzACandidateIsOneLineOfJSON(f *testing.F) {
+	for _, sec := range []int64{0, -1, 13569465600 /* 2400 */, 253402300800 /* 10000 */, math.MinInt64, math.MaxInt64} {
+		f.Add("path\xff\n", sec, uint32(999_999_999), int64(math.MaxInt64))
+	}
+	f.Fuzz(func(t *testing.T, path string, sec int64, nsec uint32, size int64) {
+		want := gluster.Time{Sec: sec, Nsec: int32(nsec % 1_000_000_000)}
+		line, err := Cold{Path: path, Size: size, Mtime: want}.MarshalJSON()
+		var got struct {
+			Size  int64
+			Mtime gluster.Time
+		}
+		if err == nil {
+			err = json.Unmarshal(line, &got)
+		}
+		if err != nil || got.Size != size || got.Mtime != want || bytes.ContainsRune(line, '\n') {
+			t.Fatalf("%s: %v", line, err)
+		}
+	})
 }

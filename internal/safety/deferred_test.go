@@ -98,16 +98,8 @@ func TestAWriteThatFailsLateIsNoRecall(t *testing.T) {
 // smallBrick puts a file system of size bytes in place of the brick's directory.
 func (g *ground) smallBrick(size int64) {
 	g.t.Helper()
-	g.brickOn(func(dir string) {
-		check(g.t, unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=755,size="+strconv.FormatInt(size, 10)))
-	})
-}
-
-// brickOn puts what mount mounts in place of the brick's directory.
-func (g *ground) brickOn(mount func(dir string)) {
-	g.t.Helper()
 	g.StopBrick()
-	mount(g.BrickDir())
+	check(g.t, unix.Mount("tmpfs", g.BrickDir(), "tmpfs", 0, "mode=755,size="+strconv.FormatInt(size, 10)))
 	check(g.t, os.Mkdir(filepath.Join(g.BrickDir(), ".glusterfs"), 0o755))
 	id := strings.ReplaceAll(g.ID, "-", "")
 	raw, err := hex.DecodeString(id)

@@ -3,9 +3,7 @@ package safety
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -14,29 +12,11 @@ import (
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
-// newExt4Ground has its brick on ext4, which keeps all attributes of a file in one
-// block of 4 KiB.
-func newExt4Ground(t *testing.T) *ground {
-	t.Helper()
-	g := newGround(t)
-	image := filepath.Join(g.Dir(), "image")
-	check(t, os.WriteFile(image, nil, 0o600))
-	check(t, os.Truncate(image, 64<<20))
-	g.brickOn(func(dir string) {
-		for _, args := range [][]string{{"mkfs.ext4", "-q", "-b", "4096", image}, {"mount", "-o", "loop", image, dir}} {
-			if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-				t.Fatalf("%v: %v: %s", args, err, out)
-			}
-		}
-	})
-	return g
-}
-
 // A stamp that finds no room for an attribute ends half way, and a recall that
 // finds none fails for ever. Whatever is archived comes back, also under a longer
 // name; the rest is left alone.
 func TestAFileWithoutRoomForAttributesIsLeftAlone(t *testing.T) {
-	g := newExt4Ground(t)
+	g := newGround(t, testkit.BrickOn("ext4", "-b", "4096"))
 	data := randomBytes(5000)
 	var archived, left int
 	for size := 0; size < 3600; size += 200 {
@@ -70,7 +50,7 @@ func TestAFileWithoutRoomForAttributesIsLeftAlone(t *testing.T) {
 // Pointer, notes and cs.remote all hold the key. One that is too long for them
 // gives way to one that nobody can read, but that can be recalled.
 func TestALongPathOnExt4GetsAShortKey(t *testing.T) {
-	g := newExt4Ground(t)
+	g := newGround(t, testkit.BrickOn("ext4", "-b", "4096"))
 	data := randomBytes(5000)
 	long := path.Join(strings.Repeat(strings.Repeat("d", 200)+"/", 4), strings.Repeat("f", 100))
 	g.Write(long, data, longAgo)

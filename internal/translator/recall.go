@@ -205,9 +205,6 @@ func (t *transaction) point() error {
 	p.GFID, p.Key, p.Recalled = t.GFID, t.result.Key, true
 	p.Volume = cmp.Or(p.Volume, t.made.Volume)
 	p.Proof = &object.Stamped{Size: t.Size, Mtime: t.Mtime, CRC32: t.result.Proof.CRC32}
-	if p.Time.IsZero() {
-		p.Time = t.now().UTC()
-	}
 	if err := t.File.SetXattr(gluster.XattrPointer, p.Encode(), 0); err != nil {
 		return fmt.Errorf("write %s: %w", gluster.XattrPointer, err)
 	}

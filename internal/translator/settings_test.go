@@ -171,3 +171,15 @@ func TestARefusalOutranksTheSettings(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The hostname is free text, and the file a person's.
+func FuzzSettingsNeverPanic(f *testing.F) {
+	f.Add("https://h/base?region=eu-1", "bucket", "secret-access-key = 's'\naccess-key-id = 'i'\n")
+	f.Add("http://[::1", "b", "secret-access-key = ")
+	f.Add("%zz", "", "\xff")
+	f.Fuzz(func(t *testing.T, hostname, bucket, file string) {
+		dir := t.TempDir()
+		write(t, dir, file, 0o600)
+		_, _ = Settings{Volume: "vol", Hostname: hostname, Bucket: bucket}.Options(dir) // an error is an answer
+	})
+}
