@@ -205,7 +205,7 @@ func (t *transaction) clean() bool {
 // late says that nothing but downloading is left of a recall, see Plan.
 func (t *transaction) late() bool {
 	former, ok, _ := t.former() // those that cannot be read are refused by own
-	return t.state == gluster.Downloading && t.stat.Size > 0 && !t.attrs.AnySize() && !(ok && former.Keep)
+	return t.state == gluster.Downloading && t.stat.Size > 0 && !t.attrs.AnySize() && (!ok || !former.Keep)
 }
 
 // held looks whether the lock is still ours, before attributes or times are

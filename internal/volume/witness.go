@@ -80,7 +80,7 @@ func (b *Brick) fineTimes() (bool, error) {
 			return err == nil, err
 		}
 		names, err := dir.Readdirnames(enough)
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return false, err
 		}
 		for _, name := range names {
