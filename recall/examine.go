@@ -351,7 +351,7 @@ func (r *Recaller) repoint(ctx context.Context, e Examined) (err error) {
 	if err := volume.Lock(t.file); err != nil {
 		return err
 	}
-	defer volume.Unlock(t.file) // goes with the descriptor at the latest
+	defer func() { _ = volume.Unlock(t.file) }() // it goes with the descriptor at the latest
 	if err := t.look(); err != nil {
 		return err
 	}
