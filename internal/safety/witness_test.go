@@ -144,46 +144,6 @@ func TestAStallBeforeTheStampIsFollowedByALook(t *testing.T) {
 	g.mustRead("f", append(make([]byte, 4096), data[4096:]...))
 }
 
-// ext4 has 4 KiB for all attributes of a file. Where users have taken the most of
-// it, a stamp sets the size and then finds no room for the key; what is appended
-// to such a file, nobody sees.
-func TestAStampThatFindsNoRoomLeavesNothing(t *testing.T) {
-	g := newGround(t, testkit.Ext4(256))
-	data := randomBytes(9000)
-	g.Write("f", data, longAgo)
-	a := g.archiver()
-	a.At = before(upload.StepStamp, func() { // the pointer still finds room
-		set := func(name string, size int) error {
-			return unix.Lsetxattr(g.BrickPath("f"), "user."+name, make([]byte, size), 0)
-		}
-		for i := 0; set(fmt.Sprint("small", i), 1) == nil && i < 5; i++ { // in the inode itself
-		}
-		size := 4096
-		for set("large", size) != nil {
-			size--
-		}
-		check(t, set("large", size-60)) // for the size of the object, not for its key
-	})
-	a.StatBrick = func() func(*os.File) (volume.Stat, error) { // the attributes above are not what is looked for
-		var first *volume.Stat
-		return func(f *os.File) (volume.Stat, error) {
-			st, err := volume.StatOf(f)
-			if first == nil {
-				first = &st
-			}
-			st.Ctime = first.Ctime
-			return st, err
-		}
-	}()
-	res := a.Archive(t.Context(), g.file("f"))
-	if res.Outcome != report.Failed || !errors.Is(res.Err, unix.ENOSPC) {
-		t.Fatalf("%s %s (%v)", res.Outcome, res.Reason, res.Err)
-	}
-	g.mustBeUnmarked("f")
-	appendTo(t, g.Path("f"), []byte("more"))
-	g.mustRead("f", append(data, "more"...))
-}
-
 // With ctime.noatime off a read is noted on the brick's file, which moves its
 // ctime. Our own reads are not noted; those of users can only make a file wait for
 // the next run.
