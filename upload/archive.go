@@ -497,8 +497,10 @@ func (t *transaction) recheck(ctx context.Context) error {
 		return report.Leave(report.InProgress, "another run took it over")
 	}
 	switch pending, err := t.healPending(ctx); {
+	case ctx.Err() != nil:
+		return ctx.Err()
 	case err != nil:
-		return err
+		return fmt.Errorf("%w: %w", ErrDegraded, err)
 	case pending:
 		return report.Leave(report.HealPending, "")
 	}
@@ -532,7 +534,6 @@ func (t *transaction) recheck(ctx context.Context) error {
 	if err == nil && last.Identity != t.witness {
 		err = report.Leave(report.Changed, "on the brick")
 	}
-	t.looked = time.Now()
 	return err
 }
 

@@ -69,7 +69,7 @@ func TestAFileStampedOnADegradedVolumeIsMended(t *testing.T) {
 	g.Write("f", data, longAgo)
 	a := g.archiver()
 	loses := &losesABrick{Mount: g.Stamping}
-	a.Mount = loses
+	a.Mount, a.Replicas = loses, nil
 	a.At = func(s upload.Step, _ gluster.File) error {
 		loses.unseen = s == upload.StepStamp
 		if loses.unseen {
@@ -122,7 +122,7 @@ func TestADegradedStampIsRecordedWhateverElseIsWrong(t *testing.T) {
 	g.Write("f", randomBytes(5000), longAgo)
 	a := g.archiver()
 	loses := &losesABrick{Mount: g.Stamping}
-	a.Mount = loses
+	a.Mount, a.Replicas = loses, nil
 	a.At = func(s upload.Step, _ gluster.File) error {
 		loses.unseen = s == upload.StepStamp
 		switch s {

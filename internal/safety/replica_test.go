@@ -1,6 +1,8 @@
 package safety
 
 import (
+	"errors"
+	"os"
 	"strconv"
 	"testing"
 
@@ -44,5 +46,30 @@ func TestReplicasDoNotCryChanged(t *testing.T) {
 		if res.Outcome != report.Archived {
 			t.Errorf("%s: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
 		}
+	}
+}
+
+// Users rename files at any moment. That neither hides a mark nor ends a run.
+func TestARenameDoesNotLookLikeALostReplica(t *testing.T) {
+	g := newGround(t, testkit.Replica(3))
+	for _, step := range []upload.Step{upload.StepStamp, upload.StepVerify} {
+		path := "d/" + string(step)
+		data := randomBytes(9000)
+		g.Write(path, data, longAgo)
+		a := g.archiver()
+		a.At = before(step, func() { check(t, os.Rename(g.Path(path), g.Path(path+".moved"))) })
+		res := a.Archive(t.Context(), g.file(path))
+		if res.Outcome != report.Archived {
+			t.Errorf("renamed before %s: %s %s (%v)", step, res.Outcome, res.Reason, res.Err)
+			continue
+		}
+		g.mustRecall(path + ".moved")
+		g.mustRead(path+".moved", data)
+	}
+	g.Write("deleted", randomBytes(9000), longAgo)
+	a := g.archiver()
+	a.At = before(upload.StepVerify, func() { check(t, os.Remove(g.Path("deleted"))) })
+	if res := a.Archive(t.Context(), g.file("deleted")); errors.Is(res.Err, upload.ErrDegraded) {
+		t.Errorf("deleted: %s %s (%v)", res.Outcome, res.Reason, res.Err)
 	}
 }

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 )
@@ -49,30 +51,52 @@ func (r *Replicas) Pending(ctx context.Context, file *os.File, path string) (boo
 	if err != nil {
 		return false, err
 	}
-	for _, m := range members {
-		pending, err := m.pending(path, st.Inode)
-		if err != nil || pending {
+	// Users may rename the file at any time, and a brick alone is asked by name.
+	const tries = 5
+	for range tries {
+		pending, named, err := anyPending(members, path, st.Inode)
+		if err != nil || named {
 			return pending, err
 		}
+		now, err := Get(file, gluster.VirtualPath)
+		switch {
+		case Gone(err), errors.Is(err, unix.ENODATA):
+			return false, nil // deleted: nothing is left to heal
+		case err != nil:
+			return false, fmt.Errorf("current name: %w", err)
+		}
+		path = strings.TrimLeft(strings.TrimRight(string(now), "\x00"), "/")
 	}
-	return false, nil
+	// Either its name changes all the time, or the replicas disagree about it.
+	return true, nil
 }
 
-func (p *Private) pending(path string, inode uint64) (bool, error) {
+// anyPending is false in named if the path is not that file's on one of them.
+func anyPending(members []*Private, path string, inode uint64) (pending, named bool, err error) {
+	for _, m := range members {
+		pending, named, err := m.pending(path, inode)
+		if err != nil || !named || pending {
+			return pending, named, err
+		}
+	}
+	return false, true, nil
+}
+
+func (p *Private) pending(path string, inode uint64) (pending, named bool, err error) {
 	file, err := p.OpenRegular(path)
-	if err != nil {
-		return false, fmt.Errorf("replica: %w", err)
+	switch {
+	case Gone(err):
+		return false, false, nil
+	case err != nil:
+		return false, false, fmt.Errorf("replica: %w", err)
 	}
 	defer file.Close() // read only
 	st, err := StatAsOpened(file)
-	if err != nil {
-		return false, err
-	}
-	if st.Inode != inode { // renamed meanwhile, or the replicas disagree
-		return true, nil
+	if err != nil || st.Inode != inode {
+		return false, false, err
 	}
 	attrs, err := ReadAttrs(file)
-	return attrs.HealPending, err
+	return attrs.HealPending, true, err
 }
 
 func (r *Replicas) mounted(ctx context.Context, file *os.File) ([]*Private, error) {
