@@ -27,6 +27,8 @@ look() {
 	need glusterfs-client /usr/sbin/glusterfs
 	need libglusterfs-dev /usr/include/glusterfs/xlator.h
 	need attr /usr/bin/getfattr
+	need curl /usr/bin/curl
+	need procps /usr/bin/pgrep
 	need rsync /usr/bin/rsync
 	need xfsprogs /usr/sbin/mkfs.xfs /sbin/mkfs.xfs
 	need fuse3 /usr/bin/fusermount3 /bin/fusermount3
