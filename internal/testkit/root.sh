@@ -20,7 +20,7 @@ if [ "${1-}" != --inside ]; then
 	if [ ! -d "$root" ]; then
 		# From where this host has its own packages.
 		mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
-			grep -oE 'https?://[^ ]+/debian/?( |$)' | head -n 1)
+			grep -oE 'https?://[^ ]+/debian/?( |$)' | head -n 1) || true # debootstrap knows one
 		echo "making a root file system of Debian $suite, once" >&2
 		rm -rf --one-file-system "$root.new"
 		debootstrap --variant=minbase --include=ca-certificates "$suite" "$root.new" "${mirror%% *}" >"$roots/$suite.log" 2>&1 ||
