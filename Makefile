@@ -7,9 +7,12 @@ FUZZTIME   ?= 30s
 # After so long a package's tests count as hung; only a machine busy with other
 # things needs more.
 TESTTIMEOUT ?= 30m
+# What make test runs, and with the race detector unless that is empty.
+PACKAGES ?= ./...
+RACE     ?= -race
 E2ETIMEOUT  ?= 45m
 
-.PHONY: build plugin install-plugin man package release unit test e2e calm soak bench microbench fuzz check demo help
+.PHONY: build plugin install-plugin man package release unit test e2e test-11 qualify calm soak bench microbench fuzz check demo help
 
 build: ## bin/coldbrick, a static program
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/coldbrick
@@ -31,8 +34,8 @@ install-plugin: plugin ## the plugin to where this host's glusterfs loads it fro
 man: ## the reference pages, man pages and sample configuration in docs/, anew from the code
 	go test -count=1 ./cmd/coldbrick -run TestTheManualIsTrue -update
 
-package: ## deb and rpm of both, in dist/; VERSION=1.2.3 names them
-	packaging/build.sh dist
+package: ## deb and rpm of both, in dist/; VERSION=1.2.3 names them, PLUGINS=11.1=FILE.so goes along
+	packaging/build.sh dist $(PLUGINS)
 
 release: package ## the packages, the list of modules in them (SBOM) and SHA256SUMS, in dist/
 	@$$($(tool) cyclonedx-gomod) mod -json -licenses -output dist/coldbrick.cdx.json .
@@ -49,7 +52,7 @@ test: ## all tests with the race detector, on real bricks and a real S3 server (
 	@mkdir -p .cache
 	@$(tool) versitygw >/dev/null
 	@$(tool) nfpm >/dev/null
-	@go test -race -count=1 -timeout $(TESTTIMEOUT) -v ./... 2>&1 | tee .cache/test.log | \
+	@go test $(RACE) -count=1 -timeout $(TESTTIMEOUT) -v $(PACKAGES) 2>&1 | tee .cache/test.log | \
 		grep -avE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS|PASS$$)'
 	@if grep -a -- '--- SKIP' .cache/test.log; then echo 'skipped tests count as failed' >&2; exit 1; fi
 
@@ -60,6 +63,22 @@ e2e: ## coldbrick as users run it, on real clusters of three hosts (root, under 
 	@go test -tags e2e -count=1 -timeout $(E2ETIMEOUT) -v ./internal/e2e 2>&1 | tee .cache/e2e.log | \
 		grep -avE '^ *(=== (RUN|PAUSE|CONT|NAME)|PASS$$)'
 	@if grep -a -- '--- SKIP' .cache/e2e.log; then echo 'skipped tests count as failed' >&2; exit 1; fi
+
+# What a new version of GlusterFS breaks first: the facts, and all that is built on
+# its private structures or reads what its daemons say.
+facts11 := ./internal/testkit/... ./internal/gluster ./internal/volume ./cmd/cloudsyncs3
+root11 := internal/testkit/root.sh trixie
+
+test-11: ## facts, volume and plugin on GlusterFS 11, in a second root of Debian 13 (root)
+	@internal/testkit/require.sh
+	@$(root11) internal/testkit/require.sh --install
+	@$(root11) make test RACE= PACKAGES='$(facts11)'
+
+qualify: ## make test and make e2e on GlusterFS 11, likewise; docs/porting.md (root, over an hour)
+	@internal/testkit/require.sh
+	@$(root11) internal/testkit/require.sh --install
+	@$(root11) make test
+	@$(root11) make e2e
 
 calm: ## make test five times beside two busy loops, on a fresh clone: it leans on no clock (root, hours)
 	@internal/testkit/calm.sh

@@ -1,9 +1,20 @@
 #!/bin/bash
-# build.sh DIR: builds the packages into DIR, for the architecture and the
-# glusterfs of this host. VERSION names them; by default, git does. The same
-# commit gives the same packages, byte for byte.
+# build.sh DIR [GLUSTERFS=LIBRARY...]: builds the packages into DIR, for the
+# architecture and the glusterfs of this host. VERSION names them; by default, git
+# does. The same commit gives the same packages, byte for byte.
+#
+# The plugin's deb carries each LIBRARY too, which `make plugin` has built for the
+# GLUSTERFS of another host: 11.1=trixie/cloudsyncs3.so.
 set -euo pipefail
 umask 022
+libraries=()
+for build in "${@:2}"; do
+	grep -qF "/glusterfs/${build%%=*}/xlator/features/cloudsync.so" "${build#*=}" || {
+		echo "build.sh: ${build#*=} was not built for glusterfs ${build%%=*}" >&2
+		exit 1
+	}
+	libraries+=("${build%%=*}=$(realpath "${build#*=}")")
+done
 dist=$(mkdir -p "$1" && cd "$1" && pwd)
 cd "$(dirname "$0")/.."
 
@@ -58,19 +69,39 @@ package packaging/nfpm.yaml deb
 package packaging/nfpm.yaml rpm
 
 cmd/cloudsyncs3/build.sh "$STAGE/cloudsyncs3.so"
-GLUSTER=$(pkg-config --modversion glusterfs-api)
-GLUSTER=${GLUSTER#7.} # the version of the API comes first
-GLUSTER_NEXT=${GLUSTER%%.*}.$((${GLUSTER#*.} + 1))
-case $VERSION in # build metadata begins with one plus sign
-*+*) VERSION=$VERSION.gluster$GLUSTER ;;
-*) VERSION=$VERSION+gluster$GLUSTER ;;
-esac
-export GLUSTER GLUSTER_NEXT VERSION
-PLUGIN_DIR=$(dirname "$(glusterfs --print-xlatordir)")/cloudsync-plugins
-export PLUGIN_DIR
-package packaging/nfpm-plugin.yaml deb
-PLUGIN_DIR=/usr/lib64/glusterfs/$GLUSTER/cloudsync-plugins # where rpm distributions have it
-package packaging/nfpm-plugin.yaml rpm
+own=$(pkg-config --modversion glusterfs-api)
+own=${own#7.} # the version of the API comes first
+suffix=gluster DEPENDS='' last=''
+next() { echo "${1%%.*}.$((${1#*.} + 1))"; } # the version after this one
+
+# Each in the directory where the glusterfs of that version looks. The package
+# cannot be installed beside a version that it has no library for.
+while IFS== read -r version library; do
+	install -D -m 644 "$library" "$STAGE/deb/$version/cloudsync-plugins/cloudsyncs3.so"
+	if [ -z "$last" ]; then
+		DEPENDS="glusterfs-common (>= $version)"
+	else
+		DEPENDS+=", glusterfs-common (<< $(next "$last")~) | glusterfs-common (>= $version)"
+	fi
+	suffix+=${last:+.}$version last=$version
+done < <(printf '%s\n' "$own=$STAGE/cloudsyncs3.so" "${libraries[@]}" | sort -V)
+DEPENDS+=", glusterfs-common (<< $(next "$last")~)"
+
+release=$VERSION
+plugin() { # SUFFIX PACKAGER TREE
+	case $release in # build metadata begins with one plus sign
+	*+*) VERSION=$release.$1 ;;
+	*) VERSION=$release+$1 ;;
+	esac
+	PLUGIN_TREE=$STAGE/$2
+	PLUGIN_DIR=$3
+	package packaging/nfpm-plugin.yaml "$2"
+}
+GLUSTER=$own GLUSTER_NEXT=$(next "$own")
+export DEPENDS GLUSTER GLUSTER_NEXT PLUGIN_TREE PLUGIN_DIR
+plugin "$suffix" deb "$(dirname "$(dirname "$(glusterfs --print-xlatordir)")")"
+install -D -m 644 "$STAGE/cloudsyncs3.so" "$STAGE/rpm/$own/cloudsync-plugins/cloudsyncs3.so"
+plugin "gluster$own" rpm /usr/lib64/glusterfs # where rpm distributions have it
 
 rm -rf "$STAGE"
 ls "$dist"/*.deb "$dist"/*.rpm

@@ -246,6 +246,42 @@ func wantUnits(t *testing.T) {
 	}
 }
 
+// A host that is upgraded has the library for the new glusterfs before that starts:
+// one package carries both.
+func TestThePluginForTwoVersions(t *testing.T) {
+	own := strings.TrimPrefix(strings.TrimSpace(run(t, "pkg-config", "--modversion", "glusterfs-api")), "7.")
+	other := "10.4" // which the same headers serve
+	if strings.HasPrefix(own, "11.") {
+		other = "11.0"
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "pkg-config"), []byte("#!/bin/sh\necho 7."+other+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	library := filepath.Join(dir, "other.so")
+	run(t, "env", "PATH="+dir+":"+os.Getenv("PATH"), "../cmd/cloudsyncs3/build.sh", library)
+	if out, err := exec.Command("./build.sh", dir, "9.6="+library).CombinedOutput(); err == nil || !strings.Contains(string(out), "not built for glusterfs 9.6") {
+		t.Errorf("a library of another version: %v\n%s", err, out)
+	}
+
+	run(t, "env", "VERSION=1.0.0", "./build.sh", dir, other+"="+library)
+	versions := []string{own, other}
+	slices.Sort(versions)
+	deb := file(t, dir, "coldbrick-gluster-plugin_1.0.0+gluster"+strings.Join(versions, ".")+"_*.deb")
+	contents := run(t, "dpkg-deb", "--contents", deb)
+	for _, version := range versions {
+		if !strings.Contains(contents, "/glusterfs/"+version+"/cloudsync-plugins/cloudsyncs3.so\n") {
+			t.Errorf("no library for %s:\n%s", version, contents)
+		}
+	}
+	next := map[string]string{"10.4": "10.5", "11.1": "11.2"}[versions[1]]
+	want := fmt.Sprintf("glusterfs-common (>= %[1]s), glusterfs-common (<< %[2]s~) | glusterfs-common (>= %[2]s), glusterfs-common (<< %[3]s~)\n",
+		versions[0], versions[1], next)
+	if depends := run(t, "dpkg-deb", "--field", deb, "Depends"); depends != want {
+		t.Errorf("it depends on %s, want %s", depends, want)
+	}
+}
+
 // The packaged file is the sample of all settings, with one setting made.
 func wantConfigThatRequiresThePlugin(t *testing.T) {
 	t.Helper()

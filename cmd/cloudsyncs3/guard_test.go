@@ -254,6 +254,9 @@ func (s *shared) mustCostNothing() {
 		Fops []struct {
 			Name string `xml:"name"`
 			Hits int    `xml:"hits"`
+			// 0 for a notification to clients, which the XML of gluster 10.3 to 11.1 calls
+			// by the name of an operation: UPCALL is STAT, CI_FORGET is RMDIR.
+			Latency float64 `xml:"avgLatency"`
 		} `xml:"volProfile>brick>cumulativeStats>fopStats>fop"`
 	}
 	if err := xml.Unmarshal(out, &profile); err != nil {
@@ -261,7 +264,9 @@ func (s *shared) mustCostNothing() {
 	}
 	hits := map[string]int{}
 	for _, fop := range profile.Fops {
-		hits[fop.Name] += fop.Hits
+		if fop.Latency > 0 {
+			hits[fop.Name] += fop.Hits
+		}
 	}
 	if hits["SETATTR"] == 0 || hits["TRUNCATE"] == 0 || hits["LINK"] == 0 {
 		s.t.Errorf("the bricks were asked nothing: %v", hits)
@@ -328,8 +333,14 @@ func TestTheGuardCanBeTurnedOff(t *testing.T) {
 // does not recall stays a stub for those that can.
 func TestAnotherGlusterfs(t *testing.T) {
 	dir := t.TempDir()
+	plugins, err := pluginDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Whose headers are the same, so that it can be built here.
+	other := map[string]string{"10": "10.4", "11": "11.0"}[strings.SplitN(filepath.Base(filepath.Dir(plugins)), ".", 2)[0]]
 	pkgConfig := filepath.Join(dir, "pkg-config")
-	if err := os.WriteFile(pkgConfig, []byte("#!/bin/sh\necho 7.10.4\n"), 0o755); err != nil {
+	if err := os.WriteFile(pkgConfig, []byte("#!/bin/sh\necho 7."+other+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
@@ -341,18 +352,14 @@ func TestAnotherGlusterfs(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		plugins, err := pluginDir()
-		if err == nil {
-			err = unix.Unmount(plugins, unix.MNT_DETACH)
-		}
-		if err != nil {
+		if err := unix.Unmount(plugins, unix.MNT_DETACH); err != nil {
 			t.Error(err)
 		}
 	})
 	bad := g.client()
 	g.mustFail(bad, "f")
 	g.mustFail(bad, "f")
-	if log := g.clientLog(bad); strings.Count(log, "] C [") != 1 || !strings.Contains(log, "built for glusterfs 10.4") {
+	if log := g.clientLog(bad); strings.Count(log, "] C [") != 1 || !strings.Contains(log, "built for glusterfs "+other+":") {
 		t.Error(log)
 	}
 	g.mustRead(good, "f", data)

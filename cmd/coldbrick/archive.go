@@ -57,7 +57,7 @@ no new one; the second drops them at once. Neither loses anything.`,
 			return a.finish("archive", aim, a.archive(cmd.Context(), args))
 		},
 	}
-	a.uses(cmd, []string{"mount", "volume"}, policyFlags, []string{"order"}, storeFlags, runFlags, outputFlags)
+	a.uses(cmd, []string{"mount", "volume"}, policyFlags, []string{"order", "allow-unqualified-version"}, storeFlags, runFlags, outputFlags)
 	return cmd
 }
 

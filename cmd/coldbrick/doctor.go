@@ -37,7 +37,7 @@ else is changed.`,
 			return a.finish("doctor", "", errors.Join(e.run(cmd.Context()), e.verdict()))
 		},
 	}
-	a.uses(cmd, []string{"volume", "brick", "mount", "state-dir"}, storeFlags, outputFlags)
+	a.uses(cmd, []string{"volume", "brick", "mount", "state-dir", "allow-unqualified-version"}, storeFlags, outputFlags)
 	return cmd
 }
 

@@ -17,6 +17,9 @@ func (a *app) checks(s *scope) []volume.Check {
 		if c.Name == volume.CheckPlugin && a.requirePlugin && !pluginLoaded(s.mount) {
 			checks[i].Verdict, checks[i].Reason = volume.Fail, "require_plugin is set, and the volume has no recall plugin"
 		}
+		if c.Name == volume.CheckVersion && a.anyVersion && c.Verdict == volume.Fail {
+			checks[i].Verdict = volume.Warn
+		}
 	}
 	if s.cluster != nil {
 		return append(checks, s.cluster.Checks()...)

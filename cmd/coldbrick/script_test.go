@@ -15,12 +15,19 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"coldbrick": main})
+	testscript.Main(m, map[string]func(){
+		"coldbrick": main,
+		"coldbrick-of-others": func() { // to which the glusterfs of this host is a stranger
+			gluster.Qualified = []string{"9.6"}
+			main()
+		},
+	})
 }
 
 // TestScripts runs the program itself, on a real volume and a real store where

@@ -48,6 +48,7 @@ type settings struct {
 	order          config.Choice
 	dryRun         bool
 	requirePlugin  bool
+	anyVersion     bool
 
 	json           bool
 	progress       config.Choice
@@ -137,6 +138,7 @@ func (s *settings) flags() *pflag.FlagSet {
 	s.maxErrors = config.NewPortion(50)
 	value(&s.maxErrors, "max-errors", "give up when this `SHARE` of at least 100 files, or this number of files, have failed (0 for no limit)")
 	f.BoolVarP(&s.dryRun, "dry-run", "n", false, "say what would happen and change nothing")
+	f.BoolVar(&s.anyVersion, "allow-unqualified-version", false, "archive on a version of GlusterFS that coldbrick was not tested with")
 	s.stateDir = "/var/lib/coldbrick"
 	text(&s.stateDir, "state-dir", "keep locks and run records in `DIR`")
 	text(&s.metricsFile, "metrics-file", "write Prometheus metrics to `FILE` at the end of the run")

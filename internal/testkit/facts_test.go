@@ -213,7 +213,13 @@ func TestAStampOfAnOpenFileAfterABrickRestartHasNoKey(t *testing.T) {
 	if key := stampAfterRestart("d/f", func(string) {}); key != "" {
 		t.Errorf("without a lookup: key %q", key)
 	}
-	if key := stampAfterRestart("d/g", func(p string) { stat(t, p) }); key != "d/g" {
+	look := func(path string) {
+		Eventually(t, time.Minute, "the client opens its files anew", func() bool { // EBADFD until then
+			_, err := os.Stat(path)
+			return err == nil
+		})
+	}
+	if key := stampAfterRestart("d/g", look); key != "d/g" {
 		t.Errorf("with a lookup: key %q", key)
 	}
 }

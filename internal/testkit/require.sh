@@ -17,6 +17,7 @@ header() { # PACKAGE HEADER
 look() {
 	missing=''
 	need make /usr/bin/make
+	need git /usr/bin/git
 	need gcc /usr/bin/gcc
 	need pkg-config /usr/bin/pkg-config
 	header libc6-dev stdlib.h
@@ -27,6 +28,9 @@ look() {
 	need glusterfs-client /usr/sbin/glusterfs
 	need libglusterfs-dev /usr/include/glusterfs/xlator.h
 	need attr /usr/bin/getfattr
+	need debootstrap /usr/sbin/debootstrap # of root.sh
+	need curl /usr/bin/curl
+	need procps /usr/bin/pgrep
 	need rsync /usr/bin/rsync
 	need xfsprogs /usr/sbin/mkfs.xfs /sbin/mkfs.xfs
 	need fuse3 /usr/bin/fusermount3 /bin/fusermount3

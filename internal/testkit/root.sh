@@ -7,17 +7,20 @@
 # A plain chroot will not do: glusterfs and the tests make mount namespaces.
 set -euo pipefail
 source=$(cd "$(dirname "$0")/../.." && pwd)
+mkdir -p "$source/.cache"
+cache=$(readlink -f "$source/.cache") # a link, where several work trees share one
+git=$(cd "$source" && realpath "$(git rev-parse --git-common-dir)") # elsewhere, in a work tree
 
 if [ "${1-}" != --inside ]; then
 	suite=$1
-	roots=$source/.cache/roots root=$source/.cache/roots/$suite
+	roots=$cache/roots root=$cache/roots/$suite
 	mkdir -p "$roots"
 	exec 9>"$roots/$suite.lock"
 	flock 9
 	if [ ! -d "$root" ]; then
 		# From where this host has its own packages.
 		mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
-			grep -oE 'https?://[^ ]+/debian/?( |$)' | head -n 1)
+			grep -oE 'https?://[^ ]+/debian/?( |$)' | head -n 1) || true # debootstrap knows one
 		echo "making a root file system of Debian $suite, once" >&2
 		rm -rf --one-file-system "$root.new"
 		debootstrap --variant=minbase --include=ca-certificates "$suite" "$root.new" "${mirror%% *}" >"$roots/$suite.log" 2>&1 ||
@@ -38,6 +41,11 @@ mount --bind "$root" "$root" # a mount point, which pivot_root wants
 cd "$root"
 mkdir -p src opt/go gomod gocache old
 mount --bind "$source" src
+for outside in "$cache" "$git"; do # under the paths that lead to them
+	case $outside in "$source"/*) continue ;; esac
+	mkdir -p ".$outside"
+	mount --bind "$outside" ".$outside"
+done
 mount --bind "$HOST_GOROOT" opt/go # outside /usr: the plugin's headers are there
 mkdir -p "$HOST_GOMODCACHE" "$HOST_GOCACHE"
 mount --bind "$HOST_GOMODCACHE" gomod
@@ -56,6 +64,6 @@ export PATH=/opt/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 export GOMODCACHE=/gomod GOCACHE=/gocache HOME=/root TMPDIR=/tmp GOTOOLCHAIN=local
 unset HOST_GOROOT HOST_GOMODCACHE HOST_GOCACHE
 cd /src
-git config --global --add safe.directory /src 2>/dev/null || true
+git config --global --replace-all safe.directory '*' 2>/dev/null || true # if it is installed at all
 # Not exec: this shell is the first process in here, and reaps what daemons leave.
 "$@"

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"cmp"
 	"debug/buildinfo"
 	"errors"
 	"fmt"
@@ -176,13 +177,13 @@ func (m *Mount) checkTimeouts() Check {
 		"mount with -o attribute-timeout=1,entry-timeout=1")
 }
 
-// measuredVersion is the release on which the facts were measured; 10.4 and 10.5
-// have the same code.
-const measuredVersion = "10."
-
+// checkVersion judges the client that coldbrick works through. No brick tells a
+// client its version.
 func (m *Mount) checkVersion() Check {
-	return verdict(CheckVersion, Warn, m.Version != "" && !strings.HasPrefix(m.Version, measuredVersion),
-		"glusterfs "+m.Version, "glusterfs "+m.Version+" is not one of the releases 10.x that coldbrick was tested with", "")
+	seen := "the client on this host is glusterfs " + cmp.Or(m.Version, "of an unknown version") + "; bricks do not tell theirs"
+	return verdict(CheckVersion, Fail, !gluster.IsQualified(m.Version), seen,
+		seen+": coldbrick was tested with "+strings.Join(gluster.Qualified, ", "),
+		"install one of these on every server and client, or set allow-unqualified-version after the tests of docs/porting.md")
 }
 
 // checkPlugin looks for the library that brings data back when a stub is read.

@@ -98,6 +98,17 @@ func TestUnsafeVolumesAreRefusedByName(t *testing.T) {
 	}
 }
 
+func TestVersionsThatWereNotTestedAreRefused(t *testing.T) {
+	for version, want := range map[string]Verdict{
+		"10.3": OK, "10.4": OK, "10.5": OK, "11.0": OK, "11.1": OK, "11.2": OK,
+		"10.0": Fail, "10.2": Fail, "10.6": Fail, "10.30": Fail, "11.3": Fail, "9.6": Fail, "12.0": Fail, "11dev": Fail, "": Fail,
+	} {
+		if c := (&Mount{Version: version}).checkVersion(); c.Verdict != want || !strings.Contains(c.Reason, "glusterfs "+version) {
+			t.Errorf("%q: %+v", version, c)
+		}
+	}
+}
+
 // What a volume without a working plugin does to its readers is said, but does
 // not keep it from being archived.
 func TestMissingPluginIsAWarning(t *testing.T) {
