@@ -90,7 +90,7 @@ func (a *app) archive(ctx context.Context, named []string) error {
 		return s.unfit
 	}
 	a.warn(checks)
-	if err := a.checkStore(s.mount.Graph); err != nil {
+	if err := a.checkStore(s.mount, s.bricks); err != nil {
 		return err
 	}
 	a.on.before, err = spaceOf(s.bricks...)

@@ -105,11 +105,19 @@ func (e *examination) run(ctx context.Context) error {
 	if err := e.private(ctx, s, bricks); err != nil {
 		return err
 	}
-	if err := e.checkStore(s.mount.Graph); err != nil {
+	if err := e.checkStore(s.mount, dirsOf(bricks)); err != nil {
 		e.ask("store", err, "set bucket and endpoint, or the volume's options features.s3plugin-*")
 		return nil
 	}
 	return e.store(ctx, s.mount)
+}
+
+// dirsOf are the directories of bricks.
+func dirsOf(bricks []*volume.Brick) (dirs []string) {
+	for _, b := range bricks {
+		dirs = append(dirs, b.Dir())
+	}
+	return dirs
 }
 
 // judge notes what archive looks at.

@@ -111,10 +111,10 @@ type ground struct {
 }
 
 // openGround prepares to recall from a volume, or only to look at it: without
-// the store and the barrier.
-func (a *app) openGround(ctx context.Context, mount *volume.Mount, store, write bool) (g *ground, err error) {
+// the store and the barrier. The bricks are those of this host, where known.
+func (a *app) openGround(ctx context.Context, mount *volume.Mount, bricks []string, store, write bool) (g *ground, err error) {
 	if store {
-		if err := a.checkStore(mount.Graph); err != nil {
+		if err := a.checkStore(mount, bricks); err != nil {
 			return nil, err
 		}
 	}
@@ -247,7 +247,7 @@ func (a *app) onGround(ctx context.Context, paths *pathList, store, write bool,
 	if err != nil {
 		return err
 	}
-	g, err := a.openGround(preparing, mount, store, write)
+	g, err := a.openGround(preparing, mount, nil, store, write)
 	if err != nil {
 		return err
 	}
