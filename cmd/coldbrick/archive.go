@@ -176,10 +176,8 @@ func (a *app) archiveBrick(ctx context.Context, s *scope, dir string, policy cra
 	if !ok {
 		return usagef("--store: %s can only recall", a.store)
 	}
-	if p, ok := plugin.(prober); ok {
-		if _, err := p.Probe(preparing); err != nil {
-			return causeOf(preparing, err)
-		}
+	if err := a.prove(preparing, plugin); err != nil {
+		return causeOf(preparing, err)
 	}
 	if err := a.settle(preparing, self, s.mount, brick, private, plugin); err != nil {
 		return causeOf(preparing, err)

@@ -245,7 +245,7 @@ func (e *examination) store(ctx context.Context, mount *volume.Mount) (err error
 	if !ok {
 		return nil
 	}
-	able, err := p.Probe(ctx)
+	able, err := e.probe(ctx, p)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -290,6 +290,9 @@ func storeChecks(able objstore.Capabilities) []report.Check {
 		wish("clock", able.ClockSkew.Abs() < mostSkew, fmt.Sprintf("the store's clock differs by %v", able.ClockSkew.Round(time.Second)), "run NTP on both sides: S3 refuses requests from 15 minutes on"),
 		wish("versioning", able.Versioning == "Enabled", "the bucket keeps no old versions: a deleted object is gone for good", "aws s3api put-bucket-versioning --bucket BUCKET --versioning-configuration Status=Enabled"),
 		wish("left-over-uploads", able.LifecycleAborts, "no rule aborts multipart uploads that a crash has left: they cost money unseen", "add a lifecycle rule with AbortIncompleteMultipartUpload to the bucket"),
-		wish("probe-objects", len(able.LeftBehind) == 0, fmt.Sprintf("%d objects of the probe could not be deleted", len(able.LeftBehind)), "delete what is below .coldbrick/probe/"),
+		wish("probe-objects", len(able.LeftBehind) == 0,
+			fmt.Sprintf("the store did not delete %s of the probe: Object Lock keeps them, or these credentials may not delete; archive probes once a day at most if all is proven",
+				report.Count(int64(len(able.LeftBehind)), "object")),
+			"delete what is below .coldbrick/probe/, or let a lifecycle rule do so"),
 	}
 }

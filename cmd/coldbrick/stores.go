@@ -129,12 +129,6 @@ func (a *app) openStore(ctx context.Context, graph gluster.Graph, log *record.Lo
 	return plugin, nil
 }
 
-// prober is a store that finds out what it can be relied on for, and whether it
-// can be used at all (object.ErrStore). The others know without asking.
-type prober interface {
-	Probe(context.Context) (objstore.Capabilities, error)
-}
-
 // storeOptions are the options of recall.Plugin.Init. They hold secrets. What
 // nobody has set is taken from the options of the volume, as they stand in its
 // graph.

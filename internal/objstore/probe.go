@@ -3,6 +3,8 @@ package objstore
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -47,6 +49,12 @@ type Capabilities struct {
 	fullObjectRefused        bool // a multipart upload with ChecksumType FULL_OBJECT is
 }
 
+// Proven reports whether the store was seen to do all that coldbrick can make
+// use of.
+func (a *Capabilities) Proven() bool {
+	return a.PutConditional && a.CompleteConditional && a.ChecksumVerified && a.ChecksumReturned && a.FullObjectMultipart
+}
+
 // confirms reports whether the checksum that HEAD tells of an object is the
 // store's own finding.
 func (a *Capabilities) confirms(multipart bool) bool {
@@ -68,6 +76,41 @@ func (s *S3) Probe(ctx context.Context) (Capabilities, error) {
 	n.probing.Lock()
 	defer n.probing.Unlock()
 	return n.probe(ctx)
+}
+
+// Reuse goes by an earlier probe of the same Account that was Proven. It asks only
+// whether bucket and credentials are good, and writes nothing.
+func (s *S3) Reuse(ctx context.Context) error {
+	n, err := s.session()
+	if err != nil {
+		return err
+	}
+	p := &prober{session: n, prefix: n.keyPrefix + object.ReservedPrefix + "probe/"}
+	if err := p.reach(ctx); err != nil {
+		return err
+	}
+	n.proven.Store(&Capabilities{
+		PutConditional: true, CompleteConditional: true,
+		ChecksumVerified: true, ChecksumReturned: true, FullObjectMultipart: true,
+	})
+	return nil
+}
+
+// Account names what the finding of a probe holds for: endpoint, region, bucket,
+// prefix and the key id of the credentials. It is a hash, and sends nothing to the
+// store.
+func (s *S3) Account(ctx context.Context) (string, error) {
+	n, err := s.session()
+	if err != nil {
+		return "", err
+	}
+	o := n.client.Options()
+	creds, err := o.Credentials.Retrieve(ctx)
+	if err != nil {
+		return "", n.explain(ctx, "credentials", err)
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %q", n.where, o.Region, n.bucket, n.keyPrefix, creds.AccessKeyID))
+	return hex.EncodeToString(sum[:]), nil
 }
 
 // capabilities probes once.
