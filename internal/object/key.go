@@ -49,6 +49,12 @@ func NonceKey(prefix string, gfid gluster.GFID) string {
 	return prefix + ReservedPrefix + gfid.String() + "/" + NewID()
 }
 
+// VolumeKey is the key of the object that says that a volume has objects under a
+// prefix.
+func VolumeKey(prefix, volumeID string) string {
+	return prefix + ReservedPrefix + "volumes/" + volumeID
+}
+
 // NewID is 128 random bits in hexadecimal: the name of a run or an attempt.
 func NewID() string {
 	var b [16]byte
