@@ -14,6 +14,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/recall"
 )
 
 func newDoctor(a *app) *cobra.Command {
@@ -109,7 +110,7 @@ func (e *examination) run(ctx context.Context) error {
 		e.ask("store", err, "set bucket and endpoint, or the volume's options features.s3plugin-*")
 		return nil
 	}
-	return e.store(ctx, s.mount)
+	return e.store(ctx, s, bricks)
 }
 
 // dirsOf are the directories of bricks.
@@ -235,8 +236,8 @@ func openBehind(m *volume.Mount) report.Check {
 }
 
 // store asks what the store can be relied on for.
-func (e *examination) store(ctx context.Context, mount *volume.Mount) (err error) {
-	plugin, err := e.openStore(ctx, mount.Graph, nil)
+func (e *examination) store(ctx context.Context, s *scope, bricks []*volume.Brick) (err error) {
+	plugin, err := e.openStore(ctx, s.mount.Graph, nil)
 	if !e.ask("store-settings", err, "") {
 		return nil
 	}
@@ -252,8 +253,58 @@ func (e *examination) store(ctx context.Context, mount *volume.Mount) (err error
 	if e.ask("store", err, "") {
 		e.note(storeChecks(able)...)
 		e.note(classCheck(e.storClass))
+		e.note(e.prefixCheck(ctx, plugin, s.volumeID(bricks)))
 	}
 	return nil
+}
+
+// prefixCheck looks which other volumes have objects under the same prefix, which is
+// well, and under one that this prefix is below: then a path of theirs and a path
+// of this volume may want one key, and listings of theirs show objects of this one.
+func (e *examination) prefixCheck(ctx context.Context, plugin recall.Plugin, own string) report.Check {
+	c := report.Check{Name: "key-prefix", Status: report.OK}
+	registry, ok := plugin.(interface {
+		Volumes(ctx context.Context, prefix string) ([]string, error)
+	})
+	if !ok {
+		return c
+	}
+	var shared, nested []string
+	for _, prefix := range append(above(e.keyPrefix), e.keyPrefix) {
+		ids, err := registry.Volumes(ctx, prefix)
+		if err != nil {
+			c.Status, c.Detail = report.Warning, fmt.Sprintf("which volumes have objects under %q is not known: %v", prefix, err)
+			return c
+		}
+		for _, id := range ids {
+			switch {
+			case id == own:
+			case prefix == e.keyPrefix:
+				shared = append(shared, id)
+			default:
+				nested = append(nested, fmt.Sprintf("%q of volume %s", prefix, id))
+			}
+		}
+	}
+	switch {
+	case nested != nil:
+		c.Status = report.Warning
+		c.Detail = fmt.Sprintf("the prefix %q is below %s", e.keyPrefix, strings.Join(nested, " and "))
+		c.Hint = "give volumes that begin now prefixes beside each other, such as vol1/ and vol2/; objects that exist keep their keys"
+	case shared != nil:
+		c.Detail = "shared with volume " + strings.Join(shared, " and ")
+	}
+	return c
+}
+
+// above are the prefixes that a prefix is below: the empty one, and each directory.
+func above(prefix string) (all []string) {
+	for i := range len(prefix) {
+		if i == 0 || prefix[i-1] == '/' {
+			all = append(all, prefix[:i])
+		}
+	}
+	return all
 }
 
 // classCheck looks whether objects of a storage class can be read at once.

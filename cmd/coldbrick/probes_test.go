@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -162,3 +163,31 @@ func TestDoctorTellsOfProbeObjectsThatStay(t *testing.T) {
 }
 
 var _ prober = (*objstore.S3)(nil)
+
+func TestDoctorNamesPrefixesWithinEachOther(t *testing.T) {
+	g := newProbeGround(t)
+	outer := testkit.NewVolume(t)
+	if _, code, stderr := inBackground(t, "archive", "--endpoint-url", g.proxy.Endpoint, "--bucket", g.s.Bucket, "--state-dir", g.state,
+		"--mount", outer.MountDir(), outer.BrickDir()); <-code != 0 {
+		t.Fatal(stderr)
+	}
+	g.run(0, "archive", "--key-prefix", "vol2/", g.v.BrickDir())
+	for _, tt := range []struct{ prefix, want string }{
+		{"vol2/", `warning key-prefix: the prefix "vol2/" is below "" of volume ` + outer.ID},
+		{"vol2/x/", `warning key-prefix: the prefix "vol2/x/" is below "" of volume ` + outer.ID}, // its own one apart
+		{"", "ok      key-prefix: shared with volume " + outer.ID},
+	} {
+		out, _ := g.run(0, "doctor", "--brick", g.v.BrickDir(), "--key-prefix", tt.prefix)
+		if !strings.Contains(out, tt.want) {
+			t.Errorf("%q is missing in\n%s", tt.want, out)
+		}
+	}
+}
+
+func TestPrefixesAbove(t *testing.T) {
+	for prefix, want := range map[string][]string{"": nil, "a/": {""}, "a/b/": {"", "a/"}, "a-": {""}, "a/b": {"", "a/"}} {
+		if got := above(prefix); !slices.Equal(got, want) {
+			t.Errorf("above %q: %q, want %q", prefix, got, want)
+		}
+	}
+}

@@ -277,7 +277,7 @@ func TestTwoVolumesShareABucket(t *testing.T) {
 func TestVolumesShareAStoreThatOverwrites(t *testing.T) {
 	one, two := newGround(t), newGround(t)
 	one.Proxy.On(testkit.Match{Method: http.MethodPut}, one.Proxy.IgnoreHeader("If-None-Match"))
-	two.Store = two.newStore(one.Proxy.Endpoint)
+	one.Store, two.Store = one.newStore(one.Proxy.Endpoint), two.newStore(one.Proxy.Endpoint) // which probe it as it is now
 	grounds := map[*ground][]byte{one: randomBytes(2000), two: randomBytes(2000)}
 	for g, data := range grounds {
 		g.Write("same/name", data, longAgo)
