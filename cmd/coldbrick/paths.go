@@ -134,8 +134,13 @@ func (a *app) openGround(ctx context.Context, mount *volume.Mount, bricks []stri
 	}
 	g.recaller = recall.Recaller{
 		Files: g.files, Barrier: g.files, BarrierLimit: barrierPatience,
-		Distributed: mount.Graph.Distributed(), Volume: mount.VolumeID(),
-		WORMOff: func(ctx context.Context) bool { return volume.WORMOff(ctx, mount.Volume) },
+		Distributed: mount.Graph.Distributed(),
+		WORMOff:     func(ctx context.Context) bool { return volume.WORMOff(ctx, mount.Volume) },
+	}
+	if store { // whose objects are they?
+		if g.recaller.Volume, err = a.volumeIDOf(ctx, mount); err != nil {
+			return g, err
+		}
 	}
 	if g.recaller.Owner, err = newOwner(); err != nil {
 		return g, err
@@ -153,6 +158,21 @@ func (a *app) openGround(ctx context.Context, mount *volume.Mount, bricks []stri
 		g.recaller.Plugin = g.plugin
 	}
 	return g, nil
+}
+
+// volumeIDOf is the volume's id, "" if nobody here knows it: then a file's gfid alone
+// tells whether an object is its own.
+func (a *app) volumeIDOf(ctx context.Context, mount *volume.Mount) (string, error) {
+	asking, cancel := context.WithTimeout(ctx, glusterdPatience)
+	defer cancel()
+	id, err := mount.AskVolumeID(asking)
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
+	if err != nil {
+		a.log.Info("the volume's id is not known", "err", err)
+	}
+	return id, nil
 }
 
 // Close unmounts what was mounted.
