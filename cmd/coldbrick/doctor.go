@@ -24,7 +24,8 @@ func newDoctor(a *app) *cobra.Command {
 		Long: `Say whether volume, brick, mount and store are safe to archive, each check by
 name, and what to do about those that fail. With --volume, all bricks of this host
 are looked at. Checks that only glusterd can answer are named as such where there
-is none. A few small objects are written to the store and deleted again; nothing
+is none. A few small objects are written to the store and deleted again, and a good
+answer of the store is noted in --state-dir for the runs of the next day; nothing
 else is changed.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
