@@ -19,7 +19,7 @@ import (
 // can be used at all (object.ErrStore). The others know without asking.
 type prober interface {
 	Probe(context.Context) (objstore.Capabilities, error)
-	Reuse(context.Context) error
+	Reuse(ctx context.Context, volumeID string) bool
 	Account(context.Context) (string, error)
 }
 
@@ -37,8 +37,9 @@ type keptProbe struct {
 
 const keptProbeVersion = 1
 
-// prove makes sure that it is known what the store can be relied on for.
-func (a *app) prove(ctx context.Context, plugin recall.Plugin) error {
+// prove makes sure that it is known what the store can be relied on for. What was
+// kept holds only while the store still leaves the volume's registration alone.
+func (a *app) prove(ctx context.Context, plugin recall.Plugin, volumeID string) error {
 	p, ok := plugin.(prober)
 	if !ok {
 		return nil
@@ -47,8 +48,8 @@ func (a *app) prove(ctx context.Context, plugin recall.Plugin) error {
 	if err != nil {
 		return err
 	}
-	if probeKept(file, time.Now()) {
-		return p.Reuse(ctx)
+	if volumeID != "" && probeKept(file, time.Now()) && p.Reuse(ctx, volumeID) {
+		return nil
 	}
 	_, err = a.probe(ctx, p)
 	return err

@@ -131,6 +131,28 @@ func TestARunGoesByTheProbeOfTheLastDay(t *testing.T) {
 	}
 }
 
+// A store that has been put behind something else since is not taken at its word,
+// and credentials that may no longer write are named.
+func TestAKeptProbeHoldsOnlyWhileTheStoreLeavesTakenKeysAlone(t *testing.T) {
+	g := newProbeGround(t)
+	g.run(0, "archive", g.v.BrickDir())
+	if len(g.kept()) != 1 {
+		t.Fatalf("kept: %q", g.kept())
+	}
+	g.proxy.On(testkit.Match{Method: http.MethodPut}, testkit.Refuse(403, "AccessDenied"))
+	if out, _ := g.run(12, "archive", g.v.BrickDir()); !strings.Contains(out, "PutObject") {
+		t.Error(out)
+	}
+	g.proxy.Clear()
+	g.run(0, "archive", g.v.BrickDir())
+	g.proxy.On(testkit.Match{Method: http.MethodPut}, g.proxy.IgnoreHeader("If-None-Match"))
+	g.v.Write("a", []byte("x"), testkit.Old)
+	_, probed := g.run(0, "archive", g.v.BrickDir())
+	if key := g.v.BrickMarks("a").RemoteKey; probed == 0 || !strings.HasPrefix(key, ".coldbrick/") {
+		t.Errorf("%d requests of a probe, key %q", probed, key)
+	}
+}
+
 // What a store lacks is asked again, and so is what it has ceased to do.
 func TestOnlyAGoodProbeIsKept(t *testing.T) {
 	g := newProbeGround(t)

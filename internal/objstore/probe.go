@@ -78,22 +78,31 @@ func (s *S3) Probe(ctx context.Context) (Capabilities, error) {
 	return n.probe(ctx)
 }
 
-// Reuse goes by an earlier probe of the same Account that was Proven. It asks only
-// whether bucket and credentials are good, and writes nothing.
-func (s *S3) Reuse(ctx context.Context) error {
+// Reuse goes by an earlier probe of the same Account that was Proven, if the store
+// still refuses a taken key: that of the volume's registration, which is written if
+// need be. Otherwise, and on any error, it reports false: a Probe tells more. Nothing
+// is left in the store but the registration.
+func (s *S3) Reuse(ctx context.Context, volumeID string) bool {
 	n, err := s.session()
 	if err != nil {
-		return err
+		return false
 	}
-	p := &prober{session: n, prefix: n.keyPrefix + object.ReservedPrefix + "probe/"}
-	if err := p.reach(ctx); err != nil {
-		return err
+	p := &prober{session: n, prefix: n.keyPrefix}
+	text := registrationOf(volumeID)
+	for range 2 { // the first may find the key free
+		err = untilNoConflict(ctx, func() error { return p.put(ctx, object.VolumeKey("", volumeID), text, true, fewRetries) })
+		if err != nil {
+			break
+		}
+	}
+	if statusOf(err) != http.StatusPreconditionFailed {
+		return false
 	}
 	n.proven.Store(&Capabilities{
 		PutConditional: true, CompleteConditional: true,
 		ChecksumVerified: true, ChecksumReturned: true, FullObjectMultipart: true,
 	})
-	return nil
+	return true
 }
 
 // Account names what the finding of a probe holds for: endpoint, region, bucket,
@@ -166,8 +175,7 @@ func (p *prober) reach(ctx context.Context) error {
 	var date atomic.Pointer[time.Time]
 	_, err := p.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
 		Bucket: &p.bucket, Prefix: &p.prefix, MaxKeys: aws.Int32(1),
-	}, func(o *s3.Options) {
-		o.RetryMaxAttempts = 2
+	}, fewRetries, func(o *s3.Options) {
 		o.HTTPClient = dateReader{o.HTTPClient, &date}
 	})
 	if err != nil && !mayNotList(err) { // which may be so where writing is allowed
@@ -186,6 +194,9 @@ func (p *prober) reach(ctx context.Context) error {
 	}
 	return nil
 }
+
+// fewRetries is for the first request to a store.
+func fewRetries(o *s3.Options) { o.RetryMaxAttempts = 2 }
 
 // dateReader notes the Date of the last answer.
 type dateReader struct {
@@ -218,7 +229,7 @@ func (p *prober) refused(ctx context.Context, err error) (bool, error) {
 	}
 }
 
-func (p *prober) put(ctx context.Context, name string, body []byte, conditional bool) error {
+func (p *prober) put(ctx context.Context, name string, body []byte, conditional bool, options ...func(*s3.Options)) error {
 	in := &s3.PutObjectInput{
 		Bucket: &p.bucket, Key: aws.String(p.prefix + name),
 		Body: bytes.NewReader(body), ChecksumCRC32: encodeCRC(crc32.ChecksumIEEE(body)),
@@ -226,7 +237,7 @@ func (p *prober) put(ctx context.Context, name string, body []byte, conditional 
 	if conditional {
 		in.IfNoneMatch = aws.String("*")
 	}
-	_, err := p.client.PutObject(ctx, in)
+	_, err := p.client.PutObject(ctx, in, options...)
 	return err
 }
 

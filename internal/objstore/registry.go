@@ -21,9 +21,11 @@ import (
 // prefix. Its bytes are the same whenever and by whomever it is written; its time
 // is the store's.
 type registration struct {
-	Coldbrick string `json:"coldbrick"` // what this is, for people: "volume"
-	Format    int    `json:"format"`
-	Volume    string `json:"volume"`
+	Volume string `json:"volume"`
+}
+
+func registrationOf(volumeID string) []byte {
+	return fmt.Appendf(nil, `{"coldbrick":"volume","format":%d,"volume":%q}`+"\n", registrationFormat, volumeID)
 }
 
 const (
@@ -56,11 +58,7 @@ func Register(ctx context.Context, store Registry, prefix, volumeID string) erro
 	err := registered()
 	// Who may not list is not told that an object is missing.
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		var text []byte
-		if text, err = json.Marshal(registration{"volume", registrationFormat, volumeID}); err != nil {
-			return err
-		}
-		text = append(text, '\n')
+		text := registrationOf(volumeID)
 		_, err = store.Create(ctx, key, bytes.NewReader(text), int64(len(text)), nil)
 		if errors.Is(err, fs.ErrExist) { // another brick was first
 			err = registered()
