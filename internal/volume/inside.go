@@ -34,18 +34,31 @@ func (m *Mount) CheckOutside(dir string, bricks []string) error {
 		}
 	}
 	for _, brick := range bricks {
-		root, err := os.Stat(brick)
-		if errors.Is(err, fs.ErrNotExist) { // of another host
-			continue
-		}
+		root, err := brickRoot(brick)
 		if err != nil {
 			return err
+		}
+		if root == nil { // of another host
+			continue
 		}
 		if below, err := isBelow(at, root); below || err != nil {
 			return refuseInside(err, dir, "it is below the brick "+brick)
 		}
 	}
 	return nil
+}
+
+// brickRoot identifies the brick at dir, nil if there is none on this host.
+func brickRoot(dir string) (fs.FileInfo, error) {
+	brick, err := OpenBrick(dir)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, ErrNoBrick) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer brick.Close()
+	return os.Stat(procPath(brick.fd))
 }
 
 func refuseInside(err error, dir, why string) error {
