@@ -13,10 +13,12 @@ import (
 	"github.com/coldbrick/coldbrick/crawl"
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/record"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/recall"
 	"github.com/coldbrick/coldbrick/upload"
 )
 
@@ -90,7 +92,7 @@ func (a *app) archive(ctx context.Context, named []string) error {
 		return s.unfit
 	}
 	a.warn(checks)
-	if err := a.checkStore(s.mount.Graph); err != nil {
+	if err := a.checkStore(s.mount, s.bricks); err != nil {
 		return err
 	}
 	a.on.before, err = spaceOf(s.bricks...)
@@ -172,14 +174,18 @@ func (a *app) archiveBrick(ctx context.Context, s *scope, dir string, policy cra
 		return err
 	}
 	defer func() { err = errors.Join(err, plugin.Fini()) }()
-	store, ok := plugin.(upload.Store)
+	store, ok := plugin.(interface {
+		upload.Store
+		recall.Plugin
+	})
 	if !ok {
 		return usagef("--store: %s can only recall", a.store)
 	}
-	if p, ok := plugin.(prober); ok {
-		if _, err := p.Probe(preparing); err != nil {
-			return causeOf(preparing, err)
-		}
+	if err := a.prove(preparing, plugin, brick.VolumeID); err != nil {
+		return causeOf(preparing, err)
+	}
+	if err := a.register(preparing, store, brick); err != nil {
+		return causeOf(preparing, err)
 	}
 	if err := a.settle(preparing, self, s.mount, brick, private, plugin); err != nil {
 		return causeOf(preparing, err)
@@ -194,6 +200,19 @@ func (a *app) archiveBrick(ctx context.Context, s *scope, dir string, policy cra
 		archiver.Replicas = replicas
 	}
 	return a.upload(ctx, archiver, brick, policy, b, goal)
+}
+
+// register tells the store that the volume has objects under its prefix. A brick
+// that glusterd has not made does not know of which volume it is.
+func (a *app) register(ctx context.Context, store objstore.Registry, brick *volume.Brick) error {
+	if brick.VolumeID == "" {
+		return nil
+	}
+	err := objstore.Register(ctx, store, a.keyPrefix, brick.VolumeID)
+	if errors.Is(err, object.ErrKey) {
+		return usagef("--key-prefix: %w", err)
+	}
+	return err
 }
 
 // unlessReached makes a success of a goal that is reached.

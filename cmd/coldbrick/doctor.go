@@ -14,6 +14,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/recall"
 )
 
 func newDoctor(a *app) *cobra.Command {
@@ -23,7 +24,8 @@ func newDoctor(a *app) *cobra.Command {
 		Long: `Say whether volume, brick, mount and store are safe to archive, each check by
 name, and what to do about those that fail. With --volume, all bricks of this host
 are looked at. Checks that only glusterd can answer are named as such where there
-is none. A few small objects are written to the store and deleted again; nothing
+is none. A few small objects are written to the store and deleted again, and a good
+answer of the store is noted in --state-dir for the runs of the next day; nothing
 else is changed.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -105,11 +107,19 @@ func (e *examination) run(ctx context.Context) error {
 	if err := e.private(ctx, s, bricks); err != nil {
 		return err
 	}
-	if err := e.checkStore(s.mount.Graph); err != nil {
+	if err := e.checkStore(s.mount, dirsOf(bricks)); err != nil {
 		e.ask("store", err, "set bucket and endpoint, or the volume's options features.s3plugin-*")
 		return nil
 	}
-	return e.store(ctx, s.mount)
+	return e.store(ctx, s, bricks)
+}
+
+// dirsOf are the directories of bricks.
+func dirsOf(bricks []*volume.Brick) (dirs []string) {
+	for _, b := range bricks {
+		dirs = append(dirs, b.Dir())
+	}
+	return dirs
 }
 
 // judge notes what archive looks at.
@@ -227,8 +237,8 @@ func openBehind(m *volume.Mount) report.Check {
 }
 
 // store asks what the store can be relied on for.
-func (e *examination) store(ctx context.Context, mount *volume.Mount) (err error) {
-	plugin, err := e.openStore(ctx, mount.Graph, nil)
+func (e *examination) store(ctx context.Context, s *scope, bricks []*volume.Brick) (err error) {
+	plugin, err := e.openStore(ctx, s.mount.Graph, nil)
 	if !e.ask("store-settings", err, "") {
 		return nil
 	}
@@ -237,15 +247,65 @@ func (e *examination) store(ctx context.Context, mount *volume.Mount) (err error
 	if !ok {
 		return nil
 	}
-	able, err := p.Probe(ctx)
+	able, err := e.probe(ctx, p)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	if e.ask("store", err, "") {
 		e.note(storeChecks(able)...)
 		e.note(classCheck(e.storClass))
+		e.note(e.prefixCheck(ctx, plugin, s.volumeID(bricks)))
 	}
 	return nil
+}
+
+// prefixCheck looks which other volumes have objects under the same prefix, which is
+// well, and under one that this prefix is below: then a path of theirs and a path
+// of this volume may want one key, and listings of theirs show objects of this one.
+func (e *examination) prefixCheck(ctx context.Context, plugin recall.Plugin, own string) report.Check {
+	c := report.Check{Name: "key-prefix", Status: report.OK}
+	registry, ok := plugin.(interface {
+		Volumes(ctx context.Context, prefix string) ([]string, error)
+	})
+	if !ok {
+		return c
+	}
+	var shared, nested []string
+	for _, prefix := range append(above(e.keyPrefix), e.keyPrefix) {
+		ids, err := registry.Volumes(ctx, prefix)
+		if err != nil {
+			c.Status, c.Detail = report.Warning, fmt.Sprintf("which volumes have objects under %q is not known: %v", prefix, err)
+			return c
+		}
+		for _, id := range ids {
+			switch {
+			case id == own:
+			case prefix == e.keyPrefix:
+				shared = append(shared, id)
+			default:
+				nested = append(nested, fmt.Sprintf("%q of volume %s", prefix, id))
+			}
+		}
+	}
+	switch {
+	case nested != nil:
+		c.Status = report.Warning
+		c.Detail = fmt.Sprintf("the prefix %q is below %s", e.keyPrefix, strings.Join(nested, " and "))
+		c.Hint = "give volumes that begin now prefixes beside each other, such as vol1/ and vol2/; objects that exist keep their keys"
+	case shared != nil:
+		c.Detail = "shared with volume " + strings.Join(shared, " and ")
+	}
+	return c
+}
+
+// above are the prefixes that a prefix is below: the empty one, and each directory.
+func above(prefix string) (all []string) {
+	for i := range len(prefix) {
+		if i == 0 || prefix[i-1] == '/' {
+			all = append(all, prefix[:i])
+		}
+	}
+	return all
 }
 
 // classCheck looks whether objects of a storage class can be read at once.
@@ -282,6 +342,9 @@ func storeChecks(able objstore.Capabilities) []report.Check {
 		wish("clock", able.ClockSkew.Abs() < mostSkew, fmt.Sprintf("the store's clock differs by %v", able.ClockSkew.Round(time.Second)), "run NTP on both sides: S3 refuses requests from 15 minutes on"),
 		wish("versioning", able.Versioning == "Enabled", "the bucket keeps no old versions: a deleted object is gone for good", "aws s3api put-bucket-versioning --bucket BUCKET --versioning-configuration Status=Enabled"),
 		wish("left-over-uploads", able.LifecycleAborts, "no rule aborts multipart uploads that a crash has left: they cost money unseen", "add a lifecycle rule with AbortIncompleteMultipartUpload to the bucket"),
-		wish("probe-objects", len(able.LeftBehind) == 0, fmt.Sprintf("%d objects of the probe could not be deleted", len(able.LeftBehind)), "delete what is below .coldbrick/probe/"),
+		wish("probe-objects", len(able.LeftBehind) == 0,
+			fmt.Sprintf("the store did not delete %s of the probe: Object Lock keeps them, or these credentials may not delete; archive probes once a day at most if all is proven",
+				report.Count(int64(len(able.LeftBehind)), "object")),
+			"delete what is below .coldbrick/probe/, or let a lifecycle rule do so"),
 	}
 }

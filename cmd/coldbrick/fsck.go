@@ -61,7 +61,7 @@ func (a *app) fsck(ctx context.Context, named []string) (err error) {
 	if s.unfit != nil { // must not be passed over in silence
 		return s.unfit
 	}
-	g, err := a.openGround(preparing, s.mount, true, a.repair)
+	g, err := a.openGround(preparing, s.mount, s.bricks, true, a.repair)
 	if err != nil {
 		return err
 	}

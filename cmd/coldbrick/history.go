@@ -108,7 +108,7 @@ func changeHistory(stateDir, name string, change func(*history)) (history, error
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return h, fmt.Errorf("history: %w", err)
 	}
-	if err := report.ReplaceFile(path, append(b, '\n')); err != nil {
+	if err := report.ReplaceFile(path, append(b, '\n'), report.Readable); err != nil {
 		return h, fmt.Errorf("history: %w", err)
 	}
 	return h, nil

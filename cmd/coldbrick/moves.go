@@ -18,9 +18,9 @@ var (
 )
 
 const (
-	// movesPatience bounds the wait for what glusterd says. A recall is urgent.
-	movesPatience = 10 * time.Second
-	movesInterval = 30 * time.Second
+	// glusterdPatience bounds the wait for what glusterd says. A recall is urgent.
+	glusterdPatience = 10 * time.Second
+	movesInterval    = 30 * time.Second
 )
 
 // moves knows what has moved files of a volume by the time that a run begins to
@@ -89,7 +89,7 @@ func (m *moves) moved(ctx context.Context) bool {
 }
 
 func (m *moves) ask(ctx context.Context) ([]gluster.Task, error) {
-	ctx, cancel := context.WithTimeout(ctx, movesPatience)
+	ctx, cancel := context.WithTimeout(ctx, glusterdPatience)
 	defer cancel()
 	return volume.Moves(ctx, m.volume)
 }

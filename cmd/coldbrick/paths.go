@@ -111,10 +111,10 @@ type ground struct {
 }
 
 // openGround prepares to recall from a volume, or only to look at it: without
-// the store and the barrier.
-func (a *app) openGround(ctx context.Context, mount *volume.Mount, store, write bool) (g *ground, err error) {
+// the store and the barrier. The bricks are those of this host, where known.
+func (a *app) openGround(ctx context.Context, mount *volume.Mount, bricks []string, store, write bool) (g *ground, err error) {
 	if store {
-		if err := a.checkStore(mount.Graph); err != nil {
+		if err := a.checkStore(mount, bricks); err != nil {
 			return nil, err
 		}
 	}
@@ -134,8 +134,13 @@ func (a *app) openGround(ctx context.Context, mount *volume.Mount, store, write 
 	}
 	g.recaller = recall.Recaller{
 		Files: g.files, Barrier: g.files, BarrierLimit: barrierPatience,
-		Distributed: mount.Graph.Distributed(), Volume: mount.VolumeID(),
-		WORMOff: func(ctx context.Context) bool { return volume.WORMOff(ctx, mount.Volume) },
+		Distributed: mount.Graph.Distributed(),
+		WORMOff:     func(ctx context.Context) bool { return volume.WORMOff(ctx, mount.Volume) },
+	}
+	if store { // whose objects are they?
+		if g.recaller.Volume, err = a.volumeIDOf(ctx, mount); err != nil {
+			return g, err
+		}
 	}
 	if g.recaller.Owner, err = newOwner(); err != nil {
 		return g, err
@@ -153,6 +158,21 @@ func (a *app) openGround(ctx context.Context, mount *volume.Mount, store, write 
 		g.recaller.Plugin = g.plugin
 	}
 	return g, nil
+}
+
+// volumeIDOf is the volume's id, "" if nobody here knows it: then a file's gfid alone
+// tells whether an object is its own.
+func (a *app) volumeIDOf(ctx context.Context, mount *volume.Mount) (string, error) {
+	asking, cancel := context.WithTimeout(ctx, glusterdPatience)
+	defer cancel()
+	id, err := mount.AskVolumeID(asking)
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
+	if err != nil {
+		a.log.Info("the volume's id is not known", "err", err)
+	}
+	return id, nil
 }
 
 // Close unmounts what was mounted.
@@ -247,7 +267,7 @@ func (a *app) onGround(ctx context.Context, paths *pathList, store, write bool,
 	if err != nil {
 		return err
 	}
-	g, err := a.openGround(preparing, mount, store, write)
+	g, err := a.openGround(preparing, mount, nil, store, write)
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func (a *app) report(ctx context.Context, dir string) error {
 	if a.svg == "" {
 		return nil
 	}
-	if err := report.ReplaceFile(a.svg, s.SVG()); err != nil {
+	if err := report.ReplaceFile(a.svg, s.SVG(), report.Readable); err != nil {
 		return fmt.Errorf("--svg: %w", err)
 	}
 	return nil

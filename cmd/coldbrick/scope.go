@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,6 +72,19 @@ func (a *app) look(ctx context.Context) (s *scope, err error) {
 		return nil, err
 	}
 	return s, s.ask(ctx, a.volume)
+}
+
+// volumeID is the id of the volume: of its graph, of glusterd's, or of a brick; ""
+// if none of them knows it.
+func (s *scope) volumeID(bricks []*volume.Brick) string {
+	id := s.mount.VolumeID() // none on a volume without replicas
+	if s.cluster != nil {
+		id = cmp.Or(id, s.cluster.ID)
+	}
+	for _, b := range bricks {
+		id = cmp.Or(id, b.VolumeID)
+	}
+	return id
 }
 
 func fromVolume(ctx context.Context, name string) (*volume.Mount, error) {

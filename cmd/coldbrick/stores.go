@@ -14,6 +14,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/record"
 	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/recall"
 )
 
@@ -63,9 +64,10 @@ it, and what it is.`,
 	return cmd
 }
 
-// checkStore refuses a store that is not there, or that lacks what it needs,
-// before anything is touched. Graph may be nil.
-func (a *app) checkStore(graph gluster.Graph) error {
+// checkStore refuses a store that is not there, that lacks what it needs, or that
+// would keep its objects in the volume itself, before anything is touched. The
+// bricks are those known beyond what the mount tells.
+func (a *app) checkStore(mount *volume.Mount, bricks []string) error {
 	reg := registry(nil, nil)
 	if _, ok := reg.Find(a.store); !ok {
 		var names []string
@@ -74,7 +76,7 @@ func (a *app) checkStore(graph gluster.Graph) error {
 		}
 		return usagef("--store: unknown store %q: it is one of %s", a.store, strings.Join(names, ", "))
 	}
-	o, err := a.storeOptions(graph)
+	o, err := a.storeOptions(mount.Graph)
 	switch {
 	case err != nil:
 		return err
@@ -82,6 +84,10 @@ func (a *app) checkStore(graph gluster.Graph) error {
 		return usagef("no bucket given: write --bucket NAME")
 	case a.store == "dir" && o["dir"] == "":
 		return usagef("no directory given: write --store-dir DIR")
+	case a.store == "dir":
+		if err := mount.CheckOutside(o["dir"], bricks); err != nil {
+			return usagef("--store-dir: %w", err)
+		}
 	}
 	return nil
 }
@@ -121,12 +127,6 @@ func (a *app) openStore(ctx context.Context, graph gluster.Graph, log *record.Lo
 		return nil, usageError{err}
 	}
 	return plugin, nil
-}
-
-// prober is a store that finds out what it can be relied on for, and whether it
-// can be used at all (object.ErrStore). The others know without asking.
-type prober interface {
-	Probe(context.Context) (objstore.Capabilities, error)
 }
 
 // storeOptions are the options of recall.Plugin.Init. They hold secrets. What

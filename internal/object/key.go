@@ -13,9 +13,10 @@ import (
 // MaxKey is the longest key of S3, in bytes.
 const MaxKey = 1024
 
-// ReservedPrefix begins every key that is not a path. A file with an element of
-// this name anywhere in its path gets a nonce key: what is below vol2/.coldbrick in
-// one volume is the reserved area of another one with the prefix vol2/.
+// ReservedPrefix begins every key that is not a path. A file with an element that
+// ends so anywhere in its path gets a nonce key: what is below vol2/.coldbrick in
+// one volume is the reserved area of another one with the prefix vol2/, and what is
+// below vol2-.coldbrick that of one with the prefix vol2-.
 const ReservedPrefix = reserved + "/"
 
 const reserved = ".coldbrick"
@@ -26,7 +27,7 @@ const reserved = ".coldbrick"
 // a file is kept under a NonceKey.
 func PathKey(prefix, path string) (key string, ok bool) {
 	key = prefix + path
-	if len(key) > MaxKey || !utf8.ValidString(key) || slices.Contains(strings.Split(path, "/"), reserved) {
+	if len(key) > MaxKey || !utf8.ValidString(key) || slices.ContainsFunc(strings.Split(path, "/"), isReserved) {
 		return "", false
 	}
 	for _, r := range key {
@@ -44,9 +45,17 @@ func PathKey(prefix, path string) (key string, ok bool) {
 	return key, true
 }
 
+func isReserved(element string) bool { return strings.HasSuffix(element, reserved) }
+
 // NonceKey is a key that no other file and no other attempt can have.
 func NonceKey(prefix string, gfid gluster.GFID) string {
 	return prefix + ReservedPrefix + gfid.String() + "/" + NewID()
+}
+
+// VolumeKey is the key of the object that says that a volume has objects under a
+// prefix.
+func VolumeKey(prefix, volumeID string) string {
+	return prefix + ReservedPrefix + "volumes/" + volumeID
 }
 
 // NewID is 128 random bits in hexadecimal: the name of a run or an attempt.

@@ -47,6 +47,7 @@ func TestPathKeyKeepsReadableNamesAndRefusesTheRest(t *testing.T) {
 		{"", false},
 		{".coldbrick/x", false},
 		{"x/.coldbrick/x", false},
+		{"vol2-.coldbrick/volumes/x", false}, // of a neighbour with the prefix vol2-
 	} {
 		key, ok := PathKey("", tt.path)
 		if ok != tt.ok || ok && key != tt.path {

@@ -31,7 +31,8 @@ const conflictTries = 5
 // where the probe showed that it verifies what it answers, by reading the
 // object back where not. Each byte of body is read once. With fs.ErrExist the
 // proof still holds the checksum of the bytes if all were read. Where the store
-// is not Conditional, a key that is no object.NonceKey is object.ErrKey.
+// is not Conditional, only an object.NonceKey will do, or an object.VolumeKey, whose
+// object has the same bytes whoever writes it; any other key is object.ErrKey.
 //
 // The first Create probes the store, unless Probe has been called.
 func (s *S3) Create(ctx context.Context, key string, body io.ReaderAt, size int64, metadata map[string]string) (object.Proof, error) {
@@ -46,7 +47,7 @@ func (s *S3) Create(ctx context.Context, key string, body io.ReaderAt, size int6
 	if err != nil {
 		return object.Proof{}, err
 	}
-	if !n.conditional(able, size) && !isNonceKey(key) {
+	if !n.conditional(able, size) && !isNonceKey(key) && !isVolumeKey(key) {
 		// It could overwrite an object, and the caller may not know: the
 		// store was reconfigured, or not yet probed when it asked.
 		return object.Proof{}, &storeError{op: "create object", kind: object.ErrKey, text: "the store cannot leave a taken key alone: only a nonce key will do"}
@@ -88,6 +89,17 @@ func isNonceKey(key string) bool {
 	_, gfidErr := gluster.ParseGFID(owner)
 	b, nonceErr := hex.DecodeString(nonce)
 	return gfidErr == nil && nonceErr == nil && len(b) == 16
+}
+
+// isVolumeKey reports whether a key has the form of object.VolumeKey.
+func isVolumeKey(key string) bool {
+	dir := object.VolumeKey("", "")
+	i := strings.LastIndex("/"+key, "/"+dir)
+	if i < 0 {
+		return false
+	}
+	_, err := gluster.ParseGFID(key[i+len(dir):])
+	return err == nil
 }
 
 // multipart reports whether an object of this size is sent in parts.

@@ -3,6 +3,8 @@ package objstore
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -47,6 +49,12 @@ type Capabilities struct {
 	fullObjectRefused        bool // a multipart upload with ChecksumType FULL_OBJECT is
 }
 
+// Proven reports whether the store was seen to do all that coldbrick can make
+// use of.
+func (a *Capabilities) Proven() bool {
+	return a.PutConditional && a.CompleteConditional && a.ChecksumVerified && a.ChecksumReturned && a.FullObjectMultipart
+}
+
 // confirms reports whether the checksum that HEAD tells of an object is the
 // store's own finding.
 func (a *Capabilities) confirms(multipart bool) bool {
@@ -68,6 +76,50 @@ func (s *S3) Probe(ctx context.Context) (Capabilities, error) {
 	n.probing.Lock()
 	defer n.probing.Unlock()
 	return n.probe(ctx)
+}
+
+// Reuse goes by an earlier probe of the same Account that was Proven, if the store
+// still refuses a taken key: that of the volume's registration, which is written if
+// need be. Otherwise, and on any error, it reports false: a Probe tells more. Nothing
+// is left in the store but the registration.
+func (s *S3) Reuse(ctx context.Context, volumeID string) bool {
+	n, err := s.session()
+	if err != nil {
+		return false
+	}
+	p := &prober{session: n, prefix: n.keyPrefix}
+	text := registrationOf(volumeID)
+	for range 2 { // the first may find the key free
+		err = untilNoConflict(ctx, func() error { return p.put(ctx, object.VolumeKey("", volumeID), text, true, fewRetries) })
+		if err != nil {
+			break
+		}
+	}
+	if statusOf(err) != http.StatusPreconditionFailed {
+		return false
+	}
+	n.proven.Store(&Capabilities{
+		PutConditional: true, CompleteConditional: true,
+		ChecksumVerified: true, ChecksumReturned: true, FullObjectMultipart: true,
+	})
+	return true
+}
+
+// Account names what the finding of a probe holds for: endpoint, region, bucket,
+// prefix and the key id of the credentials. It is a hash, and sends nothing to the
+// store.
+func (s *S3) Account(ctx context.Context) (string, error) {
+	n, err := s.session()
+	if err != nil {
+		return "", err
+	}
+	o := n.client.Options()
+	creds, err := o.Credentials.Retrieve(ctx)
+	if err != nil {
+		return "", n.explain(ctx, "credentials", err)
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %q", n.where, o.Region, n.bucket, n.keyPrefix, creds.AccessKeyID))
+	return hex.EncodeToString(sum[:]), nil
 }
 
 // capabilities probes once.
@@ -123,8 +175,7 @@ func (p *prober) reach(ctx context.Context) error {
 	var date atomic.Pointer[time.Time]
 	_, err := p.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
 		Bucket: &p.bucket, Prefix: &p.prefix, MaxKeys: aws.Int32(1),
-	}, func(o *s3.Options) {
-		o.RetryMaxAttempts = 2
+	}, fewRetries, func(o *s3.Options) {
 		o.HTTPClient = dateReader{o.HTTPClient, &date}
 	})
 	if err != nil && !mayNotList(err) { // which may be so where writing is allowed
@@ -143,6 +194,9 @@ func (p *prober) reach(ctx context.Context) error {
 	}
 	return nil
 }
+
+// fewRetries is for the first request to a store.
+func fewRetries(o *s3.Options) { o.RetryMaxAttempts = 2 }
 
 // dateReader notes the Date of the last answer.
 type dateReader struct {
@@ -175,7 +229,7 @@ func (p *prober) refused(ctx context.Context, err error) (bool, error) {
 	}
 }
 
-func (p *prober) put(ctx context.Context, name string, body []byte, conditional bool) error {
+func (p *prober) put(ctx context.Context, name string, body []byte, conditional bool, options ...func(*s3.Options)) error {
 	in := &s3.PutObjectInput{
 		Bucket: &p.bucket, Key: aws.String(p.prefix + name),
 		Body: bytes.NewReader(body), ChecksumCRC32: encodeCRC(crc32.ChecksumIEEE(body)),
@@ -183,7 +237,7 @@ func (p *prober) put(ctx context.Context, name string, body []byte, conditional 
 	if conditional {
 		in.IfNoneMatch = aws.String("*")
 	}
-	_, err := p.client.PutObject(ctx, in)
+	_, err := p.client.PutObject(ctx, in, options...)
 	return err
 }
 

@@ -36,3 +36,39 @@ func TestCredentialsThatCanOnlyReadAreNamed(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A kept probe is of this endpoint, bucket, prefix and key alone.
+func TestAnAccountIsWhatAProbeHoldsFor(t *testing.T) {
+	server := testkit.S3(t)
+	account := func(extra ...string) string {
+		t.Helper()
+		name, err := newS3(t, optionsOf(server, server.Endpoint), extra...).Account(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	own := account()
+	if account() != own || account("jobs", "3") != own || account("secret-access-key", "renewed") != own {
+		t.Error("one account has two names")
+	}
+	for _, extra := range [][]string{
+		{"endpoint-url", server.Endpoint + "/x"}, {"bucket", "other"}, {"key-prefix", "p/"}, {"access-key-id", "other"}, {"region", "eu-1"},
+	} {
+		if account(extra...) == own {
+			t.Errorf("%q has the same name", extra)
+		}
+	}
+	if strings.Contains(own, server.AccessKey) {
+		t.Error("the name tells the key id")
+	}
+	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("AWS_CONFIG_FILE", "/dev/null")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	if _, err := newS3(t, optionsOf(server, server.Endpoint), "access-key-id", "", "secret-access-key", "").Account(t.Context()); !errors.Is(err, object.ErrStore) {
+		t.Errorf("without credentials: %v", err)
+	}
+}

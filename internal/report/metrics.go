@@ -3,6 +3,7 @@ package report
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -123,23 +124,26 @@ func escapeLabel(s string) string {
 // WriteFile puts the metrics where node_exporter finds them. The file is
 // replaced at once: a reader sees the old or the new one.
 func (m Metrics) WriteFile(path string) error {
-	if err := ReplaceFile(path, m.Encode()); err != nil {
+	if err := ReplaceFile(path, m.Encode(), Readable); err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
 	return nil
 }
 
+// Readable is the mode of files for programs that are not root, such as
+// node_exporter.
+const Readable fs.FileMode = 0o644
+
 // ReplaceFile puts content in the place of the file at path. It is not fsynced:
 // after a power failure the file may be gone.
-func ReplaceFile(path string, content []byte) (err error) {
+func ReplaceFile(path string, content []byte, mode fs.FileMode) (err error) {
 	// node_exporter reads what ends in .prom; this does not.
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".coldbrick-*.tmp")
 	if err != nil {
 		return err
 	}
 	_, err = tmp.Write(content)
-	const readable = 0o644 // node_exporter is not root
-	err = errors.Join(err, tmp.Chmod(readable), tmp.Close())
+	err = errors.Join(err, tmp.Chmod(mode), tmp.Close())
 	if err == nil {
 		err = os.Rename(tmp.Name(), path)
 	}

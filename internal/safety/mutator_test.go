@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"runtime/debug"
 	"strconv"
@@ -16,7 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/upload"
 )
 
@@ -262,6 +265,26 @@ func TestTwoVolumesShareABucket(t *testing.T) {
 	for g, data := range grounds {
 		g.Write("same/name", data, longAgo)
 		g.mustArchive("same/name")
+	}
+	for g, data := range grounds {
+		g.mustRecall("same/name")
+		g.mustRead("same/name", data)
+	}
+}
+
+// Where a store overwrites taken keys, no key is ever one that another volume, or
+// another file, could have as well: nothing needs to be read back.
+func TestVolumesShareAStoreThatOverwrites(t *testing.T) {
+	one, two := newGround(t), newGround(t)
+	one.Proxy.On(testkit.Match{Method: http.MethodPut}, one.Proxy.IgnoreHeader("If-None-Match"))
+	one.Store, two.Store = one.newStore(one.Proxy.Endpoint), two.newStore(one.Proxy.Endpoint) // which probe it as it is now
+	grounds := map[*ground][]byte{one: randomBytes(2000), two: randomBytes(2000)}
+	for g, data := range grounds {
+		g.Write("same/name", data, longAgo)
+		g.mustArchive("same/name")
+		if key := g.BrickMarks("same/name").RemoteKey; !strings.HasPrefix(key, object.ReservedPrefix) {
+			t.Errorf("key %q", key)
+		}
 	}
 	for g, data := range grounds {
 		g.mustRecall("same/name")

@@ -184,6 +184,32 @@ func discover(ctx context.Context, name string) (*Volume, error) {
 	return v, nil
 }
 
+// AskVolumeID is VolumeID, or what glusterd of this host tells where the graph does
+// not know it: "" if that has no such volume, or another one of the same name.
+func (m *Mount) AskVolumeID(ctx context.Context) (string, error) {
+	if id := m.VolumeID(); id != "" || m.Volume == "" {
+		return id, nil
+	}
+	info, err := volumeInfo(ctx, m.Volume)
+	if errors.Is(err, ErrNoCLI) || errors.Is(err, ErrNoVolume) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("volume %s: %w", m.Volume, err)
+	}
+	clients := m.Graph.Of(gluster.TypeClient)
+	for _, x := range clients {
+		name := x.Option("remote-host") + ":" + x.Option("remote-subvolume")
+		if !slices.ContainsFunc(info.Bricks, func(b gluster.BrickInfo) bool { return b.Name() == name }) {
+			return "", nil
+		}
+	}
+	if len(clients) == 0 {
+		return "", nil
+	}
+	return info.ID, nil
+}
+
 // Moves asks glusterd of this host about what moves files from brick to brick: each
 // rebalance and remove-brick has an id, and is told until the next one. It takes a
 // tenth of a second, or two. ErrNoVolume, ErrNoCLI.

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -193,6 +194,49 @@ func TestFromVolumeDescribesAVolumeWithoutAMount(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The graph of a volume without replicas does not know the volume's id.
+func TestTheVolumeIDOfAPureDistributeVolume(t *testing.T) {
+	captured(t, map[string]string{
+		"--xml volume info distribute": "volume-info-distribute.xml", "system:: getspec distribute": "getspec-distribute.vol",
+		"--xml volume info replica3": "volume-info-replica3.xml", "system:: getspec replica3": "getspec-replica3.vol",
+		"--xml volume info nosuch": "volume-info-missing.xml", "--xml volume info shard": "no-glusterd.txt",
+	})
+	const distribute = "aa151094-9ab9-4866-80d9-d3d96b7b6faa"
+	ask := func(m *Mount, want string) {
+		t.Helper()
+		if id, err := m.AskVolumeID(t.Context()); err != nil || id != want {
+			t.Errorf("%s: %q, %v, want %q", m.Volume, id, err, want)
+		}
+	}
+	m, err := FromVolume(t.Context(), "distribute")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id := m.VolumeID(); id != "" {
+		t.Errorf("the graph knows %s: nobody need be asked", id)
+	}
+	ask(m, distribute)
+	text, err := os.ReadFile("../gluster/testdata/getspec-distribute.vol")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := *m // of another cluster, with a volume of the same name
+	if other.Graph, err = gluster.ParseVolfile(bytes.ReplaceAll(text, []byte("remote-host node"), []byte("remote-host other"))); err != nil {
+		t.Fatal(err)
+	}
+	ask(&other, "")
+	for _, name := range []string{"nosuch", "shard", ""} {
+		unknown := *m
+		unknown.Volume = name
+		ask(&unknown, "")
+	}
+	m, err = FromVolume(t.Context(), "replica3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask(m, m.VolumeID())
 }
 
 func TestGlusterThatHangsOrIsMissing(t *testing.T) {

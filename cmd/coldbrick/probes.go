@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/coldbrick/coldbrick/internal/objstore"
+	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/recall"
+)
+
+// prober is a store that finds out what it can be relied on for, and whether it
+// can be used at all (object.ErrStore). The others know without asking.
+type prober interface {
+	Probe(context.Context) (objstore.Capabilities, error)
+	Reuse(ctx context.Context, volumeID string) bool
+	Account(context.Context) (string, error)
+}
+
+// probeHolds is how long a run goes by the probe of another one. In a bucket with
+// Object Lock nobody can delete what a probe has written.
+const probeHolds = 24 * time.Hour
+
+// keptProbe is <state-dir>/probes/<account>.json: a probe that saw the store do all
+// that coldbrick can make use of. Any other finding is not kept.
+type keptProbe struct {
+	Version   int       `json:"v"`
+	Coldbrick string    `json:"coldbrick"` // the version that probed: another one may ask for more
+	Time      time.Time `json:"time"`
+}
+
+const keptProbeVersion = 1
+
+// prove makes sure that it is known what the store can be relied on for. What was
+// kept holds only while the store still leaves the volume's registration alone.
+func (a *app) prove(ctx context.Context, plugin recall.Plugin, volumeID string) error {
+	p, ok := plugin.(prober)
+	if !ok {
+		return nil
+	}
+	file, err := a.probeFile(ctx, p)
+	if err != nil {
+		return err
+	}
+	if volumeID != "" && probeKept(file, time.Now()) && p.Reuse(ctx, volumeID) {
+		return nil
+	}
+	_, err = a.probe(ctx, p)
+	return err
+}
+
+// probe asks the store anew, and keeps the answer for the runs of the next day.
+func (a *app) probe(ctx context.Context, p prober) (objstore.Capabilities, error) {
+	file, err := a.probeFile(ctx, p)
+	if err != nil {
+		return objstore.Capabilities{}, err
+	}
+	able, err := p.Probe(ctx)
+	if err == nil && able.Proven() {
+		if err := keepProbe(file, time.Now()); err != nil {
+			a.log.Warn("the next run has to probe the store again", "err", err)
+		}
+		return able, nil
+	}
+	if forgotten := os.Remove(file); !errors.Is(forgotten, fs.ErrNotExist) { // what was good may be so no more
+		err = errors.Join(err, forgotten)
+	}
+	return able, err
+}
+
+// probeFile is where the probe of this store is kept.
+func (a *app) probeFile(ctx context.Context, p prober) (string, error) {
+	account, err := p.Account(ctx)
+	return filepath.Join(a.stateDir, "probes", account+".json"), err
+}
+
+// probeKept reports whether a probe is kept that still holds. One from the future
+// does not: a clock was wrong, and nobody knows when it was made.
+func probeKept(file string, now time.Time) bool {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return false
+	}
+	var kept keptProbe
+	if json.Unmarshal(text, &kept) != nil || kept.Version != keptProbeVersion || kept.Coldbrick != buildInfo() {
+		return false
+	}
+	age := now.Sub(kept.Time)
+	return age >= 0 && age < probeHolds
+}
+
+func keepProbe(file string, now time.Time) error {
+	text, err := json.Marshal(keptProbe{keptProbeVersion, buildInfo(), now.UTC()})
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(file), 0o700)
+	}
+	if err == nil {
+		err = report.ReplaceFile(file, append(text, '\n'), 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("keep the probe: %w", err)
+	}
+	return nil
+}
