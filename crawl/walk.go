@@ -161,7 +161,7 @@ func openUnder(root int, under, trash string) (directory, error) {
 			break
 		}
 		if start.brickRoot && isInternal(name, trash) {
-			err = fmt.Errorf("belongs to GlusterFS: %w", fs.ErrPermission)
+			err = fmt.Errorf("belongs to GlusterFS or coldbrick: %w", fs.ErrPermission)
 			break
 		}
 		var child int
