@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -143,36 +144,43 @@ func probe(ctx context.Context, root *Root) (told string, err error) {
 	return readAfterChmod(ctx, root, name)
 }
 
+// readAfterChmod looks by a handle that was opened before: a name would be looked up
+// again, which corrects what the kernel was told.
 func readAfterChmod(ctx context.Context, root *Root, name string) (told string, err error) {
+	at, err := root.Lookup(name)
+	if err != nil {
+		return "", err
+	}
 	if err := unix.Fchmodat(root.Fd(), name, 0o400, 0); err != nil {
-		return "", fmt.Errorf("chmod %s: %w", name, err)
+		return "", errors.Join(fmt.Errorf("chmod %s: %w", name, err), at.Close())
 	}
-	var st unix.Stat_t
-	if err := unix.Fstatat(root.Fd(), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return "", fmt.Errorf("stat %s: %w", name, err)
+	st, err := StatOf(at)
+	if err == nil && st.Size != int64(len(scratch)) {
+		err = &emptyStubError{"stat", st.Size}
 	}
-	if st.Size != int64(len(scratch)) {
-		return "", &emptyStubError{"stat", st.Size}
+	if err != nil {
+		return "", errors.Join(err, at.Close())
 	}
 	type answer struct {
 		data []byte
 		err  error
 	}
-	answers := make(chan answer, 1) // a plugin that is not ours may wait for its store
-	file := procPath(root.fd) + "/" + name
-	go func() {
-		data, err := os.ReadFile(file)
+	answers := make(chan answer, 1)
+	go func() { // a plugin that is not ours may wait for its store
+		data, err := os.ReadFile(procPath(at))
+		at.Close()
 		answers <- answer{data, err}
 	}()
 	select {
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	case a := <-answers:
+		var no syscall.Errno
 		switch {
-		case errors.Is(a.err, unix.EREMOTE):
-			return unix.EREMOTE.Error(), nil
-		case a.err != nil: // any error is better than a wrong answer
-			return a.err.Error(), nil
+		case errors.As(a.err, &no): // any error is better than a wrong answer
+			return no.Error(), nil
+		case a.err != nil:
+			return "", a.err
 		case string(a.data) != scratch:
 			return "", &emptyStubError{"a read", int64(len(a.data))}
 		}
