@@ -77,7 +77,7 @@ func checkProbe(ctx context.Context, root *Root) (Check, error) {
 	case ctx.Err() != nil:
 		return Check{}, context.Cause(ctx)
 	case errors.As(err, &empty):
-		return Check{CheckClientProbe, Fail, err.Error(), "see " + string(CheckClientCaches)}, nil
+		return Check{CheckClientProbe, Fail, err.Error(), "the log of the mount tells whether the plugin is loaded and its guard is on"}, nil
 	case err != nil:
 		return Check{CheckClientProbe, Fail, fmt.Sprintf("what this mount tells of a stub could not be tried: %v", err), ""}, nil
 	}
