@@ -20,13 +20,14 @@ const (
 type settings struct {
 	config string
 
-	mount, volume, under, brick, client string
-	olderThan                           config.Age
-	ageBy                               config.Choice
-	recallGrace                         config.Age
-	minSize, maxSize                    config.Size
-	include, exclude                    config.List
-	keyPrefix                           string
+	mount, volume, under, brick string
+	client                      string
+	olderThan                   config.Age
+	ageBy                       config.Choice
+	recallGrace                 config.Age
+	minSize, maxSize            config.Size
+	include, exclude            config.List
+	keyPrefix                   string
 
 	store, storeDir                                           string
 	bucket, endpointURL, region, profile, caBundle, storClass string

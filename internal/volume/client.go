@@ -37,7 +37,10 @@ func (m *Mount) CheckClient(ctx context.Context) ([]Check, error) {
 		return checks, nil // a stub would not be one there, or reading it ends the client
 	}
 	probed, err := checkProbe(ctx, root)
-	return append(checks, probed), err
+	if err != nil {
+		return checks, err
+	}
+	return append(checks, probed), nil
 }
 
 // guardOf is the version of the guard that keeps a client from taking a stub for
@@ -74,8 +77,8 @@ func checkProbe(ctx context.Context, root *Root) (Check, error) {
 	told, err := probe(ctx, root)
 	var empty *emptyStubError
 	switch {
-	case ctx.Err() != nil:
-		return Check{}, context.Cause(ctx)
+	case ctx.Err() != nil && err != nil:
+		return Check{}, err
 	case errors.As(err, &empty):
 		return Check{CheckClientProbe, Fail, err.Error(), "the log of the mount tells whether the plugin is loaded and its guard is on"}, nil
 	case err != nil:
@@ -101,13 +104,14 @@ const (
 	scratchPointer = "scratch file of coldbrick doctor"
 )
 
-// probe makes a stub of a scratch file and returns how reading it ended.
+// probe makes a stub of a scratch file and returns how reading it ended. Users may be
+// able to swap names in the root of the volume, so but for making and removing the
+// file all is done by a handle.
 func probe(ctx context.Context, root *Root) (told string, err error) {
 	if err := sweepProbes(root, time.Now().Add(-probeAge)); err != nil {
 		return "", fmt.Errorf("left-overs of earlier runs: %w", err)
 	}
 	name := gluster.ProbePrefix + rand.Text()
-	path := procPath(root.fd) + "/" + name
 	fd, err := unix.Openat(root.Fd(), name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return "", fmt.Errorf("make the scratch file %s: %w", name, err)
@@ -118,74 +122,77 @@ func probe(ctx context.Context, root *Root) (told string, err error) {
 		}
 	}()
 	f := os.NewFile(uintptr(fd), name)
-	err = Set(f, gluster.XattrPointer, []byte(scratchPointer)) // first: by it a left-over is known
-	if err == nil {
-		_, err = f.WriteString(scratch)
+	at, err := os.OpenFile(procPath(f), unix.O_PATH, 0)
+	if err != nil {
+		return "", errors.Join(err, f.Close())
 	}
-	if err == nil {
-		err = f.Sync()
+	if err := errors.Join(fill(f), f.Close()); err != nil {
+		return "", errors.Join(err, at.Close())
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return "", err
+	type answer struct {
+		told string
+		err  error
 	}
-	now := time.Now().Unix()
-	if err := unix.UtimesNanoAt(root.Fd(), name, []unix.Timespec{{Sec: now}, {Sec: now}}, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return "", fmt.Errorf("set the times of %s: %w", name, err)
-	}
-	if err := unix.Lsetxattr(path, gluster.XattrStamp, strconv.AppendInt(nil, now, 10), 0); err != nil {
-		return "", fmt.Errorf("stamp %s: %w", name, err)
-	}
-	if _, err := unix.Lgetxattr(path, gluster.XattrRemote, nil); err != nil {
-		return "", fmt.Errorf("stamp %s: it is no stub: %w", name, err)
+	ended := make(chan answer, 1)
+	go func() { // a plugin that is not ours may wait for its store
+		told, err := tryStub(at)
+		ended <- answer{told, errors.Join(err, at.Close())}
+	}()
+	var a answer
+	select {
+	case <-ctx.Done():
+	case a = <-ended:
 	}
 	if ctx.Err() != nil {
 		return "", context.Cause(ctx)
 	}
-	return readAfterChmod(ctx, root, name)
+	return a.told, a.err
 }
 
-// readAfterChmod looks by a handle that was opened before: a name would be looked up
-// again, which corrects what the kernel was told.
-func readAfterChmod(ctx context.Context, root *Root, name string) (told string, err error) {
-	at, err := root.Lookup(name)
+func fill(f *os.File) error {
+	if err := Set(f, gluster.XattrPointer, []byte(scratchPointer)); err != nil { // first: by it a left-over is known
+		return err
+	}
+	if _, err := f.WriteString(scratch); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// tryStub stamps the file, changes its mode, and looks at it by the same handle: a
+// name would be looked up again, which corrects what the kernel was told.
+func tryStub(at *os.File) (told string, err error) {
+	path, now := procPath(at), time.Now().Unix()
+	if err := unix.UtimesNano(path, []unix.Timespec{{Sec: now}, {Sec: now}}); err != nil {
+		return "", fmt.Errorf("set the times of the scratch file: %w", err)
+	}
+	if err := unix.Setxattr(path, gluster.XattrStamp, strconv.AppendInt(nil, now, 10), 0); err != nil {
+		return "", fmt.Errorf("stamp the scratch file: %w", err)
+	}
+	if _, err := unix.Getxattr(path, gluster.XattrRemote, nil); err != nil {
+		return "", fmt.Errorf("stamp the scratch file: it is no stub: %w", err)
+	}
+	if err := unix.Chmod(path, 0o400); err != nil {
+		return "", fmt.Errorf("chmod the scratch file: %w", err)
+	}
+	st, err := StatOf(at)
 	if err != nil {
 		return "", err
 	}
-	if err := unix.Fchmodat(root.Fd(), name, 0o400, 0); err != nil {
-		return "", errors.Join(fmt.Errorf("chmod %s: %w", name, err), at.Close())
+	if st.Size != int64(len(scratch)) {
+		return "", &emptyStubError{"stat", st.Size}
 	}
-	st, err := StatOf(at)
-	if err == nil && st.Size != int64(len(scratch)) {
-		err = &emptyStubError{"stat", st.Size}
+	data, err := os.ReadFile(path)
+	var no syscall.Errno
+	switch {
+	case errors.As(err, &no): // any error is better than a wrong answer
+		return no.Error(), nil
+	case err != nil:
+		return "", err
+	case string(data) != scratch:
+		return "", &emptyStubError{"a read", int64(len(data))}
 	}
-	if err != nil {
-		return "", errors.Join(err, at.Close())
-	}
-	type answer struct {
-		data []byte
-		err  error
-	}
-	answers := make(chan answer, 1)
-	go func() { // a plugin that is not ours may wait for its store
-		data, err := os.ReadFile(procPath(at))
-		at.Close()
-		answers <- answer{data, err}
-	}()
-	select {
-	case <-ctx.Done():
-		return "", context.Cause(ctx)
-	case a := <-answers:
-		var no syscall.Errno
-		switch {
-		case errors.As(a.err, &no): // any error is better than a wrong answer
-			return no.Error(), nil
-		case a.err != nil:
-			return "", a.err
-		case string(a.data) != scratch:
-			return "", &emptyStubError{"a read", int64(len(a.data))}
-		}
-		return "its bytes, which this host had in memory", nil
-	}
+	return "its bytes, which this host had in memory", nil
 }
 
 // probeAge is how old a scratch file must be to count as left over.
