@@ -67,7 +67,7 @@ type Options struct {
 //     and is returned.
 //   - When ctx ends, so does the walk, with ctx's error. Stats are valid in any
 //     case.
-//   - What belongs to GlusterFS in the brick root is left out, and counted
+//   - What belongs to GlusterFS or coldbrick in the brick root is left out, and counted
 //     nowhere.
 //   - No symlink is followed and each name is looked up in the open directory it
 //     was read from, so renames during the walk lead nowhere else. A directory
@@ -161,7 +161,7 @@ func openUnder(root int, under, trash string) (directory, error) {
 			break
 		}
 		if start.brickRoot && isInternal(name, trash) {
-			err = fmt.Errorf("belongs to GlusterFS: %w", fs.ErrPermission)
+			err = fmt.Errorf("belongs to GlusterFS or coldbrick: %w", fs.ErrPermission)
 			break
 		}
 		var child int

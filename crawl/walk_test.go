@@ -103,6 +103,7 @@ func TestWalkVisitsEachFileOnceAndSaysWhyNot(t *testing.T) {
 	for _, internal := range []string{".shard", ".trashcan", "bin", ".glusterfs-anonymous-inode-1b2c"} {
 		addFile(t, root, internal+"/not/ours", node{})
 	}
+	addFile(t, root, ".coldbrick-probe-1b2c", node{})
 	many := addManyAttributes(t, root)
 	want[many] = true
 	must(t, os.Symlink("top", root+"/symlink"))

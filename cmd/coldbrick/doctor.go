@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -19,27 +20,38 @@ import (
 
 func newDoctor(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "doctor {--volume NAME | --brick DIR --mount DIR}",
+		Use:   "doctor {--volume NAME | --brick DIR --mount DIR | --client DIR}",
 		Short: "Say whether volume, brick, mount and store are safe to archive",
 		Long: `Say whether volume, brick, mount and store are safe to archive, each check by
 name, and what to do about those that fail. With --volume, all bricks of this host
 are looked at. Checks that only glusterd can answer are named as such where there
 is none. A few small objects are written to the store and deleted again, and a good
 answer of the store is noted in --state-dir for the runs of the next day; nothing
-else is changed.`,
+else is changed.
+
+With --client, say whether a mount of users on this host is safe for stubs: run it
+on every client. It needs no store, no brick and no settings. A small file of its
+own, .coldbrick-probe-*, is made in the root of the volume, turned into a stub, and
+removed again.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.configure(cmd, a.byMount); err != nil {
 				return err
 			}
-			if a.volume == "" && (a.brick == "" || a.mount == "") {
-				return usagef("name what to look at: write --volume NAME, or --brick DIR and --mount DIR")
-			}
 			e := examination{app: a}
-			return a.finish("doctor", "", errors.Join(e.run(cmd.Context()), e.verdict()))
+			run := e.run
+			switch {
+			case a.client != "" && os.Geteuid() != 0:
+				return usagef("only root can make the stub by which a client is tried: run doctor --client as root")
+			case a.client != "":
+				run = e.users
+			case a.volume == "" && (a.brick == "" || a.mount == ""):
+				return usagef("name what to look at: write --volume NAME, --brick DIR and --mount DIR, or --client DIR")
+			}
+			return a.finish("doctor", "", errors.Join(run(cmd.Context()), e.verdict()))
 		},
 	}
-	a.uses(cmd, []string{"volume", "brick", "mount", "state-dir", "allow-unqualified-version"}, storeFlags, outputFlags)
+	a.uses(cmd, []string{"volume", "brick", "mount", "client", "state-dir", "allow-unqualified-version"}, storeFlags, outputFlags)
 	return cmd
 }
 
@@ -95,6 +107,9 @@ func (e *examination) run(ctx context.Context) error {
 		e.judge(e.checks(s)...)
 		e.note(e.inherent(s)...)
 	}
+	if s.cluster != nil && s.cluster.Started {
+		e.judge(s.cluster.CheckClients(ctx))
+	}
 	bricks := e.bricks(ctx, s)
 	defer func() {
 		for _, b := range bricks {
@@ -120,6 +135,19 @@ func dirsOf(bricks []*volume.Brick) (dirs []string) {
 		dirs = append(dirs, b.Dir())
 	}
 	return dirs
+}
+
+// users asks what a mount of users tells of stubs.
+func (e *examination) users(ctx context.Context) error {
+	ctx, stop := e.drains(ctx)
+	defer stop()
+	m, err := e.inspect(e.client)
+	if !e.ask("mount", err, "--client names the directory where the whole volume is mounted") {
+		return nil
+	}
+	checks, err := m.CheckClient(ctx)
+	e.judge(checks...)
+	return err
 }
 
 // judge notes what archive looks at.

@@ -139,6 +139,7 @@ func newMount(ts *testscript.TestScript, _ bool, args []string) {
 	option, ok := map[string]testkit.MountOption{
 		"WithoutCloudsync": testkit.WithoutCloudsync(),
 		"WithQuickRead":    testkit.WithQuickRead(),
+		"WithPerformance":  testkit.WithPerformance(),
 		"WithName":         testkit.WithFlags("--volfile-id=vol"), // what mount.glusterfs gives
 	}[args[1]]
 	if !ok {

@@ -21,6 +21,7 @@ type settings struct {
 	config string
 
 	mount, volume, under, brick string
+	client                      string
 	olderThan                   config.Age
 	ageBy                       config.Choice
 	recallGrace                 config.Age
@@ -80,6 +81,7 @@ func (s *settings) flags() *pflag.FlagSet {
 
 	text(&s.mount, "mount", "the mount `DIR` of the volume to read, stamp and recall through")
 	text(&s.brick, "brick", "the brick's `DIR` on this host")
+	text(&s.client, "client", "look at the mount `DIR` of users on this host, and at nothing else")
 	text(&s.volume, "volume", "take bricks, options, store and credentials from the volume `NAME`")
 
 	s.olderThan = config.Age(30 * day)

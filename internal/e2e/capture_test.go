@@ -112,6 +112,7 @@ func TestCaptureGlusterOutput(t *testing.T) {
 			gluster("volume-info-removing-brick", "volume", "info", v.name)
 		case "replica3":
 			gluster("volume-status-replica3", "volume", "status", v.name)
+			gluster("volume-clients-replica3", "volume", "status", v.name, "clients")
 			gluster("heal-summary-healthy", "volume", "heal", v.name, "info", "summary")
 			// Not healed again: what is to heal stays on the volume.
 			must(t, volume.Set("cluster.self-heal-daemon=off"))

@@ -113,3 +113,39 @@ func TestDoctorFindsNothingWrongWithAGoodVolume(t *testing.T) {
 	v.noneMarked()
 	v.same(want)
 }
+
+// TestDoctorTellsWhichClientsAreSafe: without the plugin a client needs both halves
+// of the remedy, and doctor names the hosts that it cannot speak for.
+func TestDoctorTellsWhichClientsAreSafe(t *testing.T) {
+	g := newGround(t)
+	v := g.newVolume(t, "clients", cluster.Replica3, 3, "performance.md-cache-timeout=600") // not a matter of speed
+	n := g.Nodes[0]
+	dir := v.mount(n)
+	if r := run(t, n, 0, "doctor", "--volume", v.Name); !r.names("doctor --client") || !r.names(".0.1, ") {
+		t.Errorf("the hosts with mounts are not named: %s", r)
+	}
+	if r := run(t, n, 13, "doctor", "--client", dir); !r.names("attribute-timeout=0") || !r.names("stat-prefetch is on") {
+		t.Errorf("a default mount: %s", r)
+	}
+	remount := func(options ...string) {
+		t.Helper()
+		_, err := n.Run("umount", dir)
+		must(t, err)
+		_, err = v.Mount(n, options...)
+		must(t, err)
+	}
+	remount("attribute-timeout=0,entry-timeout=0")
+	if r := run(t, n, 13, "doctor", "--client", dir); r.names("kernel keeps") || !r.names("after a chmod of a stub, stat tells of 0 bytes") {
+		t.Errorf("without the kernel's cache: %s", r)
+	}
+	must(t, v.Set("performance.stat-prefetch=off"))
+	remount()
+	if r := run(t, n, 13, "doctor", "--client", dir); !r.names("kernel keeps") || r.names("stat-prefetch is on") {
+		t.Errorf("without md-cache: %s", r)
+	}
+	remount("attribute-timeout=0,entry-timeout=0")
+	run(t, n, 0, "doctor", "--client", dir)
+	if files, _ := v.entries(); len(files) > 0 {
+		t.Errorf("left behind: %v", files)
+	}
+}

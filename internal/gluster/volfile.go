@@ -21,6 +21,7 @@ const (
 	TypeUtime     = "features/utime" // in the graph while features.ctime is on
 
 	TypeIOThreads   = "performance/io-threads"
+	TypeMDCache     = "performance/md-cache" // performance.stat-prefetch
 	TypeOpenBehind  = "performance/open-behind"
 	TypeWriteBehind = "performance/write-behind"
 )

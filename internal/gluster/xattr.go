@@ -6,6 +6,8 @@
 // proves it.
 package gluster
 
+import "strings"
+
 // Extended attributes that GlusterFS keeps on the files of a brick.
 const (
 	XattrGFID       = "trusted.gfid"                 // 16 bytes, on every file and directory
@@ -36,6 +38,7 @@ const (
 	VirtualGFID     = "glusterfs.gfid.string" // gfid as text
 	VirtualPath     = "glusterfs.gfidtopath"  // current path with a leading slash
 	VirtualPathinfo = "trusted.glusterfs.pathinfo"
+	VirtualGuard    = "trusted.coldbrick.guard" // version of the guard, by coldbrick's plugin
 )
 
 // Extended attributes of coldbrick's own. GlusterFS keeps trusted.* attributes
@@ -56,14 +59,18 @@ const AnonymousInodeDir = ".glusterfs-anonymous-inode-"
 // option features.trash-dir can rename.
 const TrashHandle = ".glusterfs/00/00/00000000-0000-0000-0000-000000000005"
 
+// ProbePrefix begins the names of the scratch files in the root of a volume by which
+// coldbrick finds out what a mount tells of stubs. There is no object behind them.
+const ProbePrefix = ".coldbrick-probe-"
+
 // IsInternal reports whether name, an entry of the brick root (of no other
-// directory), belongs to GlusterFS and not to users.
+// directory), belongs to GlusterFS or coldbrick and not to users.
 func IsInternal(name string) bool {
 	switch name {
 	case ".glusterfs", ".shard", ".trashcan":
 		return true
 	}
-	return len(name) >= len(AnonymousInodeDir) && name[:len(AnonymousInodeDir)] == AnonymousInodeDir
+	return strings.HasPrefix(name, AnonymousInodeDir) || strings.HasPrefix(name, ProbePrefix)
 }
 
 // AFRPending reports whether the value of a trusted.afr.* attribute blames a

@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -317,6 +318,47 @@ func ParseRebalanceStatus(text []byte) ([]Task, error) {
 		tasks = append(tasks, Task{ID: a.Rebalance.ID, Type: TaskRebalance, Status: h.Status, Text: h.StatusStr})
 	}
 	return tasks, nil
+}
+
+// ParseVolumeClients reads gluster --xml volume status VOLUME clients: the hosts that
+// a brick has a connection from, each once and in order. Gluster's own daemons, such
+// as that which heals, are among them: nothing tells them from mounts.
+func ParseVolumeClients(text []byte) ([]string, error) {
+	var a struct {
+		XMLName xml.Name `xml:"cliOutput"`
+		answer
+		Volumes []struct {
+			NodeCount int `xml:"nodeCount"`
+			Nodes     []struct {
+				Hostname string `xml:"hostname"`
+				Count    int    `xml:"clientsStatus>clientCount"`
+				Clients  []struct {
+					Hostname string `xml:"hostname"` // ADDRESS:PORT
+				} `xml:"clientsStatus>client"`
+			} `xml:"node"`
+		} `xml:"volStatus>volumes>volume"`
+	}
+	if err := decode(text, &a); err != nil {
+		return nil, err
+	}
+	if len(a.Volumes) != 1 || len(a.Volumes[0].Nodes) != a.Volumes[0].NodeCount {
+		return nil, errors.New("the status of clients is not that of one whole volume")
+	}
+	var hosts []string
+	for _, n := range a.Volumes[0].Nodes {
+		if len(n.Clients) != n.Count {
+			return nil, fmt.Errorf("a brick of %s has %d clients but names %d", n.Hostname, n.Count, len(n.Clients))
+		}
+		for _, c := range n.Clients {
+			host := c.Hostname
+			if port := strings.LastIndex(host, ":"); port >= 0 { // an IPv6 address has colons too
+				host = host[:port]
+			}
+			hosts = append(hosts, host)
+		}
+	}
+	slices.Sort(hosts)
+	return slices.Compact(hosts), nil
 }
 
 // ParseHealSummary reads gluster --xml volume heal VOLUME info summary. About a

@@ -3,6 +3,7 @@ package gluster
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -133,6 +134,13 @@ func TestCapturedRebalanceStatus(t *testing.T) {
 	}
 }
 
+func TestCapturedClients(t *testing.T) {
+	hosts, err := ParseVolumeClients(captured(t, "volume-clients-replica3.xml"))
+	if err != nil || !slices.Equal(hosts, []string{"10.66.0.1", "10.66.0.2", "10.66.0.3"}) {
+		t.Errorf("%q, %v", hosts, err)
+	}
+}
+
 func TestCapturedHealSummary(t *testing.T) {
 	for name, want := range map[string]string{
 		"healthy":    "[true 0/0/0 true 0/0/0 true 0/0/0]",
@@ -183,12 +191,13 @@ func TestHostUUID(t *testing.T) {
 
 // parsers by the file name of what they read.
 var parsers = map[string]func([]byte) error{
-	"volume-info":   func(b []byte) error { _, err := ParseVolumeInfo(b); return err },
-	"volume-status": func(b []byte) error { _, err := ParseVolumeStatus(b); return err },
-	"volume-get":    func(b []byte) error { _, err := ParseVolumeOptions(b); return err },
-	"heal-summary":  func(b []byte) error { _, err := ParseHealSummary(b); return err },
-	"geo-status":    func(b []byte) error { _, err := ParseGeoSessions(b); return err },
-	"geo-sync":      func(b []byte) error { _, err := ParseGeoSyncXattrs(b); return err },
+	"volume-clients": func(b []byte) error { _, err := ParseVolumeClients(b); return err },
+	"volume-info":    func(b []byte) error { _, err := ParseVolumeInfo(b); return err },
+	"volume-status":  func(b []byte) error { _, err := ParseVolumeStatus(b); return err },
+	"volume-get":     func(b []byte) error { _, err := ParseVolumeOptions(b); return err },
+	"heal-summary":   func(b []byte) error { _, err := ParseHealSummary(b); return err },
+	"geo-status":     func(b []byte) error { _, err := ParseGeoSessions(b); return err },
+	"geo-sync":       func(b []byte) error { _, err := ParseGeoSyncXattrs(b); return err },
 }
 
 // An answer that was cut off, wherever, is an error: an empty volume, or one

@@ -44,6 +44,10 @@ const (
 	CheckUntested     CheckName = "untested-features"
 	CheckCluster      CheckName = "cluster"
 
+	CheckClientCaches CheckName = "client-caches"
+	CheckClientProbe  CheckName = "client-probe"
+	CheckClients      CheckName = "clients"
+
 	CheckBitrot         CheckName = "bit-rot"
 	CheckWORM           CheckName = "worm"
 	CheckWORMFiles      CheckName = "worm-file-level"
@@ -109,8 +113,7 @@ func (m *Mount) Checks() []Check {
 	}
 	return []Check{
 		m.checkCloudsync(set("features.cloudsync", "on")),
-		absent(m.Graph, CheckQuickRead, gluster.TypeQuickRead, set("performance.quick-read", "off"),
-			"performance.quick-read is on: reading a stub returns memory of the client instead of data, or kills it"),
+		m.checkQuickRead(set("performance.quick-read", "off")),
 		m.checkCtime(set("features.ctime", "on")),
 		absent(m.Graph, CheckShard, gluster.TypeShard, "",
 			"features.shard is on: a stamp frees only the first shard of a file, and the rest is read as if nothing had happened"),
@@ -152,6 +155,11 @@ func (m *Mount) checkCloudsync(mend string) Check {
 		"features.cloudsync is off: nothing keeps readers from taking a stub for an empty file", mend)
 }
 
+func (m *Mount) checkQuickRead(mend string) Check {
+	return absent(m.Graph, CheckQuickRead, gluster.TypeQuickRead, mend,
+		"performance.quick-read is on: reading a stub returns memory of the client instead of data, or kills it")
+}
+
 func (m *Mount) checkCtime(mend string) Check {
 	return verdict(CheckCtime, Fail, !m.Graph.Has(gluster.TypeUtime), "features.ctime is on",
 		"features.ctime is off: users would see the time of archiving as that of the last change", mend)
@@ -174,7 +182,7 @@ func (m *Mount) checkTimeouts() Check {
 	return verdict(CheckTimeouts, Fail, max(m.AttributeTimeout, m.EntryTimeout) > maxTimeout,
 		fmt.Sprintf("attributes are cached for %v, entries for %v", m.AttributeTimeout, m.EntryTimeout),
 		fmt.Sprintf("the mount %s caches attributes for %v and entries for %v: it may show files as they were", m.Dir, m.AttributeTimeout, m.EntryTimeout),
-		"mount with -o attribute-timeout=1,entry-timeout=1")
+		"mount with -o attribute-timeout=0,entry-timeout=0; 1 will do where coldbrick's plugin guards the mount (coldbrick doctor --client)")
 }
 
 // checkVersion judges the client that coldbrick works through. No brick tells a

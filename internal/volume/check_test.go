@@ -56,8 +56,14 @@ func TestUnsafeMountsAreRefusedByName(t *testing.T) {
 		{"all at once", ctimeOff.NewMount(t, testkit.WithQuickRead(), testkit.WithoutCloudsync(), testkit.WithTimeouts(0, time.Hour)),
 			[]CheckName{CheckCloudsync, CheckQuickRead, CheckCtime, CheckTimeouts}},
 	} {
-		if got := failed(t, mustInspect(t, tt.dir).Checks()); !slices.Equal(got, tt.want) {
+		checks := mustInspect(t, tt.dir).Checks()
+		if got := failed(t, checks); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+		for _, c := range checks { // a second is too long for a client without the guard
+			if c.Name == CheckTimeouts && c.Verdict == Fail && !strings.Contains(c.Mend, "attribute-timeout=0,entry-timeout=0") {
+				t.Errorf("%s: to mend it: %s", tt.name, c.Mend)
+			}
 		}
 	}
 }

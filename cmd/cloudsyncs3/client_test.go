@@ -1,0 +1,47 @@
+package main_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/coldbrick/coldbrick/internal/testkit"
+	"github.com/coldbrick/coldbrick/internal/volume"
+)
+
+// What doctor --client says of mounts with all caches on: the guard makes them safe,
+// with a store or without, and nobody asks the store.
+func TestDoctorKnowsAGuardedClient(t *testing.T) {
+	g := newGround(t, testkit.Replica(3))
+	long := testkit.WithTimeouts(time.Hour, time.Hour)
+	for name, tt := range map[string]struct {
+		mount string
+		unfit []volume.CheckName
+	}{
+		"guarded":    {g.client(testkit.WithPerformance(), long), nil},
+		"guard only": {g.NewMount(t, testkit.WithPlugin("cloudsyncs3"), testkit.WithPerformance(), long), nil},
+		"guard off": {g.clientWith("&guard=off", testkit.WithPerformance(), long),
+			[]volume.CheckName{volume.CheckClientCaches, volume.CheckClientProbe}},
+	} {
+		m, err := volume.Inspect(tt.mount)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checks, err := m.CheckClient(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var unfit []volume.CheckName
+		for _, c := range checks {
+			if c.Verdict == volume.Fail {
+				unfit = append(unfit, c.Name)
+			}
+		}
+		if !slices.Equal(unfit, tt.unfit) {
+			t.Errorf("%s: %v fail, want %v: %+v", name, unfit, tt.unfit, checks)
+		}
+	}
+	if asked := g.proxy.Requests(testkit.Match{}); len(asked) > 0 {
+		t.Errorf("the store was asked: %v", asked)
+	}
+}
