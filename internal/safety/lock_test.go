@@ -21,15 +21,16 @@ import (
 	"github.com/coldbrick/coldbrick/recall"
 )
 
-// stopped is a process that stopped itself before a step of a recall.
+// stopped is a process that stopped itself before a step of a recall or an archive.
 type stopped struct {
 	*exec.Cmd
 	out strings.Builder
 }
 
-func (s *subject) stop(t *testing.T, step recall.Step) *stopped {
+func (s *subject) stop(t *testing.T, o order) *stopped {
 	t.Helper()
-	cmd, err := s.victim(t.Context(), order{Recall: step, Stop: true})
+	o.Stop = true
+	cmd, err := s.victim(t.Context(), o)
 	check(t, err)
 	p := &stopped{Cmd: cmd}
 	cmd.Stderr = &p.out
@@ -104,7 +105,7 @@ func TestAStoppedRecallIsAliveAndAKilledOneIsNot(t *testing.T) {
 		s, err := p.subject(single)
 		check(t, err)
 		check(t, s.archived())
-		victim := s.stop(t, step)
+		victim := s.stop(t, order{Recall: step})
 		if res := s.livingRecall(nil); res.Reason != report.InProgress {
 			t.Errorf("before %s: beside a stopped recall: %s %s: %v", step, res.Outcome, res.Reason, res.Err)
 		}
@@ -146,7 +147,7 @@ func TestAStoppedRecallThatLostItsLockChangesNothing(t *testing.T) {
 				s, err := p.subject(single)
 				check(t, err)
 				check(t, s.archived())
-				victim := s.stop(t, step)
+				victim := s.stop(t, order{Recall: step})
 				cut(t, p, victim)
 				check(t, s.unlocked())
 				if res := s.livingRecall(nil); res.Outcome != report.Recalled {
