@@ -151,6 +151,55 @@ func TestNobodyWorksOnAFileBesideAnArchive(t *testing.T) {
 	}
 }
 
+// TestAStoppedArchiveThatLostItsLockChangesNothing restarts the brick meanwhile. Others
+// archive and recall the file, a user writes, and then the first one goes on.
+func TestAStoppedArchiveThatLostItsLockChangesNothing(t *testing.T) {
+	t.Parallel()
+	p := newProving(t)
+	for _, step := range atWork() {
+		s, err := p.subject(single)
+		check(t, err)
+		victim := s.stop(t, order{Archive: step})
+		stamped := s.BrickMarks(s.path).Remote
+		p.restartBrick()
+		check(t, s.unlocked())
+		if !stamped {
+			res := s.archive(func(a *upload.Archiver) { a.Owner = s.ofOtherHost() })
+			if res.Outcome != report.Archived {
+				t.Fatalf("before %s: take over: %s %s: %v", step, res.Outcome, res.Reason, res.Err)
+			}
+		}
+		if res := s.livingRecall(func(r *recall.Recaller) { r.Owner = s.ofOtherHost() }); res.Outcome != report.Recalled {
+			t.Fatalf("before %s: recall: %s %s: %v", step, res.Outcome, res.Reason, res.Err)
+		}
+		check(t, s.append("written by a user since"))
+		said := victim.goOn(t)
+		if err := s.read(); err != nil {
+			t.Errorf("before %s: %v\nthe stopped archive said: %.300s", step, err, said)
+		}
+		left := s.attributes(t)
+		if delete(left, gluster.XattrRecalled); len(left) > 0 {
+			t.Errorf("before %s: the file has %q\nthe stopped archive said: %.300s", step, left, said)
+		}
+	}
+}
+
+// TestAStubIsMadeGoodWithoutTheLock restarts the brick after the stamp: what is left
+// to do goes by inode, and only replaces what is there.
+func TestAStubIsMadeGoodWithoutTheLock(t *testing.T) {
+	t.Parallel()
+	p := newProving(t)
+	for _, step := range []upload.Step{upload.StepVerify, upload.StepNote} {
+		s, err := p.subject(single)
+		check(t, err)
+		res := s.archive(func(a *upload.Archiver) { a.At = before(step, p.restartBrick) })
+		if res.Outcome != report.Archived || res.Err != nil {
+			t.Errorf("before %s: %s %s: %v", step, res.Outcome, res.Reason, res.Err)
+		}
+		check(t, s.settle())
+	}
+}
+
 // TestTheEndOfAnArchiveFreesItsFile asks a host that knows nothing of the process.
 func TestTheEndOfAnArchiveFreesItsFile(t *testing.T) {
 	t.Parallel()

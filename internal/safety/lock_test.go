@@ -76,6 +76,16 @@ func (p *stopped) killClients(t *testing.T) {
 	}
 }
 
+// restartBrick cuts all connections, and waits for those that are ours.
+func (p *proving) restartBrick() {
+	p.t.Helper()
+	p.StopBrick()
+	p.StartBrick()
+	for _, dir := range []string{p.MountDir(), p.Reader, p.Files.Dir(), p.Stamping.Dir()} {
+		p.WaitConnected(dir)
+	}
+}
+
 // append is what a user does once the file is local.
 func (s *subject) append(more string) error {
 	f, err := os.OpenFile(s.Path(s.path), os.O_APPEND|os.O_WRONLY, 0)
@@ -131,14 +141,8 @@ func TestAStoppedRecallIsAliveAndAKilledOneIsNot(t *testing.T) {
 func TestAStoppedRecallThatLostItsLockChangesNothing(t *testing.T) {
 	t.Parallel()
 	for name, cut := range map[string]func(*testing.T, *proving, *stopped){
-		"clients killed": func(t *testing.T, _ *proving, v *stopped) { v.killClients(t) },
-		"brick restarted": func(t *testing.T, p *proving, _ *stopped) {
-			p.StopBrick()
-			p.StartBrick()
-			for _, dir := range []string{p.MountDir(), p.Reader, p.Files.Dir(), p.Stamping.Dir()} {
-				p.WaitConnected(dir)
-			}
-		},
+		"clients killed":  func(t *testing.T, _ *proving, v *stopped) { v.killClients(t) },
+		"brick restarted": func(_ *testing.T, p *proving, _ *stopped) { p.restartBrick() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
