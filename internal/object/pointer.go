@@ -26,7 +26,7 @@ type Pointer struct {
 	Owner owner.Owner `json:"owner,omitzero"`
 	Time  time.Time   `json:"time,omitzero"`
 	// Locks means that the owner holds the lock of the file while it is at work.
-	// Those of earlier versions hold none.
+	// An owner of an earlier version holds none.
 	Locks bool     `json:"locks,omitempty"`
 	Proof *Stamped `json:"proof,omitempty"` // absent until the stamp is verified
 	// Recalled means that a client has brought the data back. Only where the

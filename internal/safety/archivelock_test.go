@@ -343,5 +343,12 @@ func TestAnArchiveOfAVersionWithoutLockIsLeftAlone(t *testing.T) {
 		if tt.taken != (res.Outcome == report.Archived) || !tt.taken && res.Reason != report.InProgress {
 			t.Errorf("%s: archive: %s %s: %v", tt.name, res.Outcome, res.Reason, res.Err)
 		}
+		if !tt.taken { // what the manual tells people to do once they know that nobody is at it
+			s.halfStamped(t)
+			check(t, unix.Lremovexattr(s.Path(s.path), gluster.XattrPointer))
+			_, err := s.mend()
+			check(t, err)
+		}
+		check(t, s.settle())
 	}
 }
