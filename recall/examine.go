@@ -73,7 +73,7 @@ func (r *Recaller) examine(ctx context.Context, name string, gfid gluster.GFID, 
 	if notes, err := DecodeNotes(t.attrs.Recall, t.pointer.Key); err == nil {
 		e.Notes = &notes
 	}
-	if t.attrs.Recall != nil || t.attrs.Downloading {
+	if t.attrs.Recall != nil || t.attrs.Downloading || t.state == gluster.Local && t.attrs.AnySize() {
 		switch err := volume.Locked(t.file); {
 		case errors.Is(err, volume.ErrLocked):
 			t.busy = true
@@ -105,7 +105,7 @@ func (e *Examined) find(class report.Class, detail string) {
 
 func (t *transaction) examineLocal(ctx context.Context, e *Examined, depth Depth) error {
 	e.State = report.StateLocal
-	if t.attrs.AnySize() {
+	if t.attrs.AnySize() && !t.busy { // an archive that is at it has sent the stamp
 		e.find(report.ClassStaleSize, "")
 	}
 	if e.Notes != nil && t.dead(*e.Notes) {

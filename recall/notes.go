@@ -137,9 +137,6 @@ func (t *transaction) former() (n Notes, ok bool, err error) {
 	return n, err == nil && n.GFID == t.gfid, err
 }
 
-// unlockedLife is how long the process of notes of version 1 may live unseen.
-const unlockedLife = 7 * 24 * time.Hour
-
 // abandoned reports whether nobody works for these notes any more, on a file
 // whose lock nobody else holds. Who writes notes of version 2 holds the lock.
 //
@@ -150,7 +147,18 @@ const unlockedLife = 7 * 24 * time.Hour
 // has stood still for a week is it given up: such a process would have to be
 // stopped for that long and then go on. A time in the future says nothing.
 func (t *transaction) abandoned(n Notes) bool {
-	return n.Version != 1 || t.Owner.Ended(n.owner) || time.Since(volume.Time(t.stat.Ctime)) > unlockedLife
+	return n.Version != 1 || t.Owner.Ended(n.owner) || time.Since(volume.Time(t.stat.Ctime)) > owner.UnlockedLife
+}
+
+// unattended refuses to tidy what an archive of an earlier version, which holds no
+// lock, may be in the middle of: it has sent the stamp and looks at what came of it.
+func (t *transaction) unattended() error {
+	p := t.pointer
+	if t.attrs.Recall != nil || !p.Unlocked() || t.Owner.Ended(p.Owner) && time.Since(p.Time) > owner.UnlockedLife {
+		return nil
+	}
+	return report.Leave(report.InProgress, fmt.Sprintf("run %s on %s, of a version without lock, is not known to have ended %d days ago",
+		p.Owner.Run, p.Owner.Host, owner.UnlockedLife/(24*time.Hour)))
 }
 
 // note makes this run the owner of the file's recall, and brings the pointer in

@@ -148,7 +148,7 @@ func (t *transaction) run(ctx context.Context) (err error) {
 	defer func() {
 		// At once: the next run need not wait for the end of the descriptor. A
 		// lock that was lost cannot be given back.
-		if unlockErr := volume.Unlock(t.file); err == nil && !lost(unlockErr) {
+		if unlockErr := volume.Unlock(t.file); err == nil && !volume.Lost(unlockErr) {
 			err = unlockErr
 		}
 	}()
@@ -163,6 +163,11 @@ func (t *transaction) run(ctx context.Context) (err error) {
 	}
 	if t.clean() {
 		return report.Leave(report.AlreadyLocal, "")
+	}
+	if t.state == gluster.Local {
+		if err := t.unattended(); err != nil {
+			return err
+		}
 	}
 	if t.state == gluster.Local || t.late() {
 		t.notes = t.localNotes()
@@ -215,12 +220,6 @@ func (t *transaction) held() error {
 		return fmt.Errorf("the lock was lost: %w", err)
 	}
 	return nil
-}
-
-// lost reports whether an error comes of a descriptor that died with the
-// connection to its brick.
-func lost(err error) bool {
-	return errors.Is(err, unix.EBADFD) || errors.Is(err, unix.ENOTCONN)
 }
 
 // look reads what the file is, and refuses another file at its path.

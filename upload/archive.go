@@ -64,10 +64,6 @@ type Replicas interface {
 // data back under the stub).
 var ErrDegraded = errors.New("the volume is degraded")
 
-// pointerLife is how long the pointer of a run on another host, of which
-// nothing else can be known, keeps other runs away from its file.
-const pointerLife = 24 * time.Hour
-
 // headFirst is the size from which on it is cheaper to ask whether a former run
 // has left the object than to upload in vain, in bytes.
 const headFirst = 64 << 20
@@ -134,11 +130,11 @@ type step struct {
 func (t *transaction) steps() []step {
 	return []step{
 		{StepOpen, t.open},         // the file by name on the mount, by gfid on the brick: the same, and local
-		{StepPoint, t.point},       // the file learns its key before anything depends on it
+		{StepPoint, t.point},       // the file is locked, and learns its key before anything depends on it
 		{StepIdentify, t.identify}, // what must stay the same, taken before the first byte is read
 		{StepPut, t.put},           // the store confirms size and checksum of the bytes read
 		{StepRecord, t.record},     // the run record is on disk
-		{StepRecheck, t.recheck},   // bricks up, name and file unchanged, local, still ours, nobody writes
+		{StepRecheck, t.recheck},   // bricks up, name and file unchanged, local, still ours and locked, nobody writes
 		{StepStamp, t.stamp},       // Gluster frees the data
 		{StepVerify, t.verify},     // the stub is what it should be, on the brick and on the mount
 		{StepBlocks, t.blocks},     // du shows the size of the data
@@ -177,7 +173,7 @@ func (a *Archiver) Archive(ctx context.Context, f gluster.File) Result {
 
 func (a *Archiver) attempt(ctx context.Context, f gluster.File, key string) (_ *transaction, err error) {
 	t := &transaction{Archiver: a, want: f, key: key}
-	defer t.close()
+	defer func() { err = errors.Join(err, t.close()) }()
 	defer func() { err = errors.Join(err, t.done()) }()
 	for _, s := range t.steps() {
 		if t.recalled { // the stub is another's business now
@@ -211,6 +207,7 @@ type transaction struct {
 	key  string
 
 	file, brick *os.File // the same inode, on the mount and on the brick
+	locked      bool     // by us; it can be lost, see held
 	pointer     object.Pointer
 	encoded     []byte          // the pointer as it stands on the file; nil before it does
 	inherited   bool            // key and pointer were those of a run that died
@@ -226,12 +223,20 @@ type transaction struct {
 	recalled    bool // somebody recalls the stub already
 }
 
-func (t *transaction) close() {
+func (t *transaction) close() (err error) {
+	if t.locked {
+		// At once: the next run need not wait for the end of the descriptor. A
+		// lock that was lost cannot be given back.
+		if err = volume.Unlock(t.file); volume.Lost(err) {
+			err = nil
+		}
+	}
 	for _, f := range []*os.File{t.file, t.brick} {
 		if f != nil {
 			f.Close() // read-only: nothing is lost by an error
 		}
 	}
+	return err
 }
 
 func (t *transaction) open(context.Context) (err error) {
@@ -350,8 +355,42 @@ func (t *transaction) healPending(ctx context.Context) (bool, error) {
 	}
 }
 
+// lock keeps recalls and repairs off until the stub has its proof. The file is open
+// for reading only, so other archives could share the lock: where one may be at work,
+// a look tells whether it is. Two that begin at once may both be refused.
+func (t *transaction) lock() error {
+	if err := volume.LockShared(t.file); err != nil {
+		return err
+	}
+	t.locked = true
+	return nil
+}
+
+// held looks whether the lock is still ours. It goes when the connection to the
+// brick is cut, and another run may have the file since.
+func (t *transaction) held() error {
+	if err := volume.LockShared(t.file); err != nil {
+		return fmt.Errorf("the lock was lost: %w", err)
+	}
+	return nil
+}
+
+// alone refuses a file with the pointer of a run that may be at work. Of this
+// version, one that is holds the lock. One of an earlier version, which may still
+// run on a host that has not been upgraded, holds none, see owner.UnlockedLife.
+func (t *transaction) alone(former object.Pointer, valid bool) error {
+	if valid && former.Unlocked() && !t.Owner.Ended(former.Owner) && time.Since(former.Time) < owner.UnlockedLife {
+		return report.Leave(report.InProgress, "run "+former.Owner.Run+" on "+former.Owner.Host)
+	}
+	return volume.Locked(t.file)
+}
+
 func (t *transaction) point(context.Context) error {
-	attrs, err := volume.ReadAttrs(t.brick)
+	if err := t.lock(); err != nil {
+		return err
+	}
+	// Until now a recall may have been at it: what it needs is not ours to replace.
+	attrs, err := t.local()
 	if err != nil {
 		return err
 	}
@@ -362,18 +401,18 @@ func (t *transaction) point(context.Context) error {
 	set := volume.Create
 	if attrs.Pointer != nil {
 		set = volume.Replace
+		if err := t.alone(former, valid); err != nil {
+			return err
+		}
 	}
 	if valid && former.Owner != t.Owner {
-		if !former.Recalled && !t.Owner.Dead(former.Owner) && time.Since(former.Time) < pointerLife {
-			return report.Leave(report.InProgress, "run "+former.Owner.Run+" on "+former.Owner.Host)
-		}
 		// A run that died may have uploaded already: its key may hold the
 		// object that this run needs.
 		t.key, t.inherited = former.Key, true
 	}
 	t.pointer = object.Pointer{
 		GFID: t.want.GFID, Volume: t.Volume, Key: t.key, Attempt: object.NewID(),
-		Owner: t.Owner, Time: time.Now().UTC(),
+		Owner: t.Owner, Time: time.Now().UTC(), Locks: true,
 	}
 	encoded := t.pointer.Encode()
 	if err := t.room(len(encoded)); err != nil {
@@ -522,6 +561,9 @@ func (t *transaction) recheck(ctx context.Context) error {
 		return report.Leave(report.Vanished, "another file has its name now")
 	case now.Identity != t.before.Identity:
 		return report.Leave(report.Changed, "")
+	}
+	if err := t.held(); err != nil {
+		return err
 	}
 	// What was under way when the name was looked up has come to its end, since
 	// nobody has the file open for writing now; and what came of it would show
@@ -747,7 +789,7 @@ func (t *transaction) blocks(context.Context) error {
 }
 
 func (t *transaction) note(context.Context) error {
-	t.pointer.Owner, t.pointer.Time = owner.Owner{}, time.Time{}
+	t.pointer.Owner, t.pointer.Time, t.pointer.Locks = owner.Owner{}, time.Time{}, false
 	t.pointer.Proof = &object.Stamped{Size: t.proof.Size, Mtime: gluster.TimeOf(t.before.Mtime), CRC32: t.proof.CRC32}
 	return t.better(gluster.XattrPointer, t.pointer.Encode())
 }
@@ -768,6 +810,9 @@ func (t *transaction) better(name string, value []byte) error {
 func (t *transaction) withdraw() error {
 	if t.encoded == nil {
 		return nil
+	}
+	if err := t.held(); err != nil {
+		return nil //nolint:nilerr // the file may be another run's by now; if not, the next one takes it over
 	}
 	attrs, err := volume.ReadAttrs(t.brick)
 	switch {

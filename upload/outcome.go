@@ -26,12 +26,18 @@ func classify(err error) (report.Outcome, report.Reason) {
 		return report.Failed, report.Broken
 	case errors.As(err, &left):
 		return report.Skipped, left.Reason
+	case errors.Is(err, volume.ErrLocked):
+		return report.Skipped, report.InProgress
+	case errors.Is(err, volume.ErrLockedByUser):
+		return report.Skipped, report.LockedByUser
 	case errors.Is(err, ErrDegraded):
 		return report.Failed, report.Degraded
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, object.ErrStore):
 		return report.Skipped, report.Interrupted
 	case errors.Is(err, object.ErrStore):
 		return report.Failed, report.StoreRefused
+	case errors.Is(err, unix.EBADFD): // the lock was lost, and what was open with it is dead
+		return report.Skipped, report.Interrupted
 	case errors.Is(err, unix.EREMOTE):
 		return report.Skipped, report.AlreadyRemote
 	case volume.Gone(err) && !errors.Is(err, fs.ErrExist):

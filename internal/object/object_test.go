@@ -99,8 +99,9 @@ type formerPointer struct {
 func TestPointersPassBetweenReleases(t *testing.T) {
 	gfid := gluster.GFID{1, 15: 2}
 	mtime := gluster.Time{Sec: 1672628645, Nsec: 123456789}
+	proof := Stamped{Size: 7, Mtime: mtime, CRC32: 9}
 	ours := Pointer{GFID: gfid, Volume: "v", Key: "dir/f", Attempt: "a",
-		Proof: &Stamped{Size: 7, Mtime: mtime, CRC32: 9}}
+		Proof: &proof}
 	var theirs formerPointer
 	if err := json.Unmarshal(ours.Encode(), &theirs); err != nil {
 		t.Fatal(err)
@@ -113,13 +114,29 @@ func TestPointersPassBetweenReleases(t *testing.T) {
 		t.Errorf("a pointer of %d bytes: %s", len(ours.Encode()), ours.Encode())
 	}
 
+	// Of a run that is at work, which the first release knows by its process.
+	ours = Pointer{GFID: gfid, Key: "dir/f", Attempt: "a", Owner: owner.Owner{Run: "r", Boot: "b", PID: 7, Start: 8}, Time: mtime.Std(), Locks: true}
+	theirs = formerPointer{}
+	if err := json.Unmarshal(ours.Encode(), &theirs); err != nil {
+		t.Fatal(err)
+	}
+	if theirs.Owner != ours.Owner || !theirs.Time.Equal(ours.Time) || theirs.Proof != nil || ours.Unlocked() {
+		t.Errorf("the first release reads %+v", theirs)
+	}
+
 	// As the first release wrote it.
 	const written = `{"v":1,"gfid":"01000000-0000-0000-0000-000000000002","volume":"v","key":"dir/f","attempt":"a",` +
 		`"owner":{"run":"1025ba967dd2e35f7e2776bcbfe2f12b","host":"h","id":"i","boot":"b","pidns":"pid:[4026531836]","pid":7,"start":8},` +
 		`"time":"2026-11-24T22:28:00.733844282Z","proof":{"size":7,"mtime":"2023-01-02T03:04:05.123456789Z","crc32":9}}`
 	got, err := DecodePointer([]byte(written))
-	if err != nil || got.GFID != gfid || got.Key != "dir/f" || *got.Proof != *ours.Proof || got.Owner.PID != 7 || got.Time.IsZero() {
+	if err != nil || got.GFID != gfid || got.Key != "dir/f" || *got.Proof != proof || got.Owner.PID != 7 || got.Time.IsZero() {
 		t.Errorf("read %+v, %v", got, err)
+	}
+	// Its run is done. Before it was, nothing but its process told whether it lived.
+	if working := got; got.Unlocked() {
+		t.Error("a pointer with its proof is that of a run at work")
+	} else if working.Proof = nil; !working.Unlocked() {
+		t.Error("nobody is at work")
 	}
 }
 

@@ -25,7 +25,10 @@ type Pointer struct {
 	// ext4 keeps all attributes of a file in 4 KiB.
 	Owner owner.Owner `json:"owner,omitzero"`
 	Time  time.Time   `json:"time,omitzero"`
-	Proof *Stamped    `json:"proof,omitempty"` // absent until the stamp is verified
+	// Locks means that the owner holds the lock of the file while it is at work.
+	// An owner of an earlier version holds none.
+	Locks bool     `json:"locks,omitempty"`
+	Proof *Stamped `json:"proof,omitempty"` // absent until the stamp is verified
 	// Recalled means that a client has brought the data back. Only where the
 	// client died at that, and cs.object_size is gone, does the pointer still
 	// count: the file may have become a stub again since, by other means.
@@ -37,6 +40,12 @@ type Stamped struct {
 	Size  int64        `json:"size"`
 	Mtime gluster.Time `json:"mtime"`
 	CRC32 uint32       `json:"crc32"`
+}
+
+// Unlocked reports whether the pointer is of a version that held no lock, and does
+// not tell that its owner had done with the file.
+func (p Pointer) Unlocked() bool {
+	return !p.Locks && p.Proof == nil && !p.Recalled && p.Owner != owner.Owner{}
 }
 
 // Encode gives the value of the attribute.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Owner identifies one process of one boot of one host.
@@ -23,6 +24,10 @@ type Owner struct {
 	PID   int    `json:"pid"`
 	Start uint64 `json:"start"` // start time in clock ticks after boot: PIDs are used again
 }
+
+// UnlockedLife is how long the process of a version that held no lock of the brick
+// may live unseen. Whoever leans on it knows nothing better: see Ended.
+const UnlockedLife = 7 * 24 * time.Hour
 
 // Self describes this process. run names its run.
 func Self(run string) (Owner, error) {

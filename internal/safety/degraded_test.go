@@ -1,7 +1,9 @@
 package safety
 
 import (
+	"context"
 	"errors"
+	"os"
 	"testing"
 	"time"
 
@@ -46,10 +48,12 @@ func TestNothingIsStampedWhileABrickIsDown(t *testing.T) {
 	g.mustBeUnmarked("f")
 }
 
-// losesABrick is a mount that does not see its brick go as long as unseen is set: a
-// brick goes in an instant, and to stop one takes so long that it is looked again.
+// losesABrick is a mount, and its replicas, that do not see their brick go as long as
+// unseen is set: a brick goes in an instant, and to stop one takes so long that it is
+// looked again.
 type losesABrick struct {
 	upload.Mount
+	upload.Replicas
 	unseen bool
 }
 
@@ -60,6 +64,13 @@ func (m *losesABrick) Children() error {
 	return m.Mount.Children()
 }
 
+func (m *losesABrick) Pending(ctx context.Context, file *os.File, path string) (bool, error) {
+	if m.unseen {
+		return false, nil
+	}
+	return m.Replicas.Pending(ctx, file, path)
+}
+
 // The brick goes between the last look and the stamp. When it is back, self-heal
 // brings the data back to all bricks under the stub (GLUSTER-FACTS 6.2), and
 // nobody can read the file, until it is mended.
@@ -68,8 +79,8 @@ func TestAFileStampedOnADegradedVolumeIsMended(t *testing.T) {
 	data := randomBytes(300_000)
 	g.Write("f", data, longAgo)
 	a := g.archiver()
-	loses := &losesABrick{Mount: g.Stamping}
-	a.Mount, a.Replicas = loses, nil
+	loses := &losesABrick{Mount: g.Stamping, Replicas: g.Replicas}
+	a.Mount, a.Replicas = loses, loses
 	a.At = func(s upload.Step, _ gluster.File) error {
 		loses.unseen = s == upload.StepStamp
 		if loses.unseen {
@@ -121,8 +132,8 @@ func TestADegradedStampIsRecordedWhateverElseIsWrong(t *testing.T) {
 	g := newGround(t, testkit.Replica(3))
 	g.Write("f", randomBytes(5000), longAgo)
 	a := g.archiver()
-	loses := &losesABrick{Mount: g.Stamping}
-	a.Mount, a.Replicas = loses, nil
+	loses := &losesABrick{Mount: g.Stamping, Replicas: g.Replicas}
+	a.Mount, a.Replicas = loses, loses
 	a.At = func(s upload.Step, _ gluster.File) error {
 		loses.unseen = s == upload.StepStamp
 		switch s {

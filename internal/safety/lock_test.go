@@ -21,15 +21,16 @@ import (
 	"github.com/coldbrick/coldbrick/recall"
 )
 
-// stopped is a process that stopped itself before a step of a recall.
+// stopped is a process that stopped itself before a step of a recall or an archive.
 type stopped struct {
 	*exec.Cmd
 	out strings.Builder
 }
 
-func (s *subject) stop(t *testing.T, step recall.Step) *stopped {
+func (s *subject) stop(t *testing.T, o order) *stopped {
 	t.Helper()
-	cmd, err := s.victim(t.Context(), order{Recall: step, Stop: true})
+	o.Stop = true
+	cmd, err := s.victim(t.Context(), o)
 	check(t, err)
 	p := &stopped{Cmd: cmd}
 	cmd.Stderr = &p.out
@@ -75,6 +76,16 @@ func (p *stopped) killClients(t *testing.T) {
 	}
 }
 
+// restartBrick cuts all connections, and waits for those that are ours.
+func (p *proving) restartBrick() {
+	p.t.Helper()
+	p.StopBrick()
+	p.StartBrick()
+	for _, dir := range []string{p.MountDir(), p.Reader, p.Files.Dir(), p.Stamping.Dir()} {
+		p.WaitConnected(dir)
+	}
+}
+
 // append is what a user does once the file is local.
 func (s *subject) append(more string) error {
 	f, err := os.OpenFile(s.Path(s.path), os.O_APPEND|os.O_WRONLY, 0)
@@ -104,7 +115,7 @@ func TestAStoppedRecallIsAliveAndAKilledOneIsNot(t *testing.T) {
 		s, err := p.subject(single)
 		check(t, err)
 		check(t, s.archived())
-		victim := s.stop(t, step)
+		victim := s.stop(t, order{Recall: step})
 		if res := s.livingRecall(nil); res.Reason != report.InProgress {
 			t.Errorf("before %s: beside a stopped recall: %s %s: %v", step, res.Outcome, res.Reason, res.Err)
 		}
@@ -130,14 +141,8 @@ func TestAStoppedRecallIsAliveAndAKilledOneIsNot(t *testing.T) {
 func TestAStoppedRecallThatLostItsLockChangesNothing(t *testing.T) {
 	t.Parallel()
 	for name, cut := range map[string]func(*testing.T, *proving, *stopped){
-		"clients killed": func(t *testing.T, _ *proving, v *stopped) { v.killClients(t) },
-		"brick restarted": func(t *testing.T, p *proving, _ *stopped) {
-			p.StopBrick()
-			p.StartBrick()
-			for _, dir := range []string{p.MountDir(), p.Reader, p.Files.Dir(), p.Stamping.Dir()} {
-				p.WaitConnected(dir)
-			}
-		},
+		"clients killed":  func(t *testing.T, _ *proving, v *stopped) { v.killClients(t) },
+		"brick restarted": func(_ *testing.T, p *proving, _ *stopped) { p.restartBrick() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -146,7 +151,7 @@ func TestAStoppedRecallThatLostItsLockChangesNothing(t *testing.T) {
 				s, err := p.subject(single)
 				check(t, err)
 				check(t, s.archived())
-				victim := s.stop(t, step)
+				victim := s.stop(t, order{Recall: step})
 				cut(t, p, victim)
 				check(t, s.unlocked())
 				if res := s.livingRecall(nil); res.Outcome != report.Recalled {

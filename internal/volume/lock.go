@@ -67,6 +67,12 @@ func Locked(f *os.File) error {
 	return ErrLockedByUser // nobody means this very byte but us
 }
 
+// Lost reports whether an error comes of a descriptor that died, and its lock with
+// it, because the connection to the brick was cut.
+func Lost(err error) bool {
+	return errors.Is(err, unix.EBADFD) || errors.Is(err, unix.ENOTCONN)
+}
+
 func lock(f *os.File, how int16) error {
 	const tries = 3 // whoever kept us from it may be gone before we ask who it was
 	for range tries {
