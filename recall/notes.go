@@ -47,17 +47,20 @@ const (
 	loseBytes  = "-"
 )
 
+func (n Notes) bytes() string {
+	if n.Keep {
+		return keepBytes
+	}
+	return loseBytes
+}
+
 // encode is the value on a file whose pointer names the object pointed.
 func (n Notes) encode(pointed string) []byte {
-	keep := loseBytes
-	if n.Keep {
-		keep = keepBytes
-	}
 	key := n.Key
 	if key == pointed {
 		key = ""
 	}
-	return fmt.Appendf(nil, "%d %s %d %s %s %s %s %s %s", notesVersion, n.GFID, n.Size, n.Mtime, n.Atime, keep, n.Run, n.Host, key)
+	return fmt.Appendf(nil, "%d %s %d %s %s %s %s %s %s", notesVersion, n.GFID, n.Size, n.Mtime, n.Atime, n.bytes(), n.Run, n.Host, key)
 }
 
 // DecodeNotes reads the value of trusted.coldbrick.recall on a file whose
@@ -137,6 +140,18 @@ func (t *transaction) former() (n Notes, ok bool, err error) {
 	return n, err == nil && n.GFID == t.gfid, err
 }
 
+// told is what a former recall has left word of about the bytes on the brick:
+// whether they are to be kept. ok is false if none has.
+func (t *transaction) told() (keep, ok bool) {
+	if former, ok, _ := t.former(); ok { // those that cannot be read are refused by own
+		return former.Keep, true
+	}
+	return t.pointer.Recall == keepBytes, t.pointer.Recall != ""
+}
+
+// noted reports whether a recall has left notes, wherever they are.
+func (t *transaction) noted() bool { return t.attrs.Recall != nil || t.pointer.Recall != "" }
+
 // unlockedLife is how long the process of notes of version 1 may live unseen.
 const unlockedLife = 7 * 24 * time.Hour
 
@@ -207,7 +222,10 @@ func (t *transaction) own() error {
 			}
 			err = nil
 		}
-		t.noted = err == nil
+		t.owned = err == nil
+		if errors.Is(err, unix.ENOSPC) {
+			return t.notePointer(err)
+		}
 		return err
 	}
 	dead, err := DecodeNotes(t.attrs.Recall, t.pointer.Key)
@@ -222,12 +240,52 @@ func (t *transaction) own() error {
 			return err
 		}
 	}
-	// By their size they may need more room than those of the dead run had.
-	if err := volume.Replace(t.file, gluster.XattrRecall, t.value()); err != nil {
+	err = volume.Replace(t.file, gluster.XattrRecall, t.value())
+	if said := t.notes; errors.Is(err, unix.ENOSPC) {
+		// Those of the dead run do if they differ in its name alone.
+		said.Version, said.Run, said.Host = dead.Version, dead.Run, dead.Host
+		if said == dead {
+			err = nil
+		}
+	}
+	t.owned = err == nil
+	return err
+}
+
+// notePointer makes the pointer tell what cannot be told without notes, on a file
+// that has no room for these: whether the bytes on the brick are to be kept. The
+// size is the object's, the mtime that of the proof, and the atime of the stub is
+// known to this run alone. To the pointer comes less than goes: who made it, and
+// when, no recall asks. full is why there are no notes.
+func (t *transaction) notePointer(full error) error {
+	if t.pointer.Key == "" || t.pointer.Key != t.notes.Key {
+		return full
+	}
+	p := t.pointer
+	p.Recall, p.Attempt, p.Owner, p.Time = t.notes.bytes(), "", owner.Owner{}, time.Time{}
+	if err := volume.Replace(t.file, gluster.XattrPointer, p.Encode()); err != nil {
 		return err
 	}
-	t.noted = true
+	if t.pointer.Recall == "" && !t.repoint {
+		t.unnoted = t.attrs.Pointer
+	}
+	t.pointer, t.attrs.Pointer = p, p.Encode()
+	t.owned = true
 	return nil
+}
+
+// unnotePointer takes back what notePointer has done, in this run or one that died.
+func (t *transaction) unnotePointer() error {
+	if t.pointer.Recall == "" {
+		return nil
+	}
+	value := t.unnoted
+	if value == nil {
+		p := t.pointer
+		p.Recall = ""
+		value = p.Encode()
+	}
+	return volume.Replace(t.file, gluster.XattrPointer, value)
 }
 
 // wrote reports whether an attribute that is said to be there already is ours:
@@ -326,8 +384,8 @@ func (t *transaction) dropNotes() error {
 func (t *transaction) localNotes() Notes {
 	n := t.blankNotes(t.pointer.Key)
 	n.Size, n.Keep = t.stat.Size, true
-	if former, ok, _ := t.former(); ok { // notes that cannot be read are refused by own
-		n.Keep = former.Keep
+	if keep, ok := t.told(); ok {
+		n.Keep = keep
 	}
 	return n
 }
@@ -357,13 +415,15 @@ func (t *transaction) newNotes(key string) error {
 	// Nobody was downloading, or whoever was had written all: nobody knows what is
 	// in the bytes now.
 	t.notes.Keep = t.state == gluster.Repair && (!t.attrs.Downloading || copied) || t.state == gluster.Downloading
+	if keep, ok := t.told(); ok {
+		t.notes.Keep = keep
+	}
 	former, ok, err := t.former()
 	if err != nil {
 		return err
 	}
 	if ok {
 		t.notes.Size, t.notes.Mtime, t.notes.Atime = former.Size, former.Mtime, former.Atime
-		t.notes.Keep = former.Keep
 		if t.state == gluster.Downloading && former.Key != "" {
 			t.notes.Key = former.Key // the only record besides the pointer
 		}

@@ -1,15 +1,23 @@
 package safety
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"os"
 	"path"
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/testkit"
+	"github.com/coldbrick/coldbrick/recall"
 )
 
 // A stamp that finds no room for an attribute ends half way, and a recall that
@@ -61,4 +69,72 @@ func TestALongPathOnExt4GetsAShortKey(t *testing.T) {
 	g.mustRecall(long)
 	g.mustRead(long, data)
 	g.mustBeUnmarked(long)
+}
+
+// crowd gives a stub attributes of a user's, until no more than room bytes are left
+// of those that ext4 has for all.
+func (s *subject) crowd(t *testing.T, room int) {
+	t.Helper()
+	name, low, high := s.BrickPath(s.path), 0, 4096
+	for low < high { // the largest value that fits
+		size := (low + high + 1) / 2
+		if err := unix.Lsetxattr(name, "user.own", make([]byte, size), 0); err == nil {
+			low = size
+		} else if errors.Is(err, unix.ENOSPC) {
+			high = size - 1
+		} else {
+			t.Fatal(err)
+		}
+	}
+	check(t, unix.Lsetxattr(name, "user.own", make([]byte, low-room), 0))
+}
+
+// What a stub got after it was archived may leave no room for the notes of a
+// recall. It is recalled nevertheless, wherever a mark fits, as a plugin can do,
+// and as often as recalls are cut; else it stays as it was.
+func TestAStubWithoutRoomForNotesIsRecalled(t *testing.T) {
+	t.Parallel()
+	p := newProving(t, testkit.Ext4(256))
+	for _, room := range []int{0, 16, 44, 100, 160, 240} {
+		s, err := p.subject(single)
+		check(t, err)
+		check(t, s.archived())
+		s.crowd(t, room)
+		before := s.attributes()
+		res := s.recall(func(r *recall.Recaller) { r.Plugin = broken{s.Store} })
+		if room > 0 && res.Reason != report.StoreRefused {
+			t.Errorf("%d bytes left: a store that fails: %s %s: %v", room, res.Outcome, res.Reason, res.Err)
+		}
+		if got := s.attributes(); !maps.Equal(got, before) {
+			t.Errorf("%d bytes left: taken back, it has %q, had %q", room, got, before)
+		}
+		for _, step := range inWork {
+			if room > 0 {
+				s.cutRecall(step)
+			}
+			check(t, s.neverWrong())
+		}
+		switch res := s.recall(nil); {
+		case res.Outcome == report.Recalled:
+			check(t, s.whole())
+		case room > 0 || res.Reason != report.NoAttributeRoom:
+			t.Errorf("%d bytes left: %s %s: %v", room, res.Outcome, res.Reason, res.Err)
+		case !maps.Equal(s.attributes(), before):
+			t.Errorf("left alone, it has %q, had %q", s.attributes(), before)
+		}
+	}
+}
+
+// broken is a store that gives nothing.
+type broken struct{ recall.Plugin }
+
+func (broken) Download(context.Context, string, io.WriterAt, func(recall.Info) error) (recall.Proof, error) {
+	return recall.Proof{}, errors.New("the store is down")
+}
+
+// attributes are all of the subject but its times.
+func (s *subject) attributes() map[string]string {
+	all := s.BrickXattrs(s.path)
+	delete(all, gluster.XattrMdata)
+	return all
 }
