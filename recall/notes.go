@@ -279,6 +279,10 @@ func (t *transaction) unnotePointer() error {
 	if t.pointer.Recall == "" {
 		return nil
 	}
+	now, err := volume.Get(t.file, gluster.XattrPointer)
+	if err != nil || !bytes.Equal(now, t.pointer.Encode()) {
+		return err // a client's by now, which recalls the stub again
+	}
 	value := t.unnoted
 	if value == nil {
 		p := t.pointer
@@ -415,7 +419,9 @@ func (t *transaction) newNotes(key string) error {
 	// Nobody was downloading, or whoever was had written all: nobody knows what is
 	// in the bytes now.
 	t.notes.Keep = t.state == gluster.Repair && (!t.attrs.Downloading || copied) || t.state == gluster.Downloading
-	if keep, ok := t.told(); ok {
+	// What came into a stub by itself came after the notes of a recall that had
+	// not even marked it.
+	if keep, ok := t.told(); ok && (t.attrs.Downloading || t.state != gluster.Repair) {
 		t.notes.Keep = keep
 	}
 	former, ok, err := t.former()

@@ -280,9 +280,9 @@ func (t *transaction) prepare(ctx context.Context) error {
 func (t *transaction) do(ctx context.Context, step Step) error {
 	switch step {
 	case StepNote:
-		return t.note()
+		return t.noRoom(t.note())
 	case StepMark:
-		return t.mark()
+		return t.noRoom(t.mark())
 	case StepClaim:
 		return t.claim()
 	case StepBarrier:
@@ -303,6 +303,15 @@ func (t *transaction) do(ctx context.Context, step Step) error {
 		return t.tidy()
 	}
 	panic("recall: unknown step " + step)
+}
+
+// noRoom tells a file that has no room for one more attribute from a full volume.
+func (t *transaction) noRoom(err error) error {
+	var fs unix.Statfs_t
+	if !errors.Is(err, unix.ENOSPC) || unix.Fstatfs(int(t.file.Fd()), &fs) != nil || fs.Bavail == 0 {
+		return err
+	}
+	return report.Leave(report.NoAttributeRoom, err.Error())
 }
 
 func (t *transaction) mark() error {

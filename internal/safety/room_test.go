@@ -1,6 +1,7 @@
 package safety
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -137,4 +138,27 @@ func (s *subject) attributes() map[string]string {
 	all := s.BrickXattrs(s.path)
 	delete(all, gluster.XattrMdata)
 	return all
+}
+
+// Bytes that somebody wrote into a stub past cloudsync are not given up because a
+// recall had begun before, and left its notes.
+func TestBytesInAStubOutliveNotes(t *testing.T) {
+	t.Parallel()
+	p := newProving(t)
+	s, err := p.subject(single)
+	check(t, err)
+	check(t, s.archived())
+	s.cutRecall(recall.StepMark)
+	written := []byte("past cloudsync")
+	check(t, os.WriteFile(s.BrickPath(s.path), written, 0o644))
+	for range 2 {
+		if res := s.recall(nil); res.Reason != report.Broken {
+			t.Errorf("%s %s: %v", res.Outcome, res.Reason, res.Err)
+		}
+		s.cutRecall(recall.StepClaim)
+		s.cutRecall(recall.StepCheck)
+		if got, err := os.ReadFile(s.BrickPath(s.path)); err != nil || !bytes.Equal(got, written) {
+			t.Fatalf("they are %.40q now, %v", got, err)
+		}
+	}
 }
