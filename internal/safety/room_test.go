@@ -11,6 +11,7 @@ import (
 	"path"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/recall"
+	"github.com/coldbrick/coldbrick/upload"
 )
 
 // A stamp that finds no room for an attribute ends half way, and a recall that
@@ -130,6 +132,38 @@ func TestAStubWithoutRoomForNotesIsRecalled(t *testing.T) {
 			t.Errorf("left alone, it has %q, had %q", s.attributes(), before)
 		}
 	}
+}
+
+// Earlier versions kept in the pointer who made the stub; that makes room enough
+// for a mark. And where their stamp found no room, it left a size on a local file.
+func TestPointersOfEarlierVersionsMakeRoom(t *testing.T) {
+	t.Parallel()
+	p := newProving(t, testkit.Ext4(256))
+	long := func(s *subject) {
+		pointer, err := object.DecodePointer([]byte(s.attributes()[gluster.XattrPointer]))
+		check(t, err)
+		pointer.Owner, pointer.Time = p.self, time.Now()
+		check(t, unix.Lsetxattr(s.BrickPath(s.path), gluster.XattrPointer, pointer.Encode(), 0))
+		s.crowd(t, 0)
+	}
+	stub, err := p.subject(single)
+	check(t, err)
+	check(t, stub.archived())
+	long(stub)
+	if res := stub.recall(nil); res.Outcome != report.Recalled {
+		t.Fatalf("a stub: %s %s: %v", res.Outcome, res.Reason, res.Err)
+	}
+	check(t, stub.whole())
+
+	half, err := p.subject(single)
+	check(t, err)
+	half.cutArchive(upload.StepStamp)
+	check(t, unix.Lsetxattr(half.BrickPath(half.path), gluster.XattrObjectSize, []byte("70001"), 0))
+	long(half)
+	if res := half.recall(nil); res.Reason != report.AlreadyLocal {
+		t.Fatalf("half a stamp: %s %s: %v", res.Outcome, res.Reason, res.Err)
+	}
+	check(t, half.whole())
 }
 
 // broken is a store that gives nothing.
