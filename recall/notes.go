@@ -254,9 +254,9 @@ func (t *transaction) own() error {
 
 // notePointer makes the pointer tell what cannot be told without notes, on a file
 // that has no room for these: whether the bytes on the brick are to be kept. The
-// size is the object's, the mtime that of the proof, and the atime of the stub is
-// known to this run alone. To the pointer comes less than goes: who made it, and
-// when, no recall asks. full is why there are no notes.
+// size is the object's and the mtime that of the proof; the atime, and an mtime that
+// a user gave the stub, are known to this run alone. To the pointer comes less than
+// goes: who made it, and when, no recall asks. full is why there are no notes.
 func (t *transaction) notePointer(full error) error {
 	if t.pointer.Key == "" || t.pointer.Key != t.notes.Key {
 		return full
