@@ -214,6 +214,9 @@ func (t *transaction) value() []byte {
 // others off; only of runs of an earlier version, which know none, there may be
 // one that begins at this moment.
 func (t *transaction) own() error {
+	if t.attrs.Recall == nil && t.pointer.Recall != "" {
+		return t.notePointer(unix.ENOSPC) // with notes besides, cs.remote might not fit any more
+	}
 	if t.attrs.Recall == nil {
 		err := volume.Create(t.file, gluster.XattrRecall, t.value())
 		if errors.Is(err, unix.EEXIST) {
@@ -307,11 +310,11 @@ func (t *transaction) follow(attempt string) error {
 	for {
 		name := claimName(attempt)
 		err := volume.Create(t.file, name, t.value())
+		if err == nil || errors.Is(err, unix.ENOSPC) {
+			break // where there is no room for this claim, none is for one of that version, which is longer
+		}
 		if !errors.Is(err, unix.EEXIST) {
-			if err != nil {
-				return err
-			}
-			break
+			return err
 		}
 		value, err := volume.Get(t.file, name)
 		if errors.Is(err, unix.ENODATA) {

@@ -316,9 +316,10 @@ func (t *transaction) noRoom(err error) error {
 
 func (t *transaction) mark() error {
 	err := volume.Create(t.file, gluster.XattrDownload, []byte("1"))
-	if errors.Is(err, unix.ENOSPC) && t.attrs.Pointer != nil { // the notes may have taken the last room
-		if err = t.notePointer(err); err == nil {
-			err = t.dropNotes()
+	if errors.Is(err, unix.ENOSPC) && t.pointer.Key != "" {
+		// The notes may have taken the last room. Without any it is a stub again.
+		if err = t.dropNotes(); err == nil {
+			err = t.notePointer(unix.ENOSPC)
 		}
 		if err == nil {
 			err = volume.Create(t.file, gluster.XattrDownload, []byte("1"))

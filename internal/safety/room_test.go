@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +112,13 @@ func TestAStubWithoutRoomForNotesIsRecalled(t *testing.T) {
 		if got := s.attributes(); !maps.Equal(got, before) {
 			t.Errorf("%d bytes left: taken back, it has %q, had %q", room, got, before)
 		}
+		if room > 0 {
+			s.cutRecall(recall.StepTimes)
+			s.recall(func(r *recall.Recaller) { r.Plugin = broken{s.Store} })
+			if m := s.BrickMarks(s.path); !m.Remote || m.Downloading {
+				t.Errorf("%d bytes left: half written and taken back, it is no stub: %+v", room, m)
+			}
+		}
 		for _, step := range inWork {
 			if room > 0 {
 				s.cutRecall(step)
@@ -164,6 +172,35 @@ func TestPointersOfEarlierVersionsMakeRoom(t *testing.T) {
 		t.Fatalf("half a stamp: %s %s: %v", res.Outcome, res.Reason, res.Err)
 	}
 	check(t, half.whole())
+}
+
+// Recalls of earlier versions that were killed one after the other have each left
+// a claim, until the next one found no room for its own.
+func TestAPileOfClaimsIsRecalled(t *testing.T) {
+	t.Parallel()
+	p := newProving(t, testkit.Ext4(256))
+	s, err := p.subject(single)
+	check(t, err)
+	check(t, s.archived())
+	name := s.BrickPath(s.path)
+	check(t, unix.Lsetxattr(name, gluster.XattrDownload, []byte("1"), 0))
+	check(t, unix.Lremovexattr(name, gluster.XattrRemote))
+	attribute := gluster.XattrRecall
+	for n := 0; ; n++ {
+		attempt := fmt.Sprintf("a%d", n)
+		value := strings.Replace(s.notes1(p.self.Boot, 1<<30), `"a1"`, strconv.Quote(attempt), 1)
+		err := unix.Lsetxattr(name, attribute, []byte(value), 0)
+		if errors.Is(err, unix.ENOSPC) && n > 2 {
+			break
+		}
+		check(t, err)
+		attribute = gluster.XattrRecall + "." + attempt
+	}
+	s.crowd(t, 0)
+	if res := s.recall(nil); res.Outcome != report.Recalled {
+		t.Fatalf("%s %s: %v", res.Outcome, res.Reason, res.Err)
+	}
+	check(t, s.whole())
 }
 
 // broken is a store that gives nothing.
