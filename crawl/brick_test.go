@@ -17,6 +17,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
 // now is the moment that tests count ages to.
@@ -235,4 +236,17 @@ func parents(p string) (dirs []string) {
 		dirs = append(dirs, p)
 	}
 	return dirs
+}
+
+// An older kernel has no getxattrat, and a sandbox may not know it.
+func TestAttributesAreReadWithoutGetxattrat(t *testing.T) {
+	for _, answer := range []unix.Errno{unix.ENOSYS, unix.EPERM} {
+		answers := map[int]unix.Errno{unix.SYS_GETXATTRAT: answer, unix.SYS_LISTXATTRAT: answer}
+		testkit.AnsweringCalls(t, answers, func() {
+			r, err := attrReaders(unix.AT_FDCWD)()
+			if _, other := r.(*cwdReader); !other || err != nil {
+				t.Errorf("%v: %T, %v", answer, r, err)
+			}
+		})
+	}
 }

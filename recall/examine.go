@@ -73,7 +73,7 @@ func (r *Recaller) examine(ctx context.Context, name string, gfid gluster.GFID, 
 	if notes, err := DecodeNotes(t.attrs.Recall, t.pointer.Key); err == nil {
 		e.Notes = &notes
 	}
-	if t.attrs.Recall != nil || t.attrs.Downloading || t.state == gluster.Local && t.attrs.AnySize() {
+	if t.noted() || t.attrs.Downloading || t.state == gluster.Local && t.attrs.AnySize() {
 		switch err := volume.Locked(t.file); {
 		case errors.Is(err, volume.ErrLocked):
 			t.busy = true
@@ -108,7 +108,7 @@ func (t *transaction) examineLocal(ctx context.Context, e *Examined, depth Depth
 	if t.attrs.AnySize() && !t.busy { // an archive that is at it has sent the stamp
 		e.find(report.ClassStaleSize, "")
 	}
-	if e.Notes != nil && t.dead(*e.Notes) {
+	if t.dead(e) {
 		e.find(report.ClassStaleNotes, "")
 	}
 	header, ok := t.Plugin.(Header)
@@ -142,8 +142,13 @@ func (t *transaction) examineLocal(ctx context.Context, e *Examined, depth Depth
 // such a client.
 const clientsIdle = 15 * time.Minute
 
-// dead reports whether the run that wrote these notes works no more.
-func (t *transaction) dead(n Notes) bool { return !t.busy && t.abandoned(n) }
+// dead reports whether the run that has left its notes works no more.
+func (t *transaction) dead(e *Examined) bool {
+	if e.Notes != nil {
+		return !t.busy && t.abandoned(*e.Notes)
+	}
+	return !t.busy && t.pointer.Recall != ""
+}
 
 func (t *transaction) examineHalf(ctx context.Context, e *Examined, depth Depth) error {
 	if !t.attrs.Downloading {
@@ -161,8 +166,8 @@ func (t *transaction) examineHalf(ctx context.Context, e *Examined, depth Depth)
 		return nil
 	}
 	dead := !t.busy && time.Since(volume.Time(t.stat.Ctime)) > clientsIdle
-	if e.Notes != nil {
-		dead = t.dead(*e.Notes)
+	if e.Notes != nil || t.pointer.Recall != "" {
+		dead = t.dead(e)
 	}
 	if dead {
 		e.find(report.ClassInterrupted, "")
@@ -184,7 +189,7 @@ func (t *transaction) examineStub(ctx context.Context, e *Examined, depth Depth)
 	if p, copied := t.original(e.Remote); copied {
 		t.findCopied(e, p)
 	}
-	if e.Notes != nil && t.dead(*e.Notes) {
+	if t.dead(e) {
 		e.find(report.ClassStaleNotes, "")
 	}
 	if t.attrs.Pointer == nil {

@@ -44,7 +44,7 @@ func (w *world) proceed(a *actor, failed bool) {
 		}
 		w.holder = a
 		keep := m.keep
-		if !m.notes {
+		if !m.notes || m.state() == gluster.Repair && !m.marks.Downloading {
 			keep = m.state() == gluster.Repair && !m.marks.Downloading || m.state() == gluster.Downloading
 		}
 		a.plan = Plan(m.state(), m.bytes, m.marks.Downloading, keep, m.late())

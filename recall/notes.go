@@ -47,17 +47,20 @@ const (
 	loseBytes  = "-"
 )
 
+func (n Notes) bytes() string {
+	if n.Keep {
+		return keepBytes
+	}
+	return loseBytes
+}
+
 // encode is the value on a file whose pointer names the object pointed.
 func (n Notes) encode(pointed string) []byte {
-	keep := loseBytes
-	if n.Keep {
-		keep = keepBytes
-	}
 	key := n.Key
 	if key == pointed {
 		key = ""
 	}
-	return fmt.Appendf(nil, "%d %s %d %s %s %s %s %s %s", notesVersion, n.GFID, n.Size, n.Mtime, n.Atime, keep, n.Run, n.Host, key)
+	return fmt.Appendf(nil, "%d %s %d %s %s %s %s %s %s", notesVersion, n.GFID, n.Size, n.Mtime, n.Atime, n.bytes(), n.Run, n.Host, key)
 }
 
 // DecodeNotes reads the value of trusted.coldbrick.recall on a file whose
@@ -137,6 +140,18 @@ func (t *transaction) former() (n Notes, ok bool, err error) {
 	return n, err == nil && n.GFID == t.gfid, err
 }
 
+// told is what a former recall has left word of about the bytes on the brick:
+// whether they are to be kept. ok is false if none has.
+func (t *transaction) told() (keep, ok bool) {
+	if former, ok, _ := t.former(); ok { // those that cannot be read are refused by own
+		return former.Keep, true
+	}
+	return t.pointer.Recall == keepBytes, t.pointer.Recall != ""
+}
+
+// noted reports whether a recall has left notes, wherever they are.
+func (t *transaction) noted() bool { return t.attrs.Recall != nil || t.pointer.Recall != "" }
+
 // abandoned reports whether nobody works for these notes any more, on a file
 // whose lock nobody else holds. Who writes notes of version 2 holds the lock.
 //
@@ -207,6 +222,9 @@ func (t *transaction) value() []byte {
 // others off; only of runs of an earlier version, which know none, there may be
 // one that begins at this moment.
 func (t *transaction) own() error {
+	if t.attrs.Recall == nil && t.pointer.Recall != "" {
+		return t.notePointer(unix.ENOSPC) // with notes besides, cs.remote might not fit any more
+	}
 	if t.attrs.Recall == nil {
 		err := volume.Create(t.file, gluster.XattrRecall, t.value())
 		if errors.Is(err, unix.EEXIST) {
@@ -215,7 +233,10 @@ func (t *transaction) own() error {
 			}
 			err = nil
 		}
-		t.noted = err == nil
+		t.owned = err == nil
+		if errors.Is(err, unix.ENOSPC) {
+			return t.notePointer(err)
+		}
 		return err
 	}
 	dead, err := DecodeNotes(t.attrs.Recall, t.pointer.Key)
@@ -230,12 +251,56 @@ func (t *transaction) own() error {
 			return err
 		}
 	}
-	// By their size they may need more room than those of the dead run had.
-	if err := volume.Replace(t.file, gluster.XattrRecall, t.value()); err != nil {
+	err = volume.Replace(t.file, gluster.XattrRecall, t.value())
+	if said := t.notes; errors.Is(err, unix.ENOSPC) {
+		// Those of the dead run do if they differ in its name alone.
+		said.Version, said.Run, said.Host = dead.Version, dead.Run, dead.Host
+		if said == dead {
+			err = nil
+		}
+	}
+	t.owned = err == nil
+	return err
+}
+
+// notePointer makes the pointer tell what cannot be told without notes, on a file
+// that has no room for these: whether the bytes on the brick are to be kept. The
+// size is the object's and the mtime that of the proof; the atime, and an mtime that
+// a user gave the stub, are known to this run alone. To the pointer comes less than
+// goes: who made it, and when, no recall asks. full is why there are no notes.
+func (t *transaction) notePointer(full error) error {
+	if t.pointer.Key == "" || t.pointer.Key != t.notes.Key {
+		return full
+	}
+	p := t.pointer
+	p.Recall, p.Attempt, p.Owner, p.Time = t.notes.bytes(), "", owner.Owner{}, time.Time{}
+	if err := volume.Replace(t.file, gluster.XattrPointer, p.Encode()); err != nil {
 		return err
 	}
-	t.noted = true
+	if t.pointer.Recall == "" && !t.repoint {
+		t.unnoted = t.attrs.Pointer
+	}
+	t.pointer, t.attrs.Pointer = p, p.Encode()
+	t.owned = true
 	return nil
+}
+
+// unnotePointer takes back what notePointer has done, in this run or one that died.
+func (t *transaction) unnotePointer() error {
+	if t.pointer.Recall == "" {
+		return nil
+	}
+	now, err := volume.Get(t.file, gluster.XattrPointer)
+	if err != nil || !bytes.Equal(now, t.pointer.Encode()) {
+		return err // a client's by now, which recalls the stub again
+	}
+	value := t.unnoted
+	if value == nil {
+		p := t.pointer
+		p.Recall = ""
+		value = p.Encode()
+	}
+	return volume.Replace(t.file, gluster.XattrPointer, value)
 }
 
 // wrote reports whether an attribute that is said to be there already is ours:
@@ -253,11 +318,11 @@ func (t *transaction) follow(attempt string) error {
 	for {
 		name := claimName(attempt)
 		err := volume.Create(t.file, name, t.value())
+		if err == nil || errors.Is(err, unix.ENOSPC) {
+			break // where there is no room for this claim, none is for one of that version, which is longer
+		}
 		if !errors.Is(err, unix.EEXIST) {
-			if err != nil {
-				return err
-			}
-			break
+			return err
 		}
 		value, err := volume.Get(t.file, name)
 		if errors.Is(err, unix.ENODATA) {
@@ -334,8 +399,8 @@ func (t *transaction) dropNotes() error {
 func (t *transaction) localNotes() Notes {
 	n := t.blankNotes(t.pointer.Key)
 	n.Size, n.Keep = t.stat.Size, true
-	if former, ok, _ := t.former(); ok { // notes that cannot be read are refused by own
-		n.Keep = former.Keep
+	if keep, ok := t.told(); ok {
+		n.Keep = keep
 	}
 	return n
 }
@@ -365,13 +430,17 @@ func (t *transaction) newNotes(key string) error {
 	// Nobody was downloading, or whoever was had written all: nobody knows what is
 	// in the bytes now.
 	t.notes.Keep = t.state == gluster.Repair && (!t.attrs.Downloading || copied) || t.state == gluster.Downloading
+	// What came into a stub by itself came after the notes of a recall that had
+	// not even marked it.
+	if keep, ok := t.told(); ok && (t.attrs.Downloading || t.state != gluster.Repair) {
+		t.notes.Keep = keep
+	}
 	former, ok, err := t.former()
 	if err != nil {
 		return err
 	}
 	if ok {
 		t.notes.Size, t.notes.Mtime, t.notes.Atime = former.Size, former.Mtime, former.Atime
-		t.notes.Keep = former.Keep
 		if t.state == gluster.Downloading && former.Key != "" {
 			t.notes.Key = former.Key // the only record besides the pointer
 		}

@@ -37,7 +37,7 @@ func (m model) visible(size int64) int64 {
 func apply(m model, step Step, size, written int64, whole bool) model {
 	switch step {
 	case StepNote:
-		if !m.notes {
+		if !m.notes || m.state() == gluster.Repair && !m.marks.Downloading {
 			m.keep = m.state() == gluster.Repair && !m.marks.Downloading || m.state() == gluster.Downloading
 		}
 		m.notes = true

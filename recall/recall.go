@@ -92,10 +92,11 @@ type transaction struct {
 	state   gluster.State
 	pointer object.Pointer // zero if the file has none of its own
 	notes   Notes
-	repoint bool // the pointer on the file names another file's object
-	busy    bool // another run holds the lock; for Examine
+	unnoted []byte // the pointer as it was before it took the place of notes
+	repoint bool   // the pointer on the file names another file's object
+	busy    bool   // another run holds the lock; for Examine
 
-	noted   bool // the notes on the file are ours
+	owned   bool // the notes on the file are ours
 	marked  bool // downloading was set by us
 	claimed bool // remote may be gone by our doing, the file belongs to this run
 	touched bool // the barrier is passed: content may have been changed by us
@@ -156,7 +157,7 @@ func (t *transaction) run(ctx context.Context) (err error) {
 	if err := t.look(); err != nil {
 		return err
 	}
-	if t.attrs.Recall != nil {
+	if t.noted() {
 		if err := t.quiet(ctx); err != nil {
 			return err
 		}
@@ -204,13 +205,13 @@ func (t *transaction) run(ctx context.Context) (err error) {
 
 // clean says that the file is local and nothing of a recall is left on it.
 func (t *transaction) clean() bool {
-	return t.state == gluster.Local && !t.attrs.AnySize() && t.attrs.Recall == nil
+	return t.state == gluster.Local && !t.attrs.AnySize() && !t.noted()
 }
 
 // late says that nothing but downloading is left of a recall, see Plan.
 func (t *transaction) late() bool {
-	former, ok, _ := t.former() // those that cannot be read are refused by own
-	return t.state == gluster.Downloading && t.stat.Size > 0 && !t.attrs.AnySize() && (!ok || !former.Keep)
+	keep, _ := t.told()
+	return t.state == gluster.Downloading && t.stat.Size > 0 && !t.attrs.AnySize() && !keep
 }
 
 // held looks whether the lock is still ours, before attributes or times are
@@ -278,9 +279,9 @@ func (t *transaction) prepare(ctx context.Context) error {
 func (t *transaction) do(ctx context.Context, step Step) error {
 	switch step {
 	case StepNote:
-		return t.note()
+		return t.noRoom(t.note())
 	case StepMark:
-		return t.mark()
+		return t.noRoom(t.mark())
 	case StepClaim:
 		return t.claim()
 	case StepBarrier:
@@ -303,8 +304,26 @@ func (t *transaction) do(ctx context.Context, step Step) error {
 	panic("recall: unknown step " + step)
 }
 
+// noRoom tells a file that has no room for one more attribute from a full volume.
+func (t *transaction) noRoom(err error) error {
+	var fs unix.Statfs_t
+	if !errors.Is(err, unix.ENOSPC) || unix.Fstatfs(int(t.file.Fd()), &fs) != nil || fs.Bavail == 0 {
+		return err
+	}
+	return report.Leave(report.NoAttributeRoom, err.Error())
+}
+
 func (t *transaction) mark() error {
 	err := volume.Create(t.file, gluster.XattrDownload, []byte("1"))
+	if errors.Is(err, unix.ENOSPC) && t.pointer.Key != "" {
+		// The notes may have taken the last room. Without any it is a stub again.
+		if err = t.dropNotes(); err == nil {
+			err = t.notePointer(unix.ENOSPC)
+		}
+		if err == nil {
+			err = volume.Create(t.file, gluster.XattrDownload, []byte("1"))
+		}
+	}
 	if errors.Is(err, unix.EEXIST) {
 		return nil // a transparent recall has just begun: the barrier waits for it
 	}
@@ -617,7 +636,7 @@ func (t *transaction) tidy() error {
 	}
 	// The grace after a recall is for people who asked for the data. Bytes that
 	// a self-heal had brought back may be archived again at once.
-	if !t.notes.Keep && (t.state != gluster.Local || t.attrs.Recall != nil) {
+	if !t.notes.Keep && (t.state != gluster.Local || t.noted()) {
 		now := []byte(strconv.FormatInt(time.Now().Unix(), 10))
 		if err := volume.Set(t.file, gluster.XattrRecalled, now); err != nil {
 			return err
@@ -641,7 +660,7 @@ const (
 // rollBack makes the file a stub again. What it cannot do now, the next recall
 // does: the notes stay until all is done.
 func (t *transaction) rollBack() error {
-	if !t.noted || t.local {
+	if !t.owned || t.local {
 		return nil
 	}
 	whole, err := t.restub()
@@ -650,7 +669,8 @@ func (t *transaction) rollBack() error {
 		whole, err = t.restub()
 	}
 	if err == nil && whole {
-		err = t.dropNotes()
+		// The notes may stand where the pointer had room.
+		err = errors.Join(t.dropNotes(), t.unnotePointer())
 	}
 	if err != nil {
 		return fmt.Errorf("roll back: %w", err)

@@ -98,7 +98,7 @@ func exitCode(err error) int {
 		return 12
 	case errors.Is(err, errUnsafe), errors.Is(err, errNoVolume), errors.Is(err, upload.ErrDegraded),
 		errors.As(err, &unsafe), errors.Is(err, volume.ErrNoBrick), errors.Is(err, volume.ErrNoMount),
-		errors.Is(err, volume.ErrDegraded), errors.Is(err, volume.ErrGraphChanged), errors.Is(err, volume.ErrNoLease), errors.Is(err, errMoving):
+		errors.Is(err, volume.ErrDegraded), errors.Is(err, volume.ErrGraphChanged), errors.Is(err, volume.ErrNoLease), errors.Is(err, volume.ErrKernel), errors.Is(err, errMoving):
 		return 13
 	case errors.Is(err, errLocked):
 		return 11

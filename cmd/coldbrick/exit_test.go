@@ -5,11 +5,15 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/upload"
 )
@@ -24,7 +28,7 @@ var codes = map[int][]error{
 	10:  {errMaxTime},
 	11:  {errLocked},
 	12:  {object.ErrStore},
-	13:  {errUnsafe, errNoVolume, volume.ErrNoBrick, volume.ErrNoMount, upload.ErrDegraded},
+	13:  {errUnsafe, errNoVolume, volume.ErrNoBrick, volume.ErrNoMount, upload.ErrDegraded, volume.ErrKernel},
 	14:  {errProblems, errors.Join(errProblems, errSomeFailed)},
 	15:  {errAtRisk, errors.Join(errProblems, errAtRisk, errSomeFailed)},
 	129: {signalError{syscall.SIGHUP}},
@@ -48,3 +52,30 @@ func TestAPanicEndsWith1AndItsStack(t *testing.T) {
 type panicking struct{}
 
 func (panicking) Write([]byte) (int, error) { panic("a mistake") }
+
+// An older kernel is named before anything else is tried.
+func TestAnOlderKernelEndsWith13AndOneLine(t *testing.T) {
+	v := testkit.NewVolume(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for missing, answers := range map[string]map[int]unix.Errno{
+		"openat2":      {unix.SYS_OPENAT2: unix.ENOSYS},
+		"STATX_MNT_ID": {unix.SYS_STATX: 0}, // with no field filled in
+	} {
+		for _, args := range [][]string{
+			{"status", v.MountDir()}, {"recall", v.MountDir()},
+			{"fsck", v.BrickDir(), "--mount", v.MountDir()}, {"archive", v.BrickDir(), "--mount", v.MountDir()},
+		} {
+			cmd := exec.Command(self)
+			cmd.Args = append([]string{"coldbrick"}, args...)
+			cmd.Env = append(os.Environ(), "COLDBRICK_STATE_DIR="+t.TempDir(), "COLDBRICK_STORE_DIR="+t.TempDir())
+			var out []byte
+			testkit.AnsweringCalls(t, answers, func() { out, err = cmd.CombinedOutput() })
+			if cmd.ProcessState.ExitCode() != 13 || strings.Count(string(out), "\n") != 1 || !strings.Contains(string(out), "has no "+missing) {
+				t.Errorf("%v without %s: %v: %s", args, missing, err, out)
+			}
+		}
+	}
+}

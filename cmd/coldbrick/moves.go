@@ -32,6 +32,20 @@ type moves struct {
 	stop   func() // ends the watch
 }
 
+// recallable returns an *volume.UnsafeError if no recall onto the volume would end.
+// Where there is no glusterd to ask, nothing is known.
+func (a *app) recallable(ctx context.Context, volumeName string) error {
+	ctx, cancel := context.WithTimeout(ctx, glusterdPatience)
+	defer cancel()
+	err := volume.Recallable(ctx, volumeName)
+	var unsafe *volume.UnsafeError
+	if err != nil && !errors.As(err, &unsafe) {
+		a.log.Info("whether locks.mandatory-locking is off is not known", "err", err)
+		return nil
+	}
+	return err
+}
+
 // watchMoves returns errMoving if files are moved now, and makes the run drain if
 // they are later on. Where there is no glusterd to ask, nothing is known.
 func (a *app) watchMoves(ctx context.Context, volumeName string) (*moves, error) {

@@ -125,6 +125,9 @@ func (a *app) openGround(ctx context.Context, mount *volume.Mount, bricks []stri
 		}
 	}()
 	if write {
+		if err = a.recallable(ctx, mount.Volume); err != nil {
+			return g, err
+		}
 		if g.moves, err = a.watchMoves(ctx, mount.Volume); err != nil {
 			return g, err
 		}

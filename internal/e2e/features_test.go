@@ -75,6 +75,7 @@ func TestFeaturesThatBreakStubsAreRefused(t *testing.T) {
 		{"worm-file-level", set("features.worm-file-level", "1"), set("features.worm-file-level", "0"), "features.worm-file-level off", "", "retained"},
 		{"read-only", set("features.read-only", "enable"), set("features.read-only", "disable"), "features.read-only off", "read-only", "read-only"},
 		{"geo-replication", session("create", "no-verify"), session("config", "sync-xattrs", "false"), "config sync-xattrs false", "", "-"},
+		{"mandatory-locking", set("locks.mandatory-locking", "forced"), set("locks.mandatory-locking", "off"), "locks.mandatory-locking off", "", "-"},
 	} {
 		tt.on()
 		before := map[string]map[string]string{"stub": v.xattrs("stub"), "marked": v.xattrs("marked"), "local": v.xattrs("local")}
@@ -92,6 +93,11 @@ func TestFeaturesThatBreakStubsAreRefused(t *testing.T) {
 		run(t, n, 0, "status", dir+"/stub")
 		if got, err := n.Run("coldbrick", "recall", "--stdout", dir+"/stub"); err != nil || got != string(data) {
 			t.Errorf("%s: recall --stdout gives %q, %v", tt.check, got, err)
+		}
+		if tt.check == "mandatory-locking" {
+			if r := run(t, n, 13, "recall", dir+"/stub"); !r.names(tt.check) || !r.names(tt.mend) {
+				t.Errorf("want the check %q and its mend: %s", tt.check, r)
+			}
 		}
 		for file, reason := range map[string]string{"stub": tt.recall, "marked": tt.marked} {
 			if reason == "" || reason == "-" { // not tried: it would be a stub no more

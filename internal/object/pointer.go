@@ -9,7 +9,11 @@ import (
 	"github.com/coldbrick/coldbrick/internal/owner"
 )
 
-const pointerVersion = 1
+// Versions of Pointer.
+const (
+	pointerVersion = 1
+	notedVersion   = 2 // with Recall: who does not know it must leave the file alone
+)
 
 // Pointer is the value of trusted.coldbrick.object: the file's own knowledge of
 // its object. It is written before the first byte is read, so that a stub whose
@@ -20,7 +24,7 @@ type Pointer struct {
 	GFID    gluster.GFID `json:"gfid"` // a copy made by rsync -X carries another file's
 	Volume  string       `json:"volume"`
 	Key     string       `json:"key"`
-	Attempt string       `json:"attempt"`
+	Attempt string       `json:"attempt,omitempty"`
 	// Owner and Time say who is at work. They are gone once the stamp is verified:
 	// ext4 keeps all attributes of a file in 4 KiB.
 	Owner owner.Owner `json:"owner,omitzero"`
@@ -33,6 +37,9 @@ type Pointer struct {
 	// client died at that, and cs.object_size is gone, does the pointer still
 	// count: the file may have become a stub again since, by other means.
 	Recalled bool `json:"recalled,omitempty"`
+	// Recall stands for the notes of a recall that found no room for them on the
+	// file: what is to become of the bytes on the brick.
+	Recall string `json:"recall,omitempty"`
 }
 
 // Stamped is what was proven of the object when the file became a stub.
@@ -51,6 +58,9 @@ func (p Pointer) Unlocked() bool {
 // Encode gives the value of the attribute.
 func (p Pointer) Encode() []byte {
 	p.Version = pointerVersion
+	if p.Recall != "" {
+		p.Version = notedVersion
+	}
 	b, err := json.Marshal(p)
 	if err != nil {
 		// Time alone could fail, and is a clock's and no user's: such a clock
@@ -68,7 +78,7 @@ func DecodePointer(b []byte) (Pointer, error) {
 	if err := json.Unmarshal(b, &p); err != nil {
 		return Pointer{}, fmt.Errorf("%s: %w", gluster.XattrPointer, err)
 	}
-	if p.Version != pointerVersion {
+	if p.Version != pointerVersion && p.Version != notedVersion {
 		return Pointer{}, fmt.Errorf("%s: version %d is unknown", gluster.XattrPointer, p.Version)
 	}
 	return p, nil

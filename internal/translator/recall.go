@@ -202,7 +202,7 @@ func (t *transaction) point() error {
 		return err
 	}
 	p := t.pointer
-	p.GFID, p.Key, p.Recalled = t.GFID, t.result.Key, true
+	p.GFID, p.Key, p.Recalled, p.Recall = t.GFID, t.result.Key, true, ""
 	p.Volume = cmp.Or(p.Volume, t.made.Volume)
 	p.Proof = &object.Stamped{Size: t.Size, Mtime: t.Mtime, CRC32: t.result.Proof.CRC32}
 	if err := t.File.SetXattr(gluster.XattrPointer, p.Encode(), 0); err != nil {

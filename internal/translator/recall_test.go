@@ -279,7 +279,7 @@ func TestRecallTakesTheObjectOfThisFileAndNoOther(t *testing.T) {
 		{"metadata of a later version", func(s *scene) { s.object.info.Metadata["coldbrick-format"] = "2" }, ""},
 		{"a pointer of a later version", func(s *scene) {
 			s.noted = false
-			s.brick.xattrs[gluster.XattrPointer] = `{"v":2}`
+			s.brick.xattrs[gluster.XattrPointer] = `{"v":3}`
 		}, ""},
 		{"wrong bytes, the store knows better", func(s *scene) {
 			s.noted, s.object.data = false, bytes.Repeat([]byte("x"), len(data))

@@ -55,6 +55,8 @@ const (
 	CheckQuota          CheckName = "quota"
 	CheckSimpleQuota    CheckName = "simple-quota"
 	CheckGeoReplication CheckName = "geo-replication"
+
+	CheckMandatoryLocking CheckName = "mandatory-locking"
 )
 
 // Verdict is the outcome of a check.
@@ -75,8 +77,11 @@ type Check struct {
 	Mend    string    `json:"mend,omitempty"` // what to do, most often a command
 }
 
-// UnsafeError says why files must not be stamped.
-type UnsafeError struct{ Checks []Check }
+// UnsafeError says why files must not be stamped, or recalled onto the volume.
+type UnsafeError struct {
+	Checks []Check
+	Recall bool
+}
 
 func (e *UnsafeError) Error() string {
 	var reasons []string
@@ -87,7 +92,11 @@ func (e *UnsafeError) Error() string {
 		}
 		reasons = append(reasons, reason)
 	}
-	return "not safe to archive: " + strings.Join(reasons, "; ")
+	what := "archive"
+	if e.Recall {
+		what = "recall"
+	}
+	return "not safe to " + what + ": " + strings.Join(reasons, "; ")
 }
 
 // Unsafe is nil if no check has failed, and else an *UnsafeError of those that
@@ -102,7 +111,7 @@ func Unsafe(checks []Check) error {
 	if failed == nil {
 		return nil
 	}
-	return &UnsafeError{failed}
+	return &UnsafeError{Checks: failed}
 }
 
 // Checks judges the graph: whether what is in it, or missing, makes stamping

@@ -49,7 +49,14 @@ var features = []feature{
 		"raise the limits, or exclude the directories that have one"},
 	{CheckGeoReplication, "geo-replication.indexing", "features/marker", "xtime", notOff, Fail,
 		geoReason, geoMend},
+	mandatoryLocking,
 }
+
+// mandatoryLocking is measured for "forced" only; nobody has tried "file".
+var mandatoryLocking = feature{CheckMandatoryLocking, "locks.mandatory-locking", "features/locks", "mandatory-locking",
+	func(value string) bool { return notOff(value) && value != "optimal" }, Fail,
+	"locks.mandatory-locking is neither off nor optimal: a recall would wait for the lock that it holds itself, for ever",
+	"gluster volume set %s locks.mandatory-locking off"}
 
 const (
 	geoReason = "geo-replication is on: it copies the marks of an archived file onto the whole file of the secondary, which nobody can read then"
@@ -64,13 +71,17 @@ func notOff(value string) bool { return value != "" && !gluster.IsOff(value) }
 func judgeFeatures(volume string, value func(feature) string) []Check {
 	var checks []Check
 	for _, f := range features {
-		mend := f.mend
-		if strings.Contains(mend, "%") {
-			mend = fmt.Sprintf(mend, orVolume(volume))
-		}
-		checks = append(checks, verdict(f.check, f.verdict, f.on(value(f)), string(f.check)+" is off", f.reason, mend))
+		checks = append(checks, f.judge(volume, value(f)))
 	}
 	return checks
+}
+
+func (f feature) judge(volume, value string) Check {
+	mend := f.mend
+	if strings.Contains(mend, "%") {
+		mend = fmt.Sprintf(mend, orVolume(volume))
+	}
+	return verdict(f.check, f.verdict, f.on(value), string(f.check)+" is off", f.reason, mend)
 }
 
 // checkFeatures judges by the volume's options, and each geo-replication session by
@@ -143,12 +154,30 @@ func askGeo[T any](ctx context.Context, parse func([]byte) (T, error), name stri
 // WORMOff reports whether glusterd of this host says that the volume does not keep
 // file-level WORM. false: it does, or nobody can tell.
 func WORMOff(ctx context.Context, name string) bool {
-	const option = "features.worm-file-level"
+	value, err := askOption(ctx, name, "features.worm-file-level")
+	return err == nil && gluster.IsOff(value)
+}
+
+// Recallable is an *UnsafeError if glusterd of this host says that a recall onto the
+// volume would never end. Any other error means that it cannot be asked.
+func Recallable(ctx context.Context, name string) error {
+	value, err := askOption(ctx, name, mandatoryLocking.option)
+	if err != nil {
+		return err
+	}
+	if c := mandatoryLocking.judge(name, value); c.Verdict == Fail {
+		return &UnsafeError{Checks: []Check{c}, Recall: true}
+	}
+	return nil
+}
+
+// askOption asks glusterd of this host for one option of a volume.
+func askOption(ctx context.Context, name, option string) (string, error) {
 	if !volumeName.MatchString(name) {
-		return false
+		return "", fmt.Errorf("%q is no name of a volume", name)
 	}
 	options, err := askXML(ctx, gluster.ParseVolumeOptions, "volume", "get", name, option)
-	return err == nil && gluster.IsOff(options.Get(option))
+	return options.Get(option), err
 }
 
 // glusterdVolumes is where glusterd of this host keeps the volume files of bricks.

@@ -1,6 +1,8 @@
 package volume
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,6 +44,7 @@ func TestOtherFeaturesAreRefusedByName(t *testing.T) {
 		{"features.read-only", CheckReadOnly, Fail, []string{"on", "1"}, []string{"off", "0", ""}},
 		{"feature.simple-quota-pass-through", CheckSimpleQuota, Fail, []string{"off", "false"}, []string{"on", "true", ""}},
 		{"features.quota", CheckQuota, Warn, []string{"on", "enable"}, []string{"off", "disable", ""}},
+		{"locks.mandatory-locking", CheckMandatoryLocking, Fail, []string{"forced", "file", "banana"}, []string{"off", "optimal", ""}},
 		{"geo-replication.indexing", CheckGeoReplication, Fail, []string{"on", "enable"}, []string{"off", "disable", ""}},
 	} {
 		for _, word := range append(tt.on, tt.off...) {
@@ -141,6 +144,28 @@ func TestFeaturesAreSeenInTheBricksOwnVolumeFile(t *testing.T) {
 	}
 	if err := Unsafe(featuresOf(graph)); !strings.Contains(err.Error(), "gluster volume set own features.worm-file-level off") {
 		t.Errorf("%v does not say what to do", err)
+	}
+}
+
+func TestARecallIsRefusedWhereItWouldWaitForItself(t *testing.T) {
+	const answer = `<cliOutput><opRet>0</opRet><opErrno>0</opErrno><opErrstr/><volGetopts><count>1</count>` +
+		`<Opt><Option>locks.mandatory-locking</Option><Value>%s</Value></Opt></volGetopts></cliOutput>`
+	for value, want := range map[string]Verdict{"forced": Fail, "file": Fail, "optimal": OK, "off (DEFAULT)": OK} {
+		fakeGluster(t, "#!/bin/sh\necho '"+fmt.Sprintf(answer, value)+"'\n")
+		err := Recallable(t.Context(), "vol")
+		if (err != nil) != (want == Fail) {
+			t.Errorf("%s: %v", value, err)
+		}
+		var unsafe *UnsafeError
+		if want == Fail && (!errors.As(err, &unsafe) || !strings.Contains(err.Error(), "not safe to recall: mandatory-locking: ") ||
+			!strings.Contains(err.Error(), "gluster volume set vol locks.mandatory-locking off")) {
+			t.Errorf("%s: %v", value, err)
+		}
+	}
+	fakeGluster(t, "#!/bin/sh\nexit 1\n")
+	var unsafe *UnsafeError
+	if err := Recallable(t.Context(), "vol"); err == nil || errors.As(err, &unsafe) {
+		t.Errorf("glusterd has not answered: %v", err)
 	}
 }
 

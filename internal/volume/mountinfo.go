@@ -110,7 +110,7 @@ func mountOf(f *os.File) (mountEntry, error) {
 		return mountEntry{}, err
 	}
 	if st.Mask&unix.STATX_MNT_ID == 0 {
-		return mountEntry{}, errors.New("statx gives no mount id: Linux 5.8 or later is needed")
+		return mountEntry{}, kernelLacks("STATX_MNT_ID")
 	}
 	info, err := os.Open("/proc/self/mountinfo")
 	if err != nil {

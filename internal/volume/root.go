@@ -92,6 +92,8 @@ func openBeneath(dir *os.File, name, path string, flags int) (*os.File, error) {
 		// Closed meanwhile, which is all that Control fails of, with an error
 		// of a package that nobody can name.
 		return nil, &fs.PathError{Op: "open", Path: name, Err: os.ErrClosed}
+	case openErr == unix.ENOSYS:
+		return nil, kernelLacks("openat2")
 	case openErr != nil:
 		return nil, &fs.PathError{Op: "open", Path: name, Err: openErr}
 	}

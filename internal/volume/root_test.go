@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
 func openRoot(t *testing.T, dir string) *Root {
@@ -261,5 +263,24 @@ func TestOpenRootWantsADirectory(t *testing.T) {
 	}
 	if _, err := OpenRoot(file + "nothing"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("OpenRoot of nothing: %v", err)
+	}
+}
+
+func TestAnOlderKernelIsRefusedByName(t *testing.T) {
+	root := openRoot(t, t.TempDir())
+	for _, tt := range []struct {
+		missing string
+		call    int
+		answer  unix.Errno
+		work    func() error
+	}{
+		{"openat2", unix.SYS_OPENAT2, unix.ENOSYS, func() error { _, err := root.Open(".", unix.O_PATH); return err }},
+		{"STATX_MNT_ID", unix.SYS_STATX, 0 /* and no field is filled in */, func() error { _, _, err := FindMount(t.TempDir()); return err }},
+	} {
+		var err error
+		testkit.AnsweringCalls(t, map[int]unix.Errno{tt.call: tt.answer}, func() { err = tt.work() })
+		if !errors.Is(err, ErrKernel) || !strings.Contains(err.Error(), tt.missing) || !strings.Contains(err.Error(), "5.8") {
+			t.Errorf("without %s: %v", tt.missing, err)
+		}
 	}
 }
