@@ -197,7 +197,7 @@ func (a *Archiver) attempt(ctx context.Context, f gluster.File, key string) (_ *
 			return t, errors.Join(fmt.Errorf("%s: %w", s.name, err), workers.Guard(t.withdraw))
 		}
 	}
-	return t, nil
+	return t, t.unwatched
 }
 
 // transaction is one attempt to archive one file under one key.
@@ -215,6 +215,9 @@ type transaction struct {
 	witness     volume.Identity // of the brick's own file: no clock and no client can put it back
 	recorded    bool            // the run record has the proof, and waits for word of the end
 	looked      time.Time       // when recheck had looked at everything
+	watch       *volume.Watch   // of the brick's own file since before recheck's last look; nil if there can be none
+	unwatched   error           // why there is none
+	changes     int             // what it has seen when the stamp had been answered
 	proof       object.Proof
 	adopted     bool
 	sent        bool // the stamp is on its way: the file may be a stub
@@ -235,6 +238,9 @@ func (t *transaction) close() (err error) {
 		if f != nil {
 			f.Close() // read-only: nothing is lost by an error
 		}
+	}
+	if t.watch != nil {
+		t.watch.Close()
 	}
 	return err
 }
@@ -571,12 +577,38 @@ func (t *transaction) recheck(ctx context.Context) error {
 	if err := t.notInUse(); err != nil {
 		return err
 	}
+	t.beginWatch()
 	t.looked = time.Now()
 	last, err := t.statBrick()
 	if err == nil && last.Identity != t.witness {
 		err = report.Leave(report.Changed, "on the brick")
 	}
 	return err
+}
+
+// beginWatch has the kernel count changes of the brick's file from before the last
+// look, since no look can be the last: a hole that is punched on the stamp's way,
+// and a write by a slow clock, get past Gluster's check, and after it nothing else
+// shows them. The watch proves nothing that the looks have not, it narrows what
+// they leave. So a file for which there is none, since the host has no more of
+// them, is archived, and the result says that.
+func (t *transaction) beginWatch() {
+	if t.watch == nil {
+		t.watch, t.unwatched = volume.WatchBytes(t.brick)
+	}
+}
+
+// seen tells how often the bytes on the brick have changed since it was last
+// asked, or since the last look.
+func (t *transaction) seen() int {
+	if t.watch == nil {
+		return 0
+	}
+	changes, err := t.watch.Changes()
+	if err != nil {
+		t.unwatched = err
+	}
+	return changes
 }
 
 // longestStall is how old the last look may be at the stamp. A process can be
@@ -622,11 +654,15 @@ func (t *transaction) stamp(ctx context.Context) error {
 	if err := t.lookAgain(ctx); err != nil {
 		return err
 	}
+	if t.seen() > 0 {
+		return report.Leave(report.Changed, "right before the stamp")
+	}
 	t.sent = true
 	// Exactly the decimal seconds: the brick compares strings, and passes
 	// every prefix.
 	stampErr := volume.Set(t.file, gluster.XattrStamp, []byte(strconv.FormatInt(t.before.Mtime.Sec, 10)))
 	t.answered = !errors.Is(stampErr, unix.ENOTCONN) && !errors.Is(stampErr, unix.ETIMEDOUT) && !errors.Is(stampErr, unix.EINTR)
+	t.changes = t.seen()
 	if stampErr == nil {
 		return nil
 	}
@@ -720,6 +756,11 @@ func (t *transaction) sound(attrs volume.Attrs) error {
 		// A write that the brick had let pass when it was asked for the stamp;
 		// or the data, which it failed to free.
 		return report.Leave(report.Broken, fmt.Sprintf("written to at the instant of the stamp, or not freed: the brick has %d bytes", st.Size))
+	}
+	// The stamp truncates, once, after it has set attributes. What a recall writes
+	// comes after its mark.
+	if t.changes > 1 && !attrs.Downloading && attrs.Recall == nil {
+		return report.Leave(report.Broken, "written to at the instant of the stamp: the brick has changed its bytes not only by the stamp")
 	}
 	return t.asUploaded()
 }

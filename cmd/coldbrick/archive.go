@@ -264,7 +264,7 @@ func (a *app) upload(ctx context.Context, archiver *upload.Archiver, brick *volu
 			g.files.Add(1)
 			g.bytes.Add(r.File.Size)
 			if r.Err != nil {
-				a.log.Warn("archived, but a note on the stub is missing", "path", r.File.Path, "err", r.Err)
+				a.log.Warn("archived, but not all that goes with it was done", "path", r.File.Path, "err", r.Err)
 			}
 		} else {
 			b.giveBack(r.File.Size)

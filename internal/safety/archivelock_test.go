@@ -81,7 +81,7 @@ func (p *proving) ofOtherHost() owner.Owner {
 	return o
 }
 
-func (s *subject) attributes(t *testing.T) map[string]string {
+func (s *subject) ours(t *testing.T) map[string]string {
 	t.Helper()
 	found := s.BrickXattrs(s.path)
 	for name := range found {
@@ -111,7 +111,7 @@ func TestNobodyWorksOnAFileBesideAnArchive(t *testing.T) {
 		if !stamped {
 			s.halfStamped(t)
 		}
-		before := s.attributes(t)
+		before := s.ours(t)
 		if before[gluster.XattrPointer] == "" {
 			t.Errorf("before %s: the archive has set no pointer", step)
 		}
@@ -133,7 +133,7 @@ func TestNobodyWorksOnAFileBesideAnArchive(t *testing.T) {
 				t.Errorf("before %s: repair of %s beside a stopped archive: %+v", step, class, f)
 			}
 		}
-		if now := s.attributes(t); len(now) != len(before) || now[gluster.XattrPointer] != before[gluster.XattrPointer] {
+		if now := s.ours(t); len(now) != len(before) || now[gluster.XattrPointer] != before[gluster.XattrPointer] {
 			t.Errorf("before %s: attributes were %q, are %q", step, before, now)
 		}
 
@@ -177,7 +177,7 @@ func TestAStoppedArchiveThatLostItsLockChangesNothing(t *testing.T) {
 		if err := s.read(); err != nil {
 			t.Errorf("before %s: %v\nthe stopped archive said: %.300s", step, err, said)
 		}
-		left := s.attributes(t)
+		left := s.ours(t)
 		if delete(left, gluster.XattrRecalled); len(left) > 0 {
 			t.Errorf("before %s: the file has %q\nthe stopped archive said: %.300s", step, left, said)
 		}
@@ -208,7 +208,7 @@ func TestTheEndOfAnArchiveFreesItsFile(t *testing.T) {
 		s, err := p.subject(single)
 		check(t, err)
 		check(t, s.kill(order{Archive: step}))
-		if _, ok := s.attributes(t)[gluster.XattrPointer]; !ok {
+		if _, ok := s.ours(t)[gluster.XattrPointer]; !ok {
 			t.Errorf("before %s: nothing is left of the process that was killed", step)
 		}
 		res := s.archive(func(a *upload.Archiver) { a.Owner = s.ofOtherHost() })
@@ -282,7 +282,7 @@ func TestWhoeverHoldsTheLockKeepsArchivesOff(t *testing.T) {
 		if res.Outcome != report.Skipped || res.Reason != tt.want {
 			t.Errorf("%s: %s %s: %v", tt.name, res.Outcome, res.Reason, res.Err)
 		}
-		if left := s.attributes(t); len(left) > 0 {
+		if left := s.ours(t); len(left) > 0 {
 			t.Errorf("%s: left on the file: %q", tt.name, left)
 		}
 		check(t, held.Close())
@@ -327,7 +327,7 @@ func TestAnArchiveOfAVersionWithoutLockIsLeftAlone(t *testing.T) {
 
 		s.halfStamped(t)
 		_, err = s.mend()
-		left := s.attributes(t)
+		left := s.ours(t)
 		switch {
 		case tt.tidy && (err != nil || len(left) > 0):
 			t.Errorf("%s: repair: %v, left are %q", tt.name, err, left)

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/record"
 	"github.com/coldbrick/coldbrick/internal/report"
@@ -153,5 +155,60 @@ func TestADegradedStampIsRecordedWhateverElseIsWrong(t *testing.T) {
 	check(t, err)
 	if len(left) != 1 || len(left[0].Degraded) != 1 {
 		t.Errorf("recorded: %+v", left)
+	}
+}
+
+// unasked is a replica set of which a brick cannot be asked from some step on.
+type unasked struct {
+	upload.Replicas
+	err error
+}
+
+func (u *unasked) Pending(ctx context.Context, file *os.File, path string) (bool, error) {
+	if u.err != nil {
+		return false, u.err
+	}
+	return u.Replicas.Pending(ctx, file, path)
+}
+
+// Before the stamp, what a replica does not answer keeps the file as it is; after
+// it, the next run looks at the stub again.
+func TestAReplicaThatCannotBeAskedLosesNothing(t *testing.T) {
+	g := newGround(t, testkit.Replica(3))
+	data := randomBytes(5000)
+	for _, errno := range errnos {
+		for _, step := range []upload.Step{upload.StepRecheck, upload.StepVerify} {
+			path := unix.ErrnoName(errno) + " " + string(step)
+			g.Write(path, data, longAgo)
+			a := g.archiver()
+			replicas := &unasked{Replicas: g.Replicas}
+			a.Replicas = replicas
+			a.At = before(step, func() { replicas.err = errno })
+			res := a.Archive(t.Context(), g.file(path))
+			if !errors.Is(res.Err, errno) {
+				t.Errorf("%s: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
+			}
+			left, err := record.Open(g.StateDir+"/runs", g.run())
+			check(t, err)
+			degraded := 0
+			for _, l := range left {
+				degraded += len(l.Degraded)
+				check(t, os.Remove(l.File))
+			}
+			if step == upload.StepRecheck {
+				if res.Outcome == report.Archived || degraded != 0 {
+					t.Errorf("%s: %s %s, %d recorded", path, res.Outcome, res.Reason, degraded)
+				}
+				g.mustBeUnmarked(path)
+				g.mustRead(path, data)
+				continue
+			}
+			if res.Outcome != report.Failed || res.Reason != report.Degraded || degraded != 1 {
+				t.Errorf("%s: %s %s, %d recorded", path, res.Outcome, res.Reason, degraded)
+			}
+			g.mustBeStub(path, res.Key)
+			g.mustRecall(path)
+			g.mustRead(path, data)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,7 +41,8 @@ func rounds(t *testing.T) int {
 // writes were acknowledged for.
 func TestARacingWriterLosesNothing(t *testing.T) {
 	g := newGround(t)
-	theirs := g.NewMount(t)
+	clock := testkit.NewClock(t)
+	theirs := g.NewMount(t, testkit.WithClock(clock))
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -51,10 +53,18 @@ func TestARacingWriterLosesNothing(t *testing.T) {
 		m := &mutator{t: t, root: theirs, path: path, random: random}
 		m.content = randomBytes(1 + random.IntN(20_000))
 		g.Write(path, m.content, longAgo)
-		change := m.changes()[random.IntN(len(m.changes()))]
+		clock.Set(t, 0)
+		all := m.changes()
+		if random.IntN(3) == 0 {
+			all = m.unseen(clock)
+		}
+		change := all[random.IntN(len(all))]
 
 		a, file := g.archiver(), g.file(path)
 		steps := upload.Steps()
+		if change.early {
+			steps = steps[:slices.Index(steps, upload.StepStamp)+1]
+		}
 		strike := steps[random.IntN(len(steps))]
 		delay := time.Duration(random.IntN(3000)) * time.Microsecond
 		var writing sync.WaitGroup
@@ -63,7 +73,7 @@ func TestARacingWriterLosesNothing(t *testing.T) {
 				time.Sleep(delay)
 				change.do()
 			})
-			if round%2 == 0 {
+			if round%2 == 0 || change.early {
 				writing.Wait() // so that some come in time, however busy the machine
 			}
 		})
@@ -89,14 +99,11 @@ func TestARacingWriterLosesNothing(t *testing.T) {
 				continue
 			}
 		}
-		f, err := g.Stamping.OpenRegular(m.path)
+		got, err := os.ReadFile(g.BrickPath(m.path)) // a mount may show its page cache
 		check(t, err)
-		got := make([]byte, len(m.content)+1)
-		n, _ := f.ReadAt(got, 0)
-		check(t, f.Close())
-		if !bytes.Equal(got[:n], m.content) {
+		if !bytes.Equal(got, m.content) {
 			t.Errorf("round %d, %s %v into %s (%s %s): %d bytes that differ from the %d of the writer's log",
-				round, change.name, delay, strike, res.Outcome, res.Reason, n, len(m.content))
+				round, change.name, delay, strike, res.Outcome, res.Reason, len(got), len(m.content))
 		}
 	}
 	t.Logf("outcomes: %v", outcomes)
@@ -117,36 +124,39 @@ type mutator struct {
 type change struct {
 	name string
 	do   func()
+	// A hole that is punched into a stub hangs a client without a plugin for ever
+	// (seen on 10.3, as do other fallocates): it must come before the stamp.
+	early bool
 }
 
 func (m *mutator) changes() []change {
 	return []change{
-		{"append", func() {
+		{name: "append", do: func() {
 			m.edit(os.O_WRONLY|os.O_APPEND, func(f *os.File) error {
 				_, err := f.Write([]byte("appended"))
 				return err
 			}, func() { m.content = append(m.content, "appended"...) })
 		}},
-		{"overwrite", func() {
+		{name: "overwrite", do: func() {
 			fresh := bytes.Repeat([]byte("new!"), len(m.content)/4+1)[:len(m.content)]
 			m.edit(os.O_WRONLY, func(f *os.File) error {
 				_, err := f.WriteAt(fresh, 0)
 				return err
 			}, func() { m.content = fresh })
 		}},
-		{"overwrite and put the mtime back", func() {
+		{name: "overwrite and put the mtime back", do: func() {
 			fresh := bytes.Repeat([]byte("old?"), len(m.content)/4+1)[:len(m.content)]
 			m.edit(os.O_WRONLY, func(f *os.File) error {
 				_, err := f.WriteAt(fresh, 0)
 				return errors.Join(err, f.Sync(), os.Chtimes(f.Name(), longAgo, longAgo))
 			}, func() { m.content = fresh })
 		}},
-		{"truncate", func() {
+		{name: "truncate", do: func() {
 			half := len(m.content) / 2
 			m.edit(os.O_WRONLY, func(f *os.File) error { return f.Truncate(int64(half)) },
 				func() { m.content = m.content[:half] })
 		}},
-		{"map", func() {
+		{name: "map", do: func() {
 			fresh := bytes.Repeat([]byte("map."), len(m.content)/4+1)[:len(m.content)]
 			m.edit(os.O_RDWR, func(f *os.File) error {
 				mapped, err := unix.Mmap(int(f.Fd()), 0, len(fresh), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
@@ -165,21 +175,47 @@ func (m *mutator) changes() []change {
 				return unix.Msync(mapped, unix.MS_SYNC)
 			}, func() { m.content = fresh })
 		}},
-		{"rename", func() { m.must(os.Rename(m.name(m.path), m.name(m.path+".moved"))); m.path += ".moved" }},
-		{"rename the directory", func() {
+		{name: "rename", do: func() { m.must(os.Rename(m.name(m.path), m.name(m.path+".moved"))); m.path += ".moved" }},
+		{name: "rename the directory", do: func() {
 			dir := m.path[:len(m.path)-len("/f")]
 			m.must(os.Rename(m.name(dir), m.name(dir+".moved")))
 			m.path = dir + ".moved/f"
 		}},
-		{"link", func() { m.must(os.Link(m.name(m.path), m.name(m.path+".link"))) }},
-		{"replace", func() {
+		{name: "link", do: func() { m.must(os.Link(m.name(m.path), m.name(m.path+".link"))) }},
+		{name: "replace", do: func() {
 			fresh := []byte("another file under the same name")
 			m.must(os.WriteFile(m.name(m.path+".new"), fresh, 0o644))
 			m.must(os.Chtimes(m.name(m.path+".new"), longAgo, longAgo))
 			m.must(os.Rename(m.name(m.path+".new"), m.name(m.path)))
 			m.content = fresh
 		}},
-		{"unlink", func() { m.must(os.Remove(m.name(m.path))); m.path = "" }},
+		{name: "unlink", do: func() { m.must(os.Remove(m.name(m.path))); m.path = "" }},
+	}
+}
+
+// unseen are the changes of which a mount shows nothing: holes, and writes by a
+// clock that is behind, with the mtime put back. And the clock is stepped.
+func (m *mutator) unseen(clock *testkit.Clock) []change {
+	hole := func() {
+		to := m.random.IntN(len(m.content)) + 1
+		m.edit(os.O_RDWR, func(f *os.File) error {
+			return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, int64(to))
+		}, func() { m.content = append(make([]byte, to), m.content[to:]...) })
+	}
+	rewrite := func() {
+		fresh := bytes.Repeat([]byte("slow"), len(m.content)/4+1)[:len(m.content)]
+		m.edit(os.O_WRONLY, func(f *os.File) error {
+			_, err := f.WriteAt(fresh, 0)
+			return errors.Join(err, f.Sync(), os.Chtimes(f.Name(), longAgo, longAgo))
+		}, func() { m.content = fresh })
+	}
+	set := func(ahead time.Duration) { clock.Set(m.t, ahead) }
+	return []change{
+		{name: "punch", do: hole, early: true},
+		{name: "punch by a slow clock", do: func() { set(behind); hole() }, early: true},
+		{name: "overwrite by a slow clock and put the mtime back", do: func() { set(behind); rewrite() }},
+		{name: "overwrite by a fast clock and put the mtime back", do: func() { set(-behind); rewrite() }},
+		{name: "step the clock between two overwrites", do: func() { set(behind); rewrite(); set(-behind); rewrite() }},
 	}
 }
 
