@@ -181,7 +181,7 @@ func (a *app) archiveBrick(ctx context.Context, s *scope, dir string, policy cra
 	if !ok {
 		return usagef("--store: %s can only recall", a.store)
 	}
-	if err := a.prove(preparing, plugin, brick.VolumeID); err != nil {
+	if err := a.prove(preparing, plugin); err != nil {
 		return causeOf(preparing, err)
 	}
 	if err := a.register(preparing, store, brick); err != nil {

@@ -19,7 +19,7 @@ import (
 // can be used at all (object.ErrStore). The others know without asking.
 type prober interface {
 	Probe(context.Context) (objstore.Capabilities, error)
-	Reuse(ctx context.Context, volumeID string) bool
+	Reuse(context.Context) bool
 	Account(context.Context) (string, error)
 }
 
@@ -38,8 +38,8 @@ type keptProbe struct {
 const keptProbeVersion = 1
 
 // prove makes sure that it is known what the store can be relied on for. What was
-// kept holds only while the store still leaves the volume's registration alone.
-func (a *app) prove(ctx context.Context, plugin recall.Plugin, volumeID string) error {
+// kept holds only while the store still leaves taken keys alone.
+func (a *app) prove(ctx context.Context, plugin recall.Plugin) error {
 	p, ok := plugin.(prober)
 	if !ok {
 		return nil
@@ -48,7 +48,7 @@ func (a *app) prove(ctx context.Context, plugin recall.Plugin, volumeID string) 
 	if err != nil {
 		return err
 	}
-	if volumeID != "" && probeKept(file, time.Now()) && p.Reuse(ctx, volumeID) {
+	if probeKept(file, time.Now()) && p.Reuse(ctx) {
 		return nil
 	}
 	_, err = a.probe(ctx, p)
@@ -95,6 +95,7 @@ func probeKept(file string, now time.Time) bool {
 	return age >= 0 && age < probeHolds
 }
 
+// keepProbe makes probeKept true from now on.
 func keepProbe(file string, now time.Time) error {
 	text, err := json.Marshal(keptProbe{keptProbeVersion, buildInfo(), now.UTC()})
 	if err == nil {

@@ -247,7 +247,9 @@ func (v *volume) objects(want int) {
 	v.t.Helper()
 	keys, err := v.g.store.Objects(v.Name)
 	must(v.t, err)
-	keys = slices.DeleteFunc(keys, func(key string) bool { return strings.HasPrefix(key, object.VolumeKey("", "")) })
+	keys = slices.DeleteFunc(keys, func(key string) bool {
+		return strings.HasPrefix(key, object.VolumeKey("", "")) || key == object.ReservedPrefix+"taken"
+	})
 	if len(keys) != want {
 		v.t.Errorf("the bucket has %d objects of files, want %d", len(keys), want)
 	}

@@ -79,18 +79,18 @@ func (s *S3) Probe(ctx context.Context) (Capabilities, error) {
 }
 
 // Reuse goes by an earlier probe of the same Account that was Proven, if the store
-// still refuses a taken key: that of the volume's registration, which is written if
-// need be. Otherwise, and on any error, it reports false: a Probe tells more. Nothing
-// is left in the store but the registration.
-func (s *S3) Reuse(ctx context.Context, volumeID string) bool {
+// still leaves a taken key alone. Otherwise, and on any error, it reports false: a
+// Probe tells more. It leaves one small object, once for each prefix.
+func (s *S3) Reuse(ctx context.Context) bool {
 	n, err := s.session()
 	if err != nil {
 		return false
 	}
-	p := &prober{session: n, prefix: n.keyPrefix}
-	text := registrationOf(volumeID)
+	p := &prober{session: n, prefix: n.keyPrefix + object.ReservedPrefix}
 	for range 2 { // the first may find the key free
-		err = untilNoConflict(ctx, func() error { return p.put(ctx, object.VolumeKey("", volumeID), text, true, fewRetries) })
+		err = untilNoConflict(ctx, func() error {
+			return p.put(ctx, "taken", []byte("coldbrick looks whether a taken key is left alone\n"), true, fewRetries)
+		})
 		if err != nil {
 			break
 		}
