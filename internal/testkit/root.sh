@@ -9,7 +9,6 @@ set -euo pipefail
 source=$(cd "$(dirname "$0")/../.." && pwd)
 mkdir -p "$source/.cache"
 cache=$(readlink -f "$source/.cache") # a link, where several work trees share one
-git=$(cd "$source" && realpath "$(git rev-parse --git-common-dir)") # elsewhere, in a work tree
 
 if [ "${1-}" != --inside ]; then
 	suite=$1
@@ -41,6 +40,7 @@ mount --bind "$root" "$root" # a mount point, which pivot_root wants
 cd "$root"
 mkdir -p src opt/go gomod gocache old
 mount --bind "$source" src
+git=$(cd "$source" && realpath "$(git rev-parse --git-common-dir)") # elsewhere, in a work tree
 for outside in "$cache" "$git"; do # under the paths that lead to them
 	case $outside in "$source"/*) continue ;; esac
 	mkdir -p ".$outside"
