@@ -101,7 +101,7 @@ type Result struct {
 	Reason  report.Reason // unless archived
 	Key     string
 	Adopted bool  // the object was there already, from a run that died
-	Err     error // the cause of a failure; of an archived file: what could not be noted
+	Err     error // the cause of a failure; of an archived file: what could not be noted or watched
 }
 
 // Step is one step of a file's way.
