@@ -5,6 +5,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -20,17 +21,16 @@ import (
 func (g *ground) atTheInstant(a *upload.Archiver, path string, do func()) upload.Result {
 	g.t.Helper()
 	file := g.file(path)
-	stamping := false
+	var stamping atomic.Bool
 	a.At = func(s upload.Step, _ gluster.File) error {
-		stamping = s == upload.StepStamp
+		stamping.Store(s == upload.StepStamp)
 		return nil
 	}
 	var res upload.Result
 	check(g.t, interpose(
 		func() { res = a.Archive(g.t.Context(), file) },
 		func(c call) verdict {
-			if stamping && c.number == unix.SYS_FSETXATTR {
-				stamping = false
+			if c.number == unix.SYS_FSETXATTR && stamping.CompareAndSwap(true, false) {
 				do()
 			}
 			return verdict{effect: true}

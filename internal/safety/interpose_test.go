@@ -59,7 +59,9 @@ func interpose(work func(), judge func(call) verdict) error {
 		return fmt.Errorf("eventfd: %w", err)
 	}
 	defer unix.Close(ended)
+	done := make(chan struct{}) // for the race detector, which knows no eventfd
 	go func() {
+		defer close(done)
 		// Not unlocked: the thread ends with the goroutine, and the filter
 		// with it.
 		runtime.LockOSThread()
@@ -78,7 +80,11 @@ func interpose(work func(), judge func(call) verdict) error {
 		return err
 	}
 	defer unix.Close(listener)
-	return supervise(listener, ended, judge)
+	if err := supervise(listener, ended, judge); err != nil {
+		return err
+	}
+	<-done
+	return nil
 }
 
 // filterThread makes the kernel ask before each of the watched system calls of

@@ -74,7 +74,9 @@ func TestS3ServerIsReal(t *testing.T) {
 				if err := put(c, key+endpoint, "another"); code(err) != "PreconditionFailed" {
 					t.Errorf("overwriting: %v", err)
 				}
-				if err := put(client(server, endpoint, "wrong"), "x", "body"); code(err) != "SignatureDoesNotMatch" {
+				// Not a put: the server answers before it has read a body, and the
+				// connection may be reset before that answer was read.
+				if _, err := get(client(server, endpoint, "wrong"), key+endpoint); code(err) != "SignatureDoesNotMatch" {
 					t.Errorf("wrong secret: %v", err)
 				}
 			}
@@ -86,8 +88,8 @@ func TestS3ServerIsReal(t *testing.T) {
 					t.Errorf("noted: %+v", r)
 				}
 			}
-			if n := len(proxy.Requests(testkit.Match{Method: "PUT", Header: []string{"If-None-Match"}})); n != 3 {
-				t.Errorf("%d conditional requests noted, not 3", n)
+			if n := len(proxy.Requests(testkit.Match{Method: "PUT", Header: []string{"If-None-Match"}})); n != 2 {
+				t.Errorf("%d conditional requests noted, not 2", n)
 			}
 		})
 	}
