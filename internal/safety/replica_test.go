@@ -15,22 +15,26 @@ import (
 // clock is behind and it puts the mtime back: on the crawled brick nothing moves,
 // and no mount shows another time. The others blame the brick.
 func TestAWriteThatTheCrawledBrickMissedStopsTheStamp(t *testing.T) {
-	g := newGround(t, testkit.Replica(3))
-	old, fresh := randomBytes(9000), randomBytes(9000)
-	for _, step := range []upload.Step{upload.StepPut, upload.StepRecord, upload.StepRecheck} {
-		path := "d/" + string(step)
-		g.Write(path, old, longAgo)
-		clock := testkit.NewClock(t)
-		cutOff := g.NewMount(t, testkit.WithClock(clock), testkit.WithoutBrick(0))
-		clock.Set(t, behind)
-		a := g.archiver()
-		a.At = before(step, func() {
-			check(t, rewrite(cutOff+"/"+path, fresh))
+	for name, layout := range map[string]testkit.Option{"replica 3": testkit.Replica(3), "arbiter": testkit.Arbiter()} {
+		t.Run(name, func(t *testing.T) {
+			g := newGround(t, layout)
+			old, fresh := randomBytes(9000), randomBytes(9000)
+			for _, step := range []upload.Step{upload.StepPut, upload.StepRecord, upload.StepRecheck} {
+				path := "d/" + string(step)
+				g.Write(path, old, longAgo)
+				clock := testkit.NewClock(t)
+				cutOff := g.NewMount(t, testkit.WithClock(clock), testkit.WithoutBrick(0))
+				clock.Set(t, behind)
+				a := g.archiver()
+				a.At = before(step, func() {
+					check(t, rewrite(cutOff+"/"+path, fresh))
+				})
+				res := a.Archive(t.Context(), g.file(path))
+				if res.Outcome == report.Archived || g.BrickMarks(path).Remote {
+					t.Errorf("before %s: %s %s (%v)", step, res.Outcome, res.Reason, res.Err)
+				}
+			}
 		})
-		res := a.Archive(t.Context(), g.file(path))
-		if res.Outcome == report.Archived || g.BrickMarks(path).Remote {
-			t.Errorf("before %s: %s %s (%v)", step, res.Outcome, res.Reason, res.Err)
-		}
 	}
 }
 
