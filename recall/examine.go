@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
@@ -189,6 +190,14 @@ func (t *transaction) examineStub(ctx context.Context, e *Examined, depth Depth)
 	if p, copied := t.original(e.Remote); copied {
 		t.findCopied(e, p)
 	}
+	if t.Torn != nil {
+		switch torn, err := t.Torn(ctx, t.file, t.path, t.gfid); {
+		case err != nil && !volume.Gone(err):
+			return err
+		case torn:
+			e.find(report.ClassBytesInStub, "on one of the bricks")
+		}
+	}
 	if t.dead(e) {
 		e.find(report.ClassStaleNotes, "")
 	}
@@ -336,9 +345,12 @@ func (r *Recaller) Repair(ctx context.Context, e Examined) []report.Finding {
 	return findings
 }
 
-// finish completes a recall that was cut short, or clears what one has left.
+// finish completes a recall that was cut short, or clears what one has left. A stub
+// with bytes on one brick is recalled, since only bytes on all of them end a heal.
 func (r *Recaller) finish(ctx context.Context, e Examined) error {
-	res := r.Recall(ctx, e.Path, e.GFID)
+	mender := *r
+	mender.unasked = slices.ContainsFunc(e.Findings, func(f report.Finding) bool { return f.Class == report.ClassBytesInStub })
+	res := mender.Recall(ctx, e.Path, e.GFID)
 	if res.Reason == report.AlreadyLocal {
 		return nil
 	}

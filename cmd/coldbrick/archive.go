@@ -187,7 +187,11 @@ func (a *app) archiveBrick(ctx context.Context, s *scope, dir string, policy cra
 	if err := a.register(preparing, store, brick); err != nil {
 		return causeOf(preparing, err)
 	}
-	if err := a.settle(preparing, self, s.mount, brick, private, plugin); err != nil {
+	replicas := s.mount.Replicas(true)
+	if replicas != nil {
+		defer func() { err = errors.Join(err, replicas.Close()) }()
+	}
+	if err := a.settle(preparing, self, s.mount, brick, private, replicas, plugin); err != nil {
 		return causeOf(preparing, err)
 	}
 	archiver := &upload.Archiver{
@@ -195,8 +199,7 @@ func (a *app) archiveBrick(ctx context.Context, s *scope, dir string, policy cra
 		Volume: brick.VolumeID, Prefix: a.keyPrefix,
 		ColdBefore: a.started.Add(-coldFor(policy)), Patience: childPatience,
 	}
-	if replicas := s.mount.Replicas(); replicas != nil {
-		defer func() { err = errors.Join(err, replicas.Close()) }()
+	if replicas != nil {
 		archiver.Replicas = replicas
 	}
 	return a.upload(ctx, archiver, brick, policy, b, goal)

@@ -105,9 +105,10 @@ func (l *pathList) close() {
 type ground struct {
 	recaller recall.Recaller
 	files    *volume.Private
-	barrier  *volume.Private // nil if the volume has no cloudsync
-	plugin   recall.Plugin   // nil if the store is not asked
-	moves    *moves          // nil if nothing is changed
+	barrier  *volume.Private  // nil if the volume has no cloudsync
+	plugin   recall.Plugin    // nil if the store is not asked
+	moves    *moves           // nil if nothing is changed
+	replicas *volume.Replicas // nil on a volume without replication, and if nothing is changed
 }
 
 // openGround prepares to recall from a volume, or only to look at it: without
@@ -139,6 +140,11 @@ func (a *app) openGround(ctx context.Context, mount *volume.Mount, bricks []stri
 		Files: g.files, Barrier: g.files, BarrierLimit: barrierPatience,
 		Distributed: mount.Graph.Distributed(),
 		WORMOff:     func(ctx context.Context) bool { return volume.WORMOff(ctx, mount.Volume) },
+	}
+	if write {
+		if g.replicas = mount.Replicas(false); g.replicas != nil {
+			g.recaller.Replicas = g.replicas
+		}
 	}
 	if store { // whose objects are they?
 		if g.recaller.Volume, err = a.volumeIDOf(ctx, mount); err != nil {
@@ -186,6 +192,9 @@ func (g *ground) Close() error {
 	}
 	if g.plugin != nil {
 		errs = append(errs, g.plugin.Fini())
+	}
+	if g.replicas != nil {
+		errs = append(errs, g.replicas.Close())
 	}
 	for _, p := range []*volume.Private{g.barrier, g.files} {
 		if p != nil {

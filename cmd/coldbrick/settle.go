@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/owner"
@@ -19,7 +20,7 @@ import (
 // way, and files that were stamped while a brick was down. By now all bricks are
 // up and nothing waits for self-heal, so such a file has its data back under the
 // stub, and nobody can read it.
-func (a *app) settle(ctx context.Context, self owner.Owner, mount *volume.Mount, brick *volume.Brick, stamping *volume.Private, plugin recall.Plugin) error {
+func (a *app) settle(ctx context.Context, self owner.Owner, mount *volume.Mount, brick *volume.Brick, stamping *volume.Private, replicas *volume.Replicas, plugin recall.Plugin) error {
 	left, err := record.Open(a.records(), self)
 	if err != nil {
 		return err
@@ -60,7 +61,7 @@ func (a *app) settle(ctx context.Context, self owner.Owner, mount *volume.Mount,
 		}
 		mended := true
 		if len(suspects) > 0 {
-			if mended, err = a.mend(ctx, suspects, mount, brick, stamping, plugin, self); err != nil {
+			if mended, err = a.mend(ctx, suspects, mount, brick, stamping, replicas, plugin, self); err != nil {
 				return err
 			}
 		}
@@ -109,9 +110,10 @@ func halfStamped(brick *volume.Brick, e record.Entry) (bool, error) {
 	return false, nil
 }
 
-// mend makes files local again that have their data under a stub: a self-heal has
-// brought it back, or it was never freed. It reports whether all are sound.
-func (a *app) mend(ctx context.Context, suspects []record.Entry, mount *volume.Mount, brick *volume.Brick, stamping *volume.Private, plugin recall.Plugin, self owner.Owner) (all bool, err error) {
+// mend makes files local again that have their data under a stub, if only on one of
+// the bricks: a self-heal has brought it back, or it was never freed. It reports
+// whether all are sound.
+func (a *app) mend(ctx context.Context, suspects []record.Entry, mount *volume.Mount, brick *volume.Brick, stamping *volume.Private, replicas *volume.Replicas, plugin recall.Plugin, self owner.Owner) (all bool, err error) {
 	files, err := mount.Private(ctx, volume.ForRecall)
 	if err != nil {
 		return false, err
@@ -120,6 +122,12 @@ func (a *app) mend(ctx context.Context, suspects []record.Entry, mount *volume.M
 	r := recall.Recaller{
 		Files: files, Barrier: stamping, Plugin: plugin, Owner: self,
 		Volume: brick.VolumeID, BarrierLimit: barrierPatience, Distributed: mount.Graph.Distributed(),
+	}
+	if replicas != nil {
+		r.Replicas = replicas
+		r.Torn = func(ctx context.Context, file *os.File, path string, _ gluster.GFID) (bool, error) {
+			return replicas.Torn(ctx, file, path)
+		}
 	}
 	all = true
 	for _, entry := range suspects {
