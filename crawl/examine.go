@@ -81,7 +81,7 @@ func (c *crawler) examineMarks(name *byte) (report.Reason, error) {
 }
 
 func (f *Facts) readStat(st *unix.Statx_t) {
-	at := func(t unix.StatxTimestamp) time.Time { return time.Unix(t.Sec, int64(t.Nsec)) }
+	at := func(t unix.StatxTimestamp) time.Time { return gluster.Time{Sec: t.Sec, Nsec: int32(t.Nsec)}.Std() }
 	f.Size, f.Links, f.Mode = int64(st.Size), st.Nlink, uint32(st.Mode)
 	f.Brick = gluster.Mdata{Ctime: at(st.Ctime), Mtime: at(st.Mtime), Atime: at(st.Atime)}
 }
@@ -135,7 +135,7 @@ func (c *crawler) readValues(name *byte, names []byte, values further) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", gluster.XattrRecalled, err)
 		}
-		facts.Recalled = time.Unix(seconds, 0)
+		facts.Recalled = gluster.Time{Sec: seconds}.Std()
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ func ParseMdata(b []byte) (Mdata, error) {
 		return Mdata{}, fmt.Errorf("%s: unknown layout: %d bytes", XattrMdata, len(b))
 	}
 	at := func(off int) time.Time {
-		return time.Unix(int64(binary.BigEndian.Uint64(b[off:])), int64(binary.BigEndian.Uint64(b[off+8:])))
+		return instant(int64(binary.BigEndian.Uint64(b[off:])), int64(binary.BigEndian.Uint64(b[off+8:])))
 	}
 	return Mdata{Ctime: at(9), Mtime: at(25), Atime: at(41)}, nil
 }

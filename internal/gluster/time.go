@@ -28,8 +28,14 @@ func TimeAt(t time.Time) Time { return Time{Sec: t.Unix(), Nsec: int32(t.Nanosec
 func (t Time) Timespec() unix.Timespec { return unix.Timespec{Sec: t.Sec, Nsec: int64(t.Nsec)} }
 
 // Std is t for arithmetic with other instants. It is exact for all but the
-// outermost seconds, where time.Time itself wraps.
-func (t Time) Std() time.Time { return time.Unix(t.Sec, int64(t.Nsec)) }
+// outermost seconds, where a time.Time would wrap: the far future would be past.
+func (t Time) Std() time.Time { return instant(t.Sec, int64(t.Nsec)) }
+
+const farthest = 1 << 61 // seconds from 1970 on which time.Time still counts right
+
+func instant(sec, nsec int64) time.Time {
+	return time.Unix(min(max(sec, -farthest), farthest), nsec)
+}
 
 // Compare is -1, 0 or +1, as t is before, at or after u.
 func (t Time) Compare(u Time) int {

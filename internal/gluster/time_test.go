@@ -1,9 +1,11 @@
 package gluster
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"math"
 	"testing"
+	"time"
 )
 
 // Whatever stat can give comes back as it was, through text and JSON.
@@ -26,6 +28,25 @@ func FuzzTimesOfAnySecondSurvive(f *testing.F) {
 			t.Fatalf("%v became another timespec", want)
 		}
 	})
+}
+
+// A time.Time wraps around there: what a user dates far ahead would count as cold.
+func TestTheOutermostSecondsStayWhereTheyAre(t *testing.T) {
+	now := time.Now()
+	for _, sec := range []int64{math.MaxInt64, math.MaxInt64 - 62135596800, 1 << 62} {
+		mdata := make([]byte, mdataSize)
+		mdata[0] = 1
+		for _, off := range []int{9, 25, 41} {
+			binary.BigEndian.PutUint64(mdata[off:], uint64(sec))
+		}
+		told, err := ParseMdata(mdata)
+		if err != nil || !told.Mtime.After(now) || !told.Atime.After(now) || Stampable(told.Mtime) {
+			t.Errorf("%d: %v, %v", sec, told, err)
+		}
+		if ahead, past := (Time{Sec: sec}).Std(), (Time{Sec: -sec}).Std(); !ahead.After(now) || !past.Before(now) {
+			t.Errorf("%d: %v and %v", sec, ahead, past)
+		}
+	}
 }
 
 func TestWhatIsNoTimeIsRefused(t *testing.T) {

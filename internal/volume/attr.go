@@ -190,7 +190,7 @@ func getTime(f *os.File, name string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, fmt.Errorf("%s: no time: %q", name, b)
 	}
-	return time.Unix(sec, 0), nil
+	return gluster.Time{Sec: sec}.Std(), nil
 }
 
 // Identity is all of a file that must stay the same from the first byte that is
@@ -248,7 +248,7 @@ func StatAsOpened(f *os.File) (Stat, error) {
 }
 
 // Time converts a time of a Stat.
-func Time(t unix.Timespec) time.Time { return time.Unix(t.Unix()) }
+func Time(t unix.Timespec) time.Time { return gluster.TimeOf(t).Std() }
 
 // Gone reports whether err says that a name or an inode is no more what it was:
 // users may rename and delete at any time. ELOOP, EXDEV, ENOTDIR and
