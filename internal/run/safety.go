@@ -1,4 +1,4 @@
-package main
+package run
 
 import (
 	"context"
@@ -11,13 +11,13 @@ import (
 )
 
 // checks judges the volume: what archive refuses, doctor shows.
-func (a *app) checks(s *scope) []volume.Check {
+func (s *scope) checks(wanted Settings) []volume.Check {
 	checks := s.mount.Checks()
 	for i, c := range checks {
-		if c.Name == volume.CheckPlugin && a.requirePlugin && !pluginLoaded(s.mount) {
+		if c.Name == volume.CheckPlugin && wanted.RequirePlugin && !pluginLoaded(s.mount) {
 			checks[i].Verdict, checks[i].Reason = volume.Fail, "require_plugin is set, and the volume has no recall plugin"
 		}
-		if c.Name == volume.CheckVersion && a.anyVersion && c.Verdict == volume.Fail {
+		if c.Name == volume.CheckVersion && wanted.AnyVersion && c.Verdict == volume.Fail {
 			checks[i].Verdict = volume.Warn
 		}
 	}
@@ -79,14 +79,14 @@ func (s *scope) checkBacklog(ctx context.Context, brick *volume.Brick) volume.Ch
 
 // warn tells of the checks that a run goes on in spite of. What a nightly run
 // need not repeat shows with --verbose, and in doctor.
-func (a *app) warn(checks []volume.Check) {
+func (s *Session) warn(checks []volume.Check) {
 	for _, c := range checks {
 		switch {
 		case c.Verdict != volume.Warn:
 		case c.Name == volume.CheckPlugin, c.Name == volume.CheckCluster:
-			a.log.Warn(c.Reason, "check", c.Name)
+			s.Log.Warn(c.Reason, "check", c.Name)
 		default:
-			a.log.Info(c.Reason, "check", c.Name)
+			s.Log.Info(c.Reason, "check", c.Name)
 		}
 	}
 }
@@ -105,12 +105,12 @@ const (
 // watch makes the run drain when the volume is no longer as it was judged to be:
 // its graph changes, a rebalance begins, a brick falls behind. It returns a
 // function that ends the watch.
-func (a *app) watch(ctx context.Context, s *scope) (stop func()) {
-	ctx, cancel := a.drains(ctx)
+func (s *Session) watch(ctx context.Context, of *scope) (stop func()) {
+	ctx, cancel := s.drains(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		a.watchUntil(ctx, s)
+		s.watchUntil(ctx, of)
 	}()
 	return func() {
 		cancel()
@@ -118,7 +118,7 @@ func (a *app) watch(ctx context.Context, s *scope) (stop func()) {
 	}
 }
 
-func (a *app) watchUntil(ctx context.Context, s *scope) {
+func (s *Session) watchUntil(ctx context.Context, of *scope) {
 	tick := time.NewTicker(graphInterval)
 	defer tick.Stop()
 	answered := time.Now()
@@ -129,10 +129,10 @@ func (a *app) watchUntil(ctx context.Context, s *scope) {
 			return
 		case <-tick.C:
 		}
-		err := s.mount.Unchanged(ctx)
-		if err == nil && s.cluster != nil && time.Since(asked) >= clusterInterval {
+		err := of.mount.Unchanged(ctx)
+		if err == nil && of.cluster != nil && time.Since(asked) >= clusterInterval {
 			asked = time.Now()
-			err = unsafeNow(ctx, s.cluster.Name)
+			err = unsafeNow(ctx, of.cluster.Name)
 		}
 		var unsafe *volume.UnsafeError
 		switch {
@@ -141,10 +141,10 @@ func (a *app) watchUntil(ctx context.Context, s *scope) {
 		case err == nil:
 			answered = time.Now()
 		case errors.As(err, &unsafe), errors.Is(err, volume.ErrGraphChanged):
-			a.stop.drain(fmt.Errorf("the run ends early: %w", err))
+			s.Stop.Drain(fmt.Errorf("the run ends early: %w", err))
 			return
 		case time.Since(answered) > oldestAnswer:
-			a.stop.drain(fmt.Errorf("the run ends early: %w: %w", errNoVolume, err))
+			s.Stop.Drain(fmt.Errorf("the run ends early: %w: %w", ErrNoVolume, err))
 			return
 		}
 	}

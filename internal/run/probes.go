@@ -1,4 +1,4 @@
-package main
+package run
 
 import (
 	"context"
@@ -23,6 +23,8 @@ type prober interface {
 	Account(context.Context) (string, error)
 }
 
+var _ prober = (*objstore.S3)(nil)
+
 // probeHolds is how long a run goes by the probe of another one. In a bucket with
 // Object Lock nobody can delete what a probe has written.
 const probeHolds = 24 * time.Hour
@@ -39,32 +41,32 @@ const keptProbeVersion = 1
 
 // prove makes sure that it is known what the store can be relied on for. What was
 // kept holds only while the store still leaves taken keys alone.
-func (a *app) prove(ctx context.Context, plugin recall.Plugin) error {
+func (s *Session) prove(ctx context.Context, plugin recall.Plugin) error {
 	p, ok := plugin.(prober)
 	if !ok {
 		return nil
 	}
-	file, err := a.probeFile(ctx, p)
+	file, err := s.probeFile(ctx, p)
 	if err != nil {
 		return err
 	}
-	if probeKept(file, time.Now()) && p.Reuse(ctx) {
+	if probeKept(file, s.Build, time.Now()) && p.Reuse(ctx) {
 		return nil
 	}
-	_, err = a.probe(ctx, p)
+	_, err = s.probe(ctx, p)
 	return err
 }
 
 // probe asks the store anew, and keeps the answer for the runs of the next day.
-func (a *app) probe(ctx context.Context, p prober) (objstore.Capabilities, error) {
-	file, err := a.probeFile(ctx, p)
+func (s *Session) probe(ctx context.Context, p prober) (objstore.Capabilities, error) {
+	file, err := s.probeFile(ctx, p)
 	if err != nil {
 		return objstore.Capabilities{}, err
 	}
 	able, err := p.Probe(ctx)
 	if err == nil && able.Proven() {
-		if err := keepProbe(file, time.Now()); err != nil {
-			a.log.Warn("the next run has to probe the store again", "err", err)
+		if err := keepProbe(file, s.Build, time.Now()); err != nil {
+			s.Log.Warn("the next run has to probe the store again", "err", err)
 		}
 		return able, nil
 	}
@@ -75,20 +77,20 @@ func (a *app) probe(ctx context.Context, p prober) (objstore.Capabilities, error
 }
 
 // probeFile is where the probe of this store is kept.
-func (a *app) probeFile(ctx context.Context, p prober) (string, error) {
+func (s *Session) probeFile(ctx context.Context, p prober) (string, error) {
 	account, err := p.Account(ctx)
-	return filepath.Join(a.stateDir, "probes", account+".json"), err
+	return filepath.Join(s.StateDir, "probes", account+".json"), err
 }
 
 // probeKept reports whether a probe is kept that still holds. One from the future
 // does not: a clock was wrong, and nobody knows when it was made.
-func probeKept(file string, now time.Time) bool {
+func probeKept(file, build string, now time.Time) bool {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return false
 	}
 	var kept keptProbe
-	if json.Unmarshal(text, &kept) != nil || kept.Version != keptProbeVersion || kept.Coldbrick != buildInfo() {
+	if json.Unmarshal(text, &kept) != nil || kept.Version != keptProbeVersion || kept.Coldbrick != build {
 		return false
 	}
 	age := now.Sub(kept.Time)
@@ -96,8 +98,8 @@ func probeKept(file string, now time.Time) bool {
 }
 
 // keepProbe makes probeKept true from now on.
-func keepProbe(file string, now time.Time) error {
-	text, err := json.Marshal(keptProbe{keptProbeVersion, buildInfo(), now.UTC()})
+func keepProbe(file, build string, now time.Time) error {
+	text, err := json.Marshal(keptProbe{keptProbeVersion, build, now.UTC()})
 	if err == nil {
 		err = os.MkdirAll(filepath.Dir(file), 0o700)
 	}
