@@ -119,7 +119,7 @@ func (d *display) explain(err error) {
 }
 
 // HideBar ends the bar, if there is one, and erases it: the summary follows.
-func (d *display) HideBar() { d.screen.stopBar() }
+func (d *display) HideBar() { d.stopBar() }
 
 // ShowBar shows g until HideBar, if the user wants a bar and there is a terminal
 // to show it on.

@@ -67,7 +67,7 @@ func archive(ctx context.Context, s *Session, named []string) error {
 	if len(scope.bricks) == 0 || scope.unfit != nil {
 		return scope.unfit
 	}
-	s.warn(checks)
+	warn(s.Log, checks)
 	if err := s.Store.check(scope.mount, scope.bricks); err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func archive(ctx context.Context, s *Session, named []string) error {
 		return err
 	}
 	s.errors = &breaker{limit: s.MaxErrors}
-	defer s.watch(ctx, scope)()
+	defer scope.watch(ctx, s.Stop)()
 	a := archiving{s, scope, policy, &budget{maxFiles: s.MaxFiles, maxBytes: s.MaxBytes}}
 	var locked error
 	for _, dir := range scope.bricks {
@@ -108,7 +108,7 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 	if err := volume.Unsafe(checks); err != nil {
 		return causeOf(preparing, err)
 	}
-	a.warn(checks)
+	warn(a.Log, checks)
 	goal := newFreeGoal(brick, a.UntilFree, a.DryRun)
 	if err := goal.reached(); err != nil {
 		return a.unlessReached(err)
@@ -122,7 +122,7 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 		defer func() { err = errors.Join(err, private.Close()) }()
 		var g Gauge
 		a.UI.ShowBar("crawling", ByFiles, &g)
-		return a.unlessReached(a.list(ctx, brick, a.policy, &g, a.budget, goal))
+		return a.unlessReached(a.walk(brick, &g).list(ctx, goal))
 	}
 
 	self, err := newOwner()
@@ -158,7 +158,7 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 	if !ok {
 		return Usagef("--store: %s can only recall", a.Store.Name)
 	}
-	if err := a.prove(preparing, plugin); err != nil {
+	if err := a.probes().prove(preparing, plugin); err != nil {
 		return causeOf(preparing, err)
 	}
 	if err := register(preparing, store, a.Store.keyPrefix(), brick); err != nil {
@@ -178,6 +178,11 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 		archiver.Replicas = replicas
 	}
 	return a.upload(ctx, archiver, brick, goal, meter)
+}
+
+// walk is the search for what to archive on a brick.
+func (a *archiving) walk(brick *volume.Brick, g *Gauge) *walk {
+	return &walk{Session: a.Session, brick: brick, policy: a.policy, gauge: g, budget: a.budget}
 }
 
 // register tells the store that the volume has objects under a prefix. A brick
@@ -221,7 +226,7 @@ func (a *archiving) upload(ctx context.Context, archiver *upload.Archiver, brick
 	find := func(ctx context.Context, emit func(context.Context, gluster.File) error) error {
 		ctx, stop := a.drains(ctx)
 		defer stop()
-		err := a.walk(ctx, brick, a.policy, &g, a.budget, func(ctx context.Context, f gluster.File) error {
+		err := a.walk(brick, &g).find(ctx, func(ctx context.Context, f gluster.File) error {
 			if err := goal.take(ctx, f.Size); err != nil {
 				a.budget.giveBack(f.Size)
 				return err

@@ -21,10 +21,10 @@ func Crawl(ctx context.Context, s *Session, bricks []string) error {
 	if err != nil {
 		return err
 	}
-	return s.Finish("crawl", report.Candidate, s.crawl(ctx, bricks, policy))
+	return s.Finish("crawl", report.Candidate, list(ctx, s, bricks, policy))
 }
 
-func (s *Session) crawl(ctx context.Context, bricks []string, policy crawl.Policy) error {
+func list(ctx context.Context, s *Session, bricks []string, policy crawl.Policy) error {
 	if len(bricks) == 0 {
 		if s.Volume == "" {
 			return Usagef("nothing named to look at: write BRICK, or --volume NAME")
@@ -47,7 +47,8 @@ func (s *Session) crawl(ctx context.Context, bricks []string, policy crawl.Polic
 		if err != nil {
 			return err
 		}
-		err = s.list(ctx, brick, policy, &g, noBudget, noGoal)
+		w := walk{Session: s, brick: brick, policy: policy, gauge: &g, budget: noBudget}
+		err = w.list(ctx, noGoal)
 		if err := errors.Join(err, brick.Close()); err != nil {
 			return err
 		}
@@ -55,36 +56,45 @@ func (s *Session) crawl(ctx context.Context, bricks []string, policy crawl.Polic
 	return nil
 }
 
-// list prints the candidates of a brick within a budget and up to a goal.
-func (s *Session) list(ctx context.Context, brick *volume.Brick, policy crawl.Policy, g *Gauge, b *budget, goal *freeGoal) error {
-	ctx, stop := s.drains(ctx)
+// walk is a search for the cold files of one brick.
+type walk struct {
+	*Session
+	brick  *volume.Brick
+	policy crawl.Policy
+	gauge  *Gauge
+	budget *budget
+}
+
+// list prints the candidates within the budget and up to a goal.
+func (w *walk) list(ctx context.Context, goal *freeGoal) error {
+	ctx, stop := w.drains(ctx)
 	defer stop()
-	return s.walk(ctx, brick, policy, g, b, func(ctx context.Context, f gluster.File) error {
+	return w.find(ctx, func(ctx context.Context, f gluster.File) error {
 		if err := goal.take(ctx, f.Size); err != nil {
 			return err
 		}
-		s.tally.Add(report.Candidate, "", f.Size)
-		return s.UI.Print(report.Cold{Path: f.Path, GFID: f.GFID, Size: f.Size, Mtime: gluster.TimeAt(f.Mtime)})
+		w.tally.Add(report.Candidate, "", f.Size)
+		return w.UI.Print(report.Cold{Path: f.Path, GFID: f.GFID, Size: f.Size, Mtime: gluster.TimeAt(f.Mtime)})
 	})
 }
 
-// walk emits the cold files of a brick, and counts the others. It returns the
-// limit of the budget if that was reached; what was emitted is within it.
-func (s *Session) walk(ctx context.Context, brick *volume.Brick, policy crawl.Policy, g *Gauge, b *budget, emit func(context.Context, gluster.File) error) error {
-	root, err := brick.Open(".", os.O_RDONLY|unix.O_DIRECTORY)
+// find emits the cold files, and counts the others. It returns the limit of the
+// budget if that was reached; what was emitted is within it.
+func (w *walk) find(ctx context.Context, emit func(context.Context, gluster.File) error) error {
+	root, err := w.brick.Open(".", os.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
 	options := crawl.Options{
-		Policy: policy, Now: s.Started, Under: s.Under, Crawlers: s.Crawlers, Progress: &g.Seen,
-		Order:      s.Order,
-		Unreadable: func(path string, err error) { s.failed(path, report.Unreadable, err) },
+		Policy: w.policy, Now: w.Started, Under: w.Under, Crawlers: w.Crawlers, Progress: &w.gauge.Seen,
+		Order:      w.Order,
+		Unreadable: func(path string, err error) { w.failed(path, report.Unreadable, err) },
 	}
 	stats, err := crawl.Walk(ctx, root, options, func(_ context.Context, f gluster.File) error {
-		switch err := b.take(f.Size); {
+		switch err := w.budget.take(f.Size); {
 		case errors.Is(err, errTooLargeForBudget):
-			s.tally.Add(report.Skipped, report.OverBudget, f.Size)
+			w.tally.Add(report.Skipped, report.OverBudget, f.Size)
 			return nil
 		case err != nil:
 			return err
@@ -93,7 +103,7 @@ func (s *Session) walk(ctx context.Context, brick *volume.Brick, policy crawl.Po
 	})
 	for reason, n := range stats.Skipped {
 		if reason != report.Unreadable { // told and counted one by one
-			s.tally.AddTotal(report.Result{Outcome: report.Skipped, Reason: reason}, report.Total(n))
+			w.tally.AddTotal(report.Result{Outcome: report.Skipped, Reason: reason}, report.Total(n))
 		}
 	}
 	if isMissing(err) {

@@ -246,7 +246,7 @@ func (e *examination) store(ctx context.Context, s *scope, bricks []*volume.Bric
 	if !ok {
 		return nil
 	}
-	able, err := e.probe(ctx, p)
+	able, err := e.probes().probe(ctx, p)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

@@ -21,10 +21,10 @@ import (
 // Fsck examines the marked files of the brick named, or else of all active bricks
 // of the volume on this host.
 func Fsck(ctx context.Context, s *Session, named []string) error {
-	return s.Finish("fsck", "", s.fsck(ctx, named))
+	return s.Finish("fsck", "", fsck(ctx, s, named))
 }
 
-func (s *Session) fsck(ctx context.Context, named []string) (err error) {
+func fsck(ctx context.Context, s *Session, named []string) (err error) {
 	preparing, prepared := s.drains(ctx)
 	defer prepared()
 	scope, err := s.scopeOf(preparing, named)

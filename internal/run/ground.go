@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/volume"
@@ -34,10 +35,10 @@ func (s *Session) openGround(ctx context.Context, mount *volume.Mount, bricks []
 		}
 	}()
 	if write {
-		if err = s.recallable(ctx, mount.Volume); err != nil {
+		if err = recallable(ctx, s.Log, mount.Volume); err != nil {
 			return g, err
 		}
-		if g.moves, err = s.watchMoves(ctx, mount.Volume); err != nil {
+		if g.moves, err = watchMoves(ctx, s.Log, s.Stop, mount.Volume); err != nil {
 			return g, err
 		}
 	}
@@ -50,7 +51,7 @@ func (s *Session) openGround(ctx context.Context, mount *volume.Mount, bricks []
 		WORMOff:     func(ctx context.Context) bool { return volume.WORMOff(ctx, mount.Volume) },
 	}
 	if store { // whose objects are they?
-		if g.recaller.Volume, err = s.volumeIDOf(ctx, mount); err != nil {
+		if g.recaller.Volume, err = volumeIDOf(ctx, s.Log, mount); err != nil {
 			return g, err
 		}
 	}
@@ -74,7 +75,7 @@ func (s *Session) openGround(ctx context.Context, mount *volume.Mount, bricks []
 
 // volumeIDOf is the volume's id, "" if nobody here knows it: then a file's gfid alone
 // tells whether an object is its own.
-func (s *Session) volumeIDOf(ctx context.Context, mount *volume.Mount) (string, error) {
+func volumeIDOf(ctx context.Context, log *slog.Logger, mount *volume.Mount) (string, error) {
 	asking, cancel := context.WithTimeout(ctx, glusterdPatience)
 	defer cancel()
 	id, err := mount.AskVolumeID(asking)
@@ -82,7 +83,7 @@ func (s *Session) volumeIDOf(ctx context.Context, mount *volume.Mount) (string, 
 		return "", context.Cause(ctx)
 	}
 	if err != nil {
-		s.Log.Info("the volume's id is not known", "err", err)
+		log.Info("the volume's id is not known", "err", err)
 	}
 	return id, nil
 }

@@ -35,13 +35,13 @@ type moves struct {
 
 // recallable returns an *volume.UnsafeError if no recall onto the volume would end.
 // Where there is no glusterd to ask, nothing is known.
-func (s *Session) recallable(ctx context.Context, volumeName string) error {
+func recallable(ctx context.Context, log *slog.Logger, volumeName string) error {
 	ctx, cancel := context.WithTimeout(ctx, glusterdPatience)
 	defer cancel()
 	err := volume.Recallable(ctx, volumeName)
 	var unsafe *volume.UnsafeError
 	if err != nil && !errors.As(err, &unsafe) {
-		s.Log.Info("whether locks.mandatory-locking is off is not known", "err", err)
+		log.Info("whether locks.mandatory-locking is off is not known", "err", err)
 		return nil
 	}
 	return err
@@ -49,11 +49,11 @@ func (s *Session) recallable(ctx context.Context, volumeName string) error {
 
 // watchMoves returns errMoving if files are moved now, and makes the run drain if
 // they are later on. Where there is no glusterd to ask, nothing is known.
-func (s *Session) watchMoves(ctx context.Context, volumeName string) (*moves, error) {
-	m := &moves{log: s.Log, volume: volumeName, before: map[string]bool{}, stop: func() {}}
+func watchMoves(ctx context.Context, log *slog.Logger, stopper *Stopper, volumeName string) (*moves, error) {
+	m := &moves{log: log, volume: volumeName, before: map[string]bool{}, stop: func() {}}
 	tasks, err := m.ask(ctx)
 	if err != nil {
-		s.Log.Info("whether a rebalance is under way is not known", "err", err)
+		log.Info("whether a rebalance is under way is not known", "err", err)
 		m.volume = ""
 		return m, nil
 	}
@@ -63,7 +63,7 @@ func (s *Session) watchMoves(ctx context.Context, volumeName string) (*moves, er
 		}
 		m.before[t.ID] = true
 	}
-	ctx, cancel := s.drains(ctx)
+	ctx, cancel := stopper.until(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -74,7 +74,7 @@ func (s *Session) watchMoves(ctx context.Context, volumeName string) (*moves, er
 			case <-time.After(movesInterval):
 			}
 			if m.moved(ctx) {
-				s.Stop.Drain(errMoving)
+				stopper.Drain(errMoving)
 				return
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -39,34 +40,44 @@ type keptProbe struct {
 
 const keptProbeVersion = 1
 
+// probes are what is kept of them, and by which version of this program.
+type probes struct {
+	dir, build string
+	log        *slog.Logger
+}
+
+func (s *Session) probes() probes {
+	return probes{filepath.Join(s.StateDir, "probes"), s.Build, s.Log}
+}
+
 // prove makes sure that it is known what the store can be relied on for. What was
 // kept holds only while the store still leaves taken keys alone.
-func (s *Session) prove(ctx context.Context, plugin recall.Plugin) error {
+func (k probes) prove(ctx context.Context, plugin recall.Plugin) error {
 	p, ok := plugin.(prober)
 	if !ok {
 		return nil
 	}
-	file, err := s.probeFile(ctx, p)
+	file, err := k.file(ctx, p)
 	if err != nil {
 		return err
 	}
-	if probeKept(file, s.Build, time.Now()) && p.Reuse(ctx) {
+	if probeKept(file, k.build, time.Now()) && p.Reuse(ctx) {
 		return nil
 	}
-	_, err = s.probe(ctx, p)
+	_, err = k.probe(ctx, p)
 	return err
 }
 
 // probe asks the store anew, and keeps the answer for the runs of the next day.
-func (s *Session) probe(ctx context.Context, p prober) (objstore.Capabilities, error) {
-	file, err := s.probeFile(ctx, p)
+func (k probes) probe(ctx context.Context, p prober) (objstore.Capabilities, error) {
+	file, err := k.file(ctx, p)
 	if err != nil {
 		return objstore.Capabilities{}, err
 	}
 	able, err := p.Probe(ctx)
 	if err == nil && able.Proven() {
-		if err := keepProbe(file, s.Build, time.Now()); err != nil {
-			s.Log.Warn("the next run has to probe the store again", "err", err)
+		if err := keepProbe(file, k.build, time.Now()); err != nil {
+			k.log.Warn("the next run has to probe the store again", "err", err)
 		}
 		return able, nil
 	}
@@ -76,10 +87,10 @@ func (s *Session) probe(ctx context.Context, p prober) (objstore.Capabilities, e
 	return able, err
 }
 
-// probeFile is where the probe of this store is kept.
-func (s *Session) probeFile(ctx context.Context, p prober) (string, error) {
+// file is where the probe of this store is kept.
+func (k probes) file(ctx context.Context, p prober) (string, error) {
 	account, err := p.Account(ctx)
-	return filepath.Join(s.StateDir, "probes", account+".json"), err
+	return filepath.Join(k.dir, account+".json"), err
 }
 
 // probeKept reports whether a probe is kept that still holds. One from the future

@@ -18,10 +18,10 @@ const barrierPatience = time.Minute
 
 // Recall brings back the data of the files that the user named.
 func Recall(ctx context.Context, s *Session, paths *Paths) error {
-	return s.Finish("recall", report.Recalled, s.recall(ctx, paths))
+	return s.Finish("recall", report.Recalled, recallAll(ctx, s, paths))
 }
 
-func (s *Session) recall(ctx context.Context, paths *Paths) error {
+func recallAll(ctx context.Context, s *Session, paths *Paths) error {
 	elsewhere := s.To != "" || s.ToStdout
 	return s.onGround(ctx, paths, true, !elsewhere, func(g *ground, find finder) error {
 		jobs := s.Jobs

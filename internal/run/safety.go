@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/report"
@@ -77,16 +78,16 @@ func (s *scope) checkBacklog(ctx context.Context, brick *volume.Brick) volume.Ch
 	}
 }
 
-// warn tells of the checks that a run goes on in spite of. What a nightly run
+// warn tells of the checks that a run goes on in spite s. What a nightly run
 // need not repeat shows with --verbose, and in doctor.
-func (s *Session) warn(checks []volume.Check) {
+func warn(log *slog.Logger, checks []volume.Check) {
 	for _, c := range checks {
 		switch {
 		case c.Verdict != volume.Warn:
 		case c.Name == volume.CheckPlugin, c.Name == volume.CheckCluster:
-			s.Log.Warn(c.Reason, "check", c.Name)
+			log.Warn(c.Reason, "check", c.Name)
 		default:
-			s.Log.Info(c.Reason, "check", c.Name)
+			log.Info(c.Reason, "check", c.Name)
 		}
 	}
 }
@@ -105,12 +106,12 @@ const (
 // watch makes the run drain when the volume is no longer as it was judged to be:
 // its graph changes, a rebalance begins, a brick falls behind. It returns a
 // function that ends the watch.
-func (s *Session) watch(ctx context.Context, of *scope) (stop func()) {
-	ctx, cancel := s.drains(ctx)
+func (s *scope) watch(ctx context.Context, stopper *Stopper) (end func()) {
+	ctx, cancel := stopper.until(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.watchUntil(ctx, of)
+		s.watchUntil(ctx, stopper)
 	}()
 	return func() {
 		cancel()
@@ -118,7 +119,7 @@ func (s *Session) watch(ctx context.Context, of *scope) (stop func()) {
 	}
 }
 
-func (s *Session) watchUntil(ctx context.Context, of *scope) {
+func (s *scope) watchUntil(ctx context.Context, stopper *Stopper) {
 	tick := time.NewTicker(graphInterval)
 	defer tick.Stop()
 	answered := time.Now()
@@ -129,10 +130,10 @@ func (s *Session) watchUntil(ctx context.Context, of *scope) {
 			return
 		case <-tick.C:
 		}
-		err := of.mount.Unchanged(ctx)
-		if err == nil && of.cluster != nil && time.Since(asked) >= clusterInterval {
+		err := s.mount.Unchanged(ctx)
+		if err == nil && s.cluster != nil && time.Since(asked) >= clusterInterval {
 			asked = time.Now()
-			err = unsafeNow(ctx, of.cluster.Name)
+			err = unsafeNow(ctx, s.cluster.Name)
 		}
 		var unsafe *volume.UnsafeError
 		switch {
@@ -141,10 +142,10 @@ func (s *Session) watchUntil(ctx context.Context, of *scope) {
 		case err == nil:
 			answered = time.Now()
 		case errors.As(err, &unsafe), errors.Is(err, volume.ErrGraphChanged):
-			s.Stop.Drain(fmt.Errorf("the run ends early: %w", err))
+			stopper.Drain(fmt.Errorf("the run ends early: %w", err))
 			return
 		case time.Since(answered) > oldestAnswer:
-			s.Stop.Drain(fmt.Errorf("the run ends early: %w: %w", ErrNoVolume, err))
+			stopper.Drain(fmt.Errorf("the run ends early: %w: %w", ErrNoVolume, err))
 			return
 		}
 	}

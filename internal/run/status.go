@@ -13,10 +13,10 @@ import (
 
 // Status prints where the data of the files is that the user named.
 func Status(ctx context.Context, s *Session, paths *Paths) error {
-	return s.Finish("status", "", s.status(ctx, paths))
+	return s.Finish("status", "", status(ctx, s, paths))
 }
 
-func (s *Session) status(ctx context.Context, paths *Paths) error {
+func status(ctx context.Context, s *Session, paths *Paths) error {
 	depth := recall.Marks
 	if s.Check {
 		depth = recall.Head

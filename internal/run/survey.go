@@ -10,11 +10,11 @@ import (
 
 // Survey says what is cold on a brick, and how the last runs on it went.
 func Survey(ctx context.Context, s *Session, dir string) error {
-	return s.Finish("report", "", s.survey(ctx, dir))
+	return s.Finish("report", "", survey(ctx, s, dir))
 }
 
 // survey surveys a brick by one crawl.
-func (s *Session) survey(ctx context.Context, dir string) error {
+func survey(ctx context.Context, s *Session, dir string) error {
 	policy, err := s.Policy()
 	if err != nil {
 		return err
@@ -32,10 +32,10 @@ func (s *Session) survey(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	survey := &report.Survey{
+	found := &report.Survey{
 		Brick: past.Name, Now: s.Started, ColdAfter: policy.ColdAfter, Size: room.size, Free: room.free,
 	}
-	if survey.Runs, err = runsOf(past); err != nil {
+	if found.Runs, err = runsOf(past); err != nil {
 		return err
 	}
 	ctx, stop := s.drains(ctx)
@@ -43,22 +43,23 @@ func (s *Session) survey(ctx context.Context, dir string) error {
 	var g Gauge
 	s.UI.ShowBar("crawling", ByFiles, &g)
 	policy.ColdAfter = 0 // the survey tells the ages apart
-	err = s.walk(ctx, brick, policy, &g, noBudget, func(_ context.Context, f gluster.File) error {
-		survey.Add(f)
+	w := walk{Session: s, brick: brick, policy: policy, gauge: &g, budget: noBudget}
+	err = w.find(ctx, func(_ context.Context, f gluster.File) error {
+		found.Add(f)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	survey.Skipped = s.tally.Take(report.Skipped)
+	found.Skipped = s.tally.Take(report.Skipped)
 	s.UI.HideBar()
-	if err := s.UI.Print(survey); err != nil {
+	if err := s.UI.Print(found); err != nil {
 		return err
 	}
 	if s.SVG == "" {
 		return nil
 	}
-	if err := report.ReplaceFile(s.SVG, survey.SVG(), report.Readable); err != nil {
+	if err := report.ReplaceFile(s.SVG, found.SVG(), report.Readable); err != nil {
 		return fmt.Errorf("--svg: %w", err)
 	}
 	return nil
