@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 // The names that examine asks for, as C strings.
@@ -24,14 +24,14 @@ var (
 // policy has seen enough: most files cost a statx, stubs a list of names as
 // well, and only what remains its values. c.facts holds what was found, also
 // with an error. It does not allocate, unless globs have braces.
-func (c *crawler) examine(f *frame, name []byte) (report.Reason, error) {
+func (c *crawler) examine(f *frame, name []byte) (outcome.Reason, error) {
 	facts := &c.facts
 	*facts = Facts{Path: unsafeString(c.path), PinnedAbove: f.pinned}
 	if err := statAt(f.fd, &name[0], &c.stat); err != nil {
 		return "", err
 	}
 	if c.stat.Mode&unix.S_IFMT != unix.S_IFREG {
-		return report.Vanished, nil // replaced since the directory was read
+		return outcome.Vanished, nil // replaced since the directory was read
 	}
 	facts.readStat(&c.stat)
 	if c.marked {
@@ -63,7 +63,7 @@ func (c *crawler) examine(f *frame, name []byte) (report.Reason, error) {
 }
 
 // examineMarks lets pass what carries a mark.
-func (c *crawler) examineMarks(name *byte) (report.Reason, error) {
+func (c *crawler) examineMarks(name *byte) (outcome.Reason, error) {
 	names, err := c.list(name)
 	if err != nil {
 		return "", err
@@ -71,11 +71,11 @@ func (c *crawler) examineMarks(name *byte) (report.Reason, error) {
 	c.facts.readNames(names)
 	switch {
 	case c.facts.Linkto:
-		return report.Linkto, nil
+		return outcome.Linkto, nil
 	case c.facts.Marks.Clean() && !c.facts.Noted:
-		return report.Unmarked, nil
+		return outcome.Unmarked, nil
 	case !c.facts.HasGFID:
-		return report.NoGFID, nil
+		return outcome.NoGFID, nil
 	}
 	return "", c.readValues(name, names, further{})
 }

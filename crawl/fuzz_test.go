@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 // Whatever a brick claims, a file is archived only if each condition holds, here
@@ -40,7 +40,7 @@ func FuzzDecide(f *testing.F) {
 			t.Fatalf("%q, then %q", reason, again)
 		}
 		if reason != "" {
-			if report.Meaning[reason] == "" {
+			if outcome.Meaning[reason] == "" {
 				t.Fatalf("%q means nothing", reason)
 			}
 			return

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 // AgeBy names the time that a file's age is counted from.
@@ -113,75 +113,75 @@ func validateGlob(glob string) error {
 // A file without data is not asked for its marks, which would tell a stub from
 // an empty file: those of a stub do not fit its inode, so each stub would cost a
 // nightly walk one more read of the disk, and most files are stubs in the end.
-func (p *Policy) Decide(f Facts, now time.Time) report.Reason {
+func (p *Policy) Decide(f Facts, now time.Time) outcome.Reason {
 	return cmp.Or(p.byStat(&f, now), p.byMarks(&f), p.byValues(&f, now))
 }
 
-func (p *Policy) byStat(f *Facts, now time.Time) report.Reason {
+func (p *Policy) byStat(f *Facts, now time.Time) outcome.Reason {
 	switch {
 	case p.warmOnBrick(f, now):
-		return report.TooWarm
+		return outcome.TooWarm
 	case f.Size == 0:
-		return report.NoData
+		return outcome.NoData
 	case f.Size < p.MinSize:
-		return report.TooSmall
+		return outcome.TooSmall
 	case p.MaxSize > 0 && f.Size > p.MaxSize:
-		return report.TooLarge
+		return outcome.TooLarge
 	case !p.selects(f.Path):
-		return report.Excluded
+		return outcome.Excluded
 	case f.PinnedAbove:
-		return report.Pinned
+		return outcome.Pinned
 	}
 	return ""
 }
 
-func (p *Policy) byMarks(f *Facts) report.Reason {
+func (p *Policy) byMarks(f *Facts) outcome.Reason {
 	switch {
 	case f.Linkto:
-		return report.Linkto
+		return outcome.Linkto
 	case f.Sharded:
-		return report.Sharded
+		return outcome.Sharded
 	case f.Dispersed:
-		return report.Dispersed
+		return outcome.Dispersed
 	}
 	switch f.Marks.State(f.Size) {
 	case gluster.Repair:
-		return report.Broken
+		return outcome.Broken
 	case gluster.Downloading:
-		return report.Recalling
+		return outcome.Recalling
 	}
 	switch {
 	case !f.Marks.Clean():
-		return report.StaleSize
+		return outcome.StaleSize
 	case f.Mode&migrating == migrating:
-		return report.Migrating
+		return outcome.Migrating
 	case f.Links > 2: // its name and its handle in .glusterfs make two
-		return report.HardLinked
+		return outcome.HardLinked
 	case f.Links < 2, !f.HasGFID:
-		return report.NoGFID
+		return outcome.NoGFID
 	case f.WORM:
-		return report.Retained
+		return outcome.Retained
 	case f.BadFile:
-		return report.BadFile
+		return outcome.BadFile
 	case f.Pinned:
-		return report.Pinned
+		return outcome.Pinned
 	}
 	return ""
 }
 
-func (p *Policy) byValues(f *Facts, now time.Time) report.Reason {
+func (p *Policy) byValues(f *Facts, now time.Time) outcome.Reason {
 	times := f.clientTimes()
 	switch {
 	case f.HealPending:
-		return report.HealPending
+		return outcome.HealPending
 	case f.GFID.IsZero():
-		return report.NoGFID
+		return outcome.NoGFID
 	case p.isWarm(p.ageFrom(times), now), times.Mtime.After(now):
-		return report.TooWarm
+		return outcome.TooWarm
 	case !gluster.Stampable(times.Mtime):
-		return report.MtimeOutOfRange
+		return outcome.MtimeOutOfRange
 	case !f.Recalled.IsZero() && now.Sub(f.Recalled) < p.RecallGrace:
-		return report.RecentlyRecalled
+		return outcome.RecentlyRecalled
 	}
 	return ""
 }

@@ -18,9 +18,9 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/record"
-	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/internal/workers"
 )
@@ -97,8 +97,8 @@ type Archiver struct {
 // Result says what became of one file.
 type Result struct {
 	File    gluster.File
-	Outcome report.Outcome
-	Reason  report.Reason // unless archived
+	Outcome outcome.Outcome
+	Reason  outcome.Reason // unless archived
 	Key     string
 	Adopted bool  // the object was there already, from a run that died
 	Err     error // the cause of a failure; of an archived file: what could not be noted or watched
@@ -152,7 +152,7 @@ func Steps() []Step {
 }
 
 // Archive takes one file to the store and makes it a stub. The file is left as
-// it was unless the outcome is report.Archived; in particular when ctx ends
+// it was unless the outcome is outcome.Archived; in particular when ctx ends
 // before the stamp.
 func (a *Archiver) Archive(ctx context.Context, f gluster.File) Result {
 	key, readable := object.PathKey(a.Prefix, f.Path)
@@ -164,7 +164,7 @@ func (a *Archiver) Archive(ctx context.Context, f gluster.File) Result {
 		// A new key means a new pointer, which moves the ctime: begin anew.
 		t, err = a.attempt(ctx, f, object.NonceKey(a.Prefix, f.GFID))
 	}
-	res := Result{File: f, Outcome: report.Archived, Key: t.key, Adopted: t.adopted, Err: err}
+	res := Result{File: f, Outcome: outcome.Archived, Key: t.key, Adopted: t.adopted, Err: err}
 	if err != nil && !t.verified {
 		res.Outcome, res.Reason = classify(err)
 	}
@@ -256,7 +256,7 @@ func (t *transaction) open(context.Context) (err error) {
 		return err
 	}
 	if st.Inode != t.want.GFID.Inode() {
-		return report.Leave(report.Vanished, "another file has its name now")
+		return outcome.Skip(outcome.Vanished, "another file has its name now")
 	}
 	if t.brick, err = t.Brick.OpenRegular(t.want.GFID.HandlePath()); err != nil {
 		return fmt.Errorf("brick: %w", err)
@@ -270,7 +270,7 @@ func (t *transaction) open(context.Context) (err error) {
 func (t *transaction) notInUse() error {
 	err := volume.NotInUse(t.brick)
 	if errors.Is(err, volume.ErrInUse) {
-		return report.Leave(report.InUse, "")
+		return outcome.Skip(outcome.InUse, "")
 	}
 	return err
 }
@@ -286,25 +286,25 @@ func (t *transaction) local() (volume.Attrs, error) {
 	const migrating = unix.S_ISVTX | unix.S_ISGID // DHT marks the source of a migration
 	switch state := attrs.State(st.Size); {
 	case state == gluster.Remote:
-		return attrs, report.Leave(report.AlreadyRemote, "")
+		return attrs, outcome.Skip(outcome.AlreadyRemote, "")
 	case attrs.Downloading, attrs.Recall != nil:
-		return attrs, report.Leave(report.Recalling, "")
+		return attrs, outcome.Skip(outcome.Recalling, "")
 	case state == gluster.Repair:
-		return attrs, report.Leave(report.Broken, "")
+		return attrs, outcome.Fail(outcome.Broken, "")
 	case !attrs.Clean():
-		return attrs, report.Leave(report.StaleSize, "")
+		return attrs, outcome.Skip(outcome.StaleSize, "")
 	case attrs.Linkto:
-		return attrs, report.Leave(report.Linkto, "")
+		return attrs, outcome.Skip(outcome.Linkto, "")
 	case attrs.Foreign:
-		return attrs, report.Leave(report.Sharded, "")
+		return attrs, outcome.Skip(outcome.Sharded, "")
 	case attrs.WORM:
-		return attrs, report.Leave(report.Retained, "")
+		return attrs, outcome.Skip(outcome.Retained, "")
 	case attrs.BadFile:
-		return attrs, report.Leave(report.BadFile, "")
+		return attrs, outcome.Skip(outcome.BadFile, "")
 	case attrs.HealPending:
-		return attrs, report.Leave(report.HealPending, "")
+		return attrs, outcome.Skip(outcome.HealPending, "")
 	case st.Mode&migrating == migrating:
-		return attrs, report.Leave(report.Migrating, "")
+		return attrs, outcome.Skip(outcome.Migrating, "")
 	}
 	return attrs, nil
 }
@@ -386,7 +386,7 @@ func (t *transaction) held() error {
 // run on a host that has not been upgraded, holds none, see owner.UnlockedLife.
 func (t *transaction) alone(former object.Pointer, valid bool) error {
 	if valid && former.Unlocked() && !t.Owner.Ended(former.Owner) && time.Since(former.Time) < owner.UnlockedLife {
-		return report.Leave(report.InProgress, "run "+former.Owner.Run+" on "+former.Owner.Host)
+		return outcome.Skip(outcome.InProgress, "run "+former.Owner.Run+" on "+former.Owner.Host)
 	}
 	return volume.Locked(t.file)
 }
@@ -426,7 +426,7 @@ func (t *transaction) point(context.Context) error {
 	}
 	if err := set(t.file, gluster.XattrPointer, encoded); err != nil {
 		if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENODATA) {
-			return report.Leave(report.InProgress, "")
+			return outcome.Skip(outcome.InProgress, "")
 		}
 		return err
 	}
@@ -448,15 +448,15 @@ func (t *transaction) identify(ctx context.Context) (err error) {
 	mtime := volume.Time(t.before.Mtime)
 	switch {
 	case t.before.Links != 1:
-		return report.Leave(report.HardLinked, "")
+		return outcome.Skip(outcome.HardLinked, "")
 	case t.before.Size == 0:
-		return report.Leave(report.NoData, "")
+		return outcome.Skip(outcome.NoData, "")
 	case t.before.Size != t.want.Size, t.before.Size != t.witness.Size:
-		return report.Leave(report.Changed, "size")
+		return outcome.Skip(outcome.Changed, "size")
 	case !mtime.Before(t.ColdBefore):
-		return report.Leave(report.TooWarm, "")
+		return outcome.Skip(outcome.TooWarm, "")
 	case !gluster.Stampable(mtime):
-		return report.Leave(report.MtimeOutOfRange, "")
+		return outcome.Skip(outcome.MtimeOutOfRange, "")
 	}
 	return nil
 }
@@ -485,9 +485,9 @@ func (t *transaction) standing(ctx context.Context) (volume.Identity, error) {
 		case ok && wait <= 0:
 			return st.Identity, nil
 		case !ok:
-			return volume.Identity{}, report.Leave(report.Changed, fmt.Sprintf("its ctime on the brick is %v, in the future", gluster.TimeOf(st.Ctime)))
+			return volume.Identity{}, outcome.Skip(outcome.Changed, fmt.Sprintf("its ctime on the brick is %v, in the future", gluster.TimeOf(st.Ctime)))
 		case time.Since(begun) > patience+tick:
-			return volume.Identity{}, report.Leave(report.Changed, "its ctime on the brick does not stand still")
+			return volume.Identity{}, outcome.Skip(outcome.Changed, "its ctime on the brick does not stand still")
 		}
 		select {
 		case <-ctx.Done():
@@ -539,7 +539,7 @@ func (t *transaction) recheck(ctx context.Context) error {
 		return err
 	}
 	if !bytes.Equal(attrs.Pointer, t.encoded) {
-		return report.Leave(report.InProgress, "another run took it over")
+		return outcome.Skip(outcome.InProgress, "another run took it over")
 	}
 	switch pending, err := t.healPending(ctx); {
 	case ctx.Err() != nil:
@@ -547,7 +547,7 @@ func (t *transaction) recheck(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrDegraded, err)
 	case pending:
-		return report.Leave(report.HealPending, "")
+		return outcome.Skip(outcome.HealPending, "")
 	}
 	// The name is looked up afresh, on every brick: one that has forgotten the
 	// inode (restart, eviction) would else record an empty key. If it has
@@ -564,9 +564,9 @@ func (t *transaction) recheck(ctx context.Context) error {
 	}
 	switch {
 	case now.Inode != t.before.Inode:
-		return report.Leave(report.Vanished, "another file has its name now")
+		return outcome.Skip(outcome.Vanished, "another file has its name now")
 	case now.Identity != t.before.Identity:
-		return report.Leave(report.Changed, "")
+		return outcome.Skip(outcome.Changed, "")
 	}
 	if err := t.held(); err != nil {
 		return err
@@ -581,7 +581,7 @@ func (t *transaction) recheck(ctx context.Context) error {
 	t.looked = time.Now()
 	last, err := t.statBrick()
 	if err == nil && last.Identity != t.witness {
-		err = report.Leave(report.Changed, "on the brick")
+		err = outcome.Skip(outcome.Changed, "on the brick")
 	}
 	return err
 }
@@ -627,7 +627,7 @@ func (t *transaction) lookAgain(ctx context.Context) error {
 			return err
 		}
 	}
-	return report.Leave(report.Interrupted, "this host stalls between the last look and the stamp")
+	return outcome.Skip(outcome.Interrupted, "this host stalls between the last look and the stamp")
 }
 
 func (t *transaction) awaitChildren(ctx context.Context) error {
@@ -655,7 +655,7 @@ func (t *transaction) stamp(ctx context.Context) error {
 		return err
 	}
 	if t.seen() > 0 {
-		return report.Leave(report.Changed, "right before the stamp")
+		return outcome.Skip(outcome.Changed, "right before the stamp")
 	}
 	t.sent = true
 	// Exactly the decimal seconds: the brick compares strings, and passes
@@ -675,9 +675,9 @@ func (t *transaction) stamp(ctx context.Context) error {
 	case errors.Is(stampErr, unix.EINVAL):
 		t.sent = false
 		if attrs.Downloading {
-			return report.Leave(report.Recalling, "")
+			return outcome.Skip(outcome.Recalling, "")
 		}
-		return report.Leave(report.Changed, "mtime")
+		return outcome.Skip(outcome.Changed, "mtime")
 	case errors.Is(stampErr, unix.ESTALE), errors.Is(stampErr, unix.ENOENT):
 		t.sent = false
 	}
@@ -718,7 +718,7 @@ func (t *transaction) sound(attrs volume.Attrs) error {
 		return t.noStub(attrs)
 	}
 	if !bytes.Equal(attrs.Pointer, t.encoded) {
-		return report.Leave(report.AlreadyRemote, "stamped by another run")
+		return outcome.Skip(outcome.AlreadyRemote, "stamped by another run")
 	}
 	if attrs.RemoteKey != t.key {
 		// Only ever replaced: a stub whose recall has begun meanwhile has no
@@ -745,7 +745,7 @@ func (t *transaction) sound(attrs volume.Attrs) error {
 		case err != nil:
 			return err
 		case string(key) != t.key:
-			return report.Leave(report.Broken, fmt.Sprintf("%s is %q on %s", gluster.XattrRemote, key, side.Name()))
+			return outcome.Fail(outcome.Broken, fmt.Sprintf("%s is %q on %s", gluster.XattrRemote, key, side.Name()))
 		}
 	}
 	if st.Size != 0 {
@@ -755,12 +755,12 @@ func (t *transaction) sound(attrs volume.Attrs) error {
 		}
 		// A write that the brick had let pass when it was asked for the stamp;
 		// or the data, which it failed to free.
-		return report.Leave(report.Broken, fmt.Sprintf("written to at the instant of the stamp, or not freed: the brick has %d bytes", st.Size))
+		return outcome.Fail(outcome.Broken, fmt.Sprintf("written to at the instant of the stamp, or not freed: the brick has %d bytes", st.Size))
 	}
 	// The stamp truncates, once, after it has set attributes. What a recall writes
 	// comes after its mark.
 	if t.changes > 1 && !attrs.Downloading && attrs.Recall == nil {
-		return report.Leave(report.Broken, "written to at the instant of the stamp: the brick has changed its bytes not only by the stamp")
+		return outcome.Fail(outcome.Broken, "written to at the instant of the stamp: the brick has changed its bytes not only by the stamp")
 	}
 	return t.asUploaded()
 }
@@ -787,7 +787,7 @@ func (t *transaction) noStub(attrs volume.Attrs) error {
 	if err == nil && string(key) == t.key {
 		return nil
 	}
-	return errors.Join(report.Leave(report.Migrating, "moved by a rebalance while it was stamped"), err)
+	return errors.Join(outcome.Skip(outcome.Migrating, "moved by a rebalance while it was stamped"), err)
 }
 
 // asUploaded finds out whether somebody wrote at the very instant of the stamp.
@@ -803,7 +803,7 @@ func (t *transaction) asUploaded() error {
 		return err
 	}
 	if want := strconv.FormatInt(t.before.Size, 10); string(size) != want {
-		return report.Leave(report.Broken, fmt.Sprintf("written to at the instant of the stamp: it had %s bytes then, its object has %s", size, want))
+		return outcome.Fail(outcome.Broken, fmt.Sprintf("written to at the instant of the stamp: it had %s bytes then, its object has %s", size, want))
 	}
 	value, err := volume.Get(t.brick, gluster.XattrMdata)
 	if errors.Is(err, unix.ENODATA) {
@@ -817,7 +817,7 @@ func (t *transaction) asUploaded() error {
 		return err
 	}
 	if !mdata.Mtime.Equal(volume.Time(t.before.Mtime)) {
-		return report.Leave(report.Broken, fmt.Sprintf("written to at the instant of the stamp: its mtime is %v, that of its object %v",
+		return outcome.Fail(outcome.Broken, fmt.Sprintf("written to at the instant of the stamp: its mtime is %v, that of its object %v",
 			mdata.Mtime.UTC(), volume.Time(t.before.Mtime).UTC()))
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/record"
 	"github.com/coldbrick/coldbrick/internal/report"
@@ -26,9 +27,9 @@ const childPatience = 15 * time.Second
 // Archive takes the cold files of the brick named to the store, or else those of
 // all active bricks of the volume on this host, one after the other.
 func Archive(ctx context.Context, s *Session, named []string) error {
-	aim := report.Archived
+	aim := outcome.Archived
 	if s.DryRun {
-		aim = report.Candidate
+		aim = outcome.Candidate
 	}
 	return s.Finish("archive", aim, archive(ctx, s, named))
 }
@@ -240,9 +241,9 @@ func (a *archiving) upload(ctx context.Context, archiver *upload.Archiver, brick
 	}
 	done := func(r upload.Result) {
 		goal.done(r.File.Size)
-		a.tried(r.Outcome == report.Failed)
+		a.tried(r.Outcome == outcome.Failed)
 		a.tally.Add(r.Outcome, r.Reason, r.File.Size)
-		if r.Outcome == report.Archived {
+		if r.Outcome == outcome.Archived {
 			g.Files.Add(1)
 			g.Bytes.Add(r.File.Size)
 			if r.Err != nil {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/record"
 	"github.com/coldbrick/coldbrick/internal/report"
@@ -139,7 +140,7 @@ func (l *leftovers) mend(ctx context.Context, suspects []record.Entry) (all bool
 			gfid = *entry.GFID
 		}
 		e, err := r.Examine(ctx, string(entry.Path), gfid, recall.Head)
-		var left *report.Left
+		var left *outcome.Left
 		if errors.As(err, &left) || volume.Gone(err) {
 			continue // renamed or deleted: fsck finds it under its new name
 		}
@@ -147,7 +148,7 @@ func (l *leftovers) mend(ctx context.Context, suspects []record.Entry) (all bool
 			return false, err
 		}
 		for _, f := range r.Repair(ctx, e) {
-			if f.Severity == report.Remark {
+			if f.Severity == outcome.Remark {
 				continue
 			}
 			if f.Repaired {
@@ -155,7 +156,7 @@ func (l *leftovers) mend(ctx context.Context, suspects []record.Entry) (all bool
 				continue
 			}
 			all = false
-			l.print(f)
+			l.print(report.Finding(f))
 		}
 	}
 	return all, nil

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/upload"
 )
@@ -28,7 +28,7 @@ func TestAWriteThatTheCrawledBrickMissedStopsTheStamp(t *testing.T) {
 			check(t, rewrite(cutOff+"/"+path, fresh))
 		})
 		res := a.Archive(t.Context(), g.file(path))
-		if res.Outcome == report.Archived || g.BrickMarks(path).Remote {
+		if res.Outcome == outcome.Archived || g.BrickMarks(path).Remote {
 			t.Errorf("before %s: %s %s (%v)", step, res.Outcome, res.Reason, res.Err)
 		}
 	}
@@ -43,7 +43,7 @@ func TestReplicasDoNotCryChanged(t *testing.T) {
 		g.Write("d/f"+strconv.Itoa(i), randomBytes(1000+i), longAgo)
 	}
 	for path, res := range g.archiveAll() {
-		if res.Outcome != report.Archived {
+		if res.Outcome != outcome.Archived {
 			t.Errorf("%s: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
 		}
 	}
@@ -59,7 +59,7 @@ func TestARenameDoesNotLookLikeALostReplica(t *testing.T) {
 		a := g.archiver()
 		a.At = before(step, func() { check(t, os.Rename(g.Path(path), g.Path(path+".moved"))) })
 		res := a.Archive(t.Context(), g.file(path))
-		if res.Outcome != report.Archived {
+		if res.Outcome != outcome.Archived {
 			t.Errorf("renamed before %s: %s %s (%v)", step, res.Outcome, res.Reason, res.Err)
 			continue
 		}
