@@ -45,12 +45,12 @@ func (c *crawler) examine(f *frame, name []byte) (outcome.Reason, error) {
 	if err != nil {
 		return "", err
 	}
-	values := facts.readNames(names)
+	facts.readNames(names)
 	if reason := c.policy.byMarks(facts); reason != "" {
 		return reason, nil
 	}
 
-	if err := c.readValues(&name[0], names, values); err != nil {
+	if err := c.readValues(&name[0], names); err != nil {
 		return "", err
 	}
 	if reason := c.policy.byValues(facts, c.now); reason != "" {
@@ -72,12 +72,12 @@ func (c *crawler) examineMarks(name *byte) (outcome.Reason, error) {
 	switch {
 	case c.facts.Linkto:
 		return outcome.Linkto, nil
-	case c.facts.Marks.Clean() && !c.facts.Noted:
+	case c.facts.Clean() && !c.facts.HasPointer && !c.facts.HasNotes:
 		return outcome.Unmarked, nil
 	case !c.facts.HasGFID:
 		return outcome.NoGFID, nil
 	}
-	return "", c.readValues(name, names, further{})
+	return "", c.readTimes(name)
 }
 
 func (f *Facts) readStat(st *unix.Statx_t) {
@@ -101,15 +101,35 @@ func (c *crawler) list(name *byte) ([]byte, error) {
 
 // readValues completes the facts by the values of the attributes whose names are
 // given.
-func (c *crawler) readValues(name *byte, names []byte, values further) error {
+func (c *crawler) readValues(name *byte, names []byte) error {
 	facts := &c.facts
-	if values.afr {
+	if facts.HasAFR {
 		pending, err := c.healPending(name, names)
 		if err != nil || pending {
 			facts.HealPending = pending
 			return err
 		}
 	}
+	if err := c.readTimes(name); err != nil {
+		return err
+	}
+	if facts.WasRecalled && c.policy.RecallGrace > 0 {
+		value, err := c.get(name, attrRecalled)
+		if err != nil {
+			return err
+		}
+		seconds, err := strconv.ParseInt(string(value), 10, 64)
+		if err != nil {
+			return fmt.Errorf("%s: %w", gluster.XattrRecalled, err)
+		}
+		facts.Recalled = time.Unix(seconds, 0)
+	}
+	return nil
+}
+
+// readTimes reads the gfid, and the times that clients see.
+func (c *crawler) readTimes(name *byte) error {
+	facts := &c.facts
 	gfid, err := c.get(name, attrGFID)
 	if err != nil {
 		return err
@@ -125,17 +145,6 @@ func (c *crawler) readValues(name *byte, names []byte, values further) error {
 		if facts.Mdata, err = gluster.ParseMdata(mdata); err != nil {
 			return err
 		}
-	}
-	if values.recalled && c.policy.RecallGrace > 0 {
-		value, err := c.get(name, attrRecalled)
-		if err != nil {
-			return err
-		}
-		seconds, err := strconv.ParseInt(string(value), 10, 64)
-		if err != nil {
-			return fmt.Errorf("%s: %w", gluster.XattrRecalled, err)
-		}
-		facts.Recalled = time.Unix(seconds, 0)
 	}
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/bmatcuk/doublestar/v4"
-	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/outcome"
@@ -98,9 +97,8 @@ func validateGlob(glob string) error {
 //
 //  1. From the directory entry and statx: too-warm, no-data, too-small,
 //     too-large, excluded, pinned (by a directory above).
-//  2. From the names of its attributes: linkto, sharded, dispersed, broken,
-//     recalling, stale-size, migrating, hard-linked, no-gfid, retained, bad-file,
-//     pinned (by its own mark).
+//  2. From the names of its attributes: what stub.Signs.Archivable says, then
+//     hard-linked, no-gfid, pinned (by its own mark).
 //  3. From their values: heal-pending, no-gfid, too-warm, mtime-out-of-range,
 //     recently-recalled.
 //
@@ -136,33 +134,14 @@ func (p *Policy) byStat(f *Facts, now time.Time) outcome.Reason {
 }
 
 func (p *Policy) byMarks(f *Facts) outcome.Reason {
-	switch {
-	case f.Linkto:
-		return outcome.Linkto
-	case f.Sharded:
-		return outcome.Sharded
-	case f.Dispersed:
-		return outcome.Dispersed
-	}
-	switch f.Marks.State(f.Size) {
-	case gluster.Repair:
-		return outcome.Broken
-	case gluster.Downloading:
-		return outcome.Recalling
+	if reason := f.Archivable(f.Size, f.Mode); reason != "" {
+		return reason
 	}
 	switch {
-	case !f.Marks.Clean():
-		return outcome.StaleSize
-	case f.Mode&migrating == migrating:
-		return outcome.Migrating
 	case f.Links > 2: // its name and its handle in .glusterfs make two
 		return outcome.HardLinked
 	case f.Links < 2, !f.HasGFID:
 		return outcome.NoGFID
-	case f.WORM:
-		return outcome.Retained
-	case f.BadFile:
-		return outcome.BadFile
 	case f.Pinned:
 		return outcome.Pinned
 	}
@@ -236,8 +215,3 @@ func matchesAny(globs []string, path string) bool {
 	}
 	return false
 }
-
-// migrating is what rebalance sets on the source of a move until it is over:
-// sticky and setgid together, whatever the other bits are (dht's
-// IS_DHT_MIGRATION_PHASE1). Mounts do not show them.
-const migrating = uint32(unix.S_ISVTX | unix.S_ISGID)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/outcome"
+	"github.com/coldbrick/coldbrick/internal/stub"
 )
 
 // limits is a policy with all its limits set, and atLimits the facts of a file
@@ -28,8 +29,8 @@ func times(age time.Duration) gluster.Mdata {
 func atLimits() Facts {
 	return Facts{
 		Path: "video/a.mov", Size: 100, Links: 2, Mode: 0o100644,
-		Brick: times(30 * day), HasMdata: true, Mdata: times(30 * day),
-		HasGFID: true, GFID: gluster.GFID{15: 7}, Recalled: now.Add(-7 * day),
+		Brick: times(30 * day), Mdata: times(30 * day),
+		Signs: stub.Signs{HasMdata: true, HasGFID: true}, GFID: gluster.GFID{15: 7}, Recalled: now.Add(-7 * day),
 	}
 }
 
@@ -72,7 +73,7 @@ func TestDecideOneLimitAtATime(t *testing.T) {
 		{"stub", func(f *Facts) { f.Size, f.Marks = 0, gluster.Marks{Remote: true, ObjectSize: true} }, outcome.NoData},
 		{"stub with bytes", func(f *Facts) { f.Marks = gluster.Marks{Remote: true} }, outcome.Broken},
 		{"stub that is being recalled", func(f *Facts) { f.Size, f.Marks = 0, gluster.Marks{Remote: true, Downloading: true} }, outcome.NoData},
-		{"stub half written", func(f *Facts) { f.Marks = gluster.Marks{Remote: true, Downloading: true} }, outcome.Broken},
+		{"stub half written", func(f *Facts) { f.Marks = gluster.Marks{Remote: true, Downloading: true} }, outcome.Recalling},
 		{"half written", func(f *Facts) { f.Marks = gluster.Marks{Downloading: true} }, outcome.Recalling},
 		{"object_size left", func(f *Facts) { f.Marks = gluster.Marks{ObjectSize: true} }, outcome.StaleSize},
 		{"block_size left", func(f *Facts) { f.Marks = gluster.Marks{BlockSize: true} }, outcome.StaleSize},

@@ -51,7 +51,7 @@ func TestWalkVisitsEachFileOnceAndSaysWhyNot(t *testing.T) {
 		"stub":                            {node{size: empty, xattrs: stub}, outcome.NoData},
 		"stub with bytes":                 {node{size: 5, xattrs: stub}, outcome.Broken},
 		"recalling":                       {with(gluster.XattrDownload, "1"), outcome.Recalling},
-		"recall cut short":                {node{xattrs: map[string]string{gluster.XattrRemote: "k", gluster.XattrDownload: "1"}}, outcome.Broken},
+		"recall cut short":                {node{xattrs: map[string]string{gluster.XattrRemote: "k", gluster.XattrDownload: "1"}}, outcome.Recalling},
 		"former stub":                     {with(gluster.XattrObjectSize, "1"), outcome.StaleSize},
 		"former stub's blocks":            {with(gluster.XattrNumBlocks, "1"), outcome.StaleSize},
 		"linkto":                          {node{size: empty, mode: 0o1000, xattrs: map[string]string{gluster.XattrLinkto: "v-client-1"}}, outcome.NoData},

@@ -283,28 +283,14 @@ func (t *transaction) local() (volume.Attrs, error) {
 	if err != nil {
 		return attrs, err
 	}
-	const migrating = unix.S_ISVTX | unix.S_ISGID // DHT marks the source of a migration
-	switch state := attrs.State(st.Size); {
-	case state == gluster.Remote:
-		return attrs, outcome.Skip(outcome.AlreadyRemote, "")
-	case attrs.Downloading, attrs.Recall != nil:
-		return attrs, outcome.Skip(outcome.Recalling, "")
-	case state == gluster.Repair:
-		return attrs, outcome.Fail(outcome.Broken, "")
-	case !attrs.Clean():
-		return attrs, outcome.Skip(outcome.StaleSize, "")
-	case attrs.Linkto:
-		return attrs, outcome.Skip(outcome.Linkto, "")
-	case attrs.Foreign:
-		return attrs, outcome.Skip(outcome.Sharded, "")
-	case attrs.WORM:
-		return attrs, outcome.Skip(outcome.Retained, "")
-	case attrs.BadFile:
-		return attrs, outcome.Skip(outcome.BadFile, "")
+	reason := attrs.Archivable(st.Size, st.Mode)
+	switch {
+	case reason == outcome.Broken:
+		return attrs, outcome.Fail(reason, "")
+	case reason != "":
+		return attrs, outcome.Skip(reason, "")
 	case attrs.HealPending:
 		return attrs, outcome.Skip(outcome.HealPending, "")
-	case st.Mode&migrating == migrating:
-		return attrs, outcome.Skip(outcome.Migrating, "")
 	}
 	return attrs, nil
 }
