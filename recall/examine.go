@@ -11,6 +11,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/outcome"
+	"github.com/coldbrick/coldbrick/internal/stub"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/internal/workers"
 )
@@ -129,8 +130,9 @@ func (t *transaction) examineLocal(ctx context.Context, e *Examined, depth Depth
 	if err != nil {
 		return err
 	}
-	made, err := object.DecodeMetadata(info.Metadata)
-	if err == nil && made.GFID == t.gfid && made.Size == t.stat.Size && made.Mtime == gluster.TimeOf(t.stat.Mtime) {
+	own, mtime := t.origin(t.stat.Size), gluster.TimeOf(t.stat.Mtime)
+	own.Mtime = &mtime
+	if _, err := own.Made(info); err == nil {
 		e.State, e.Key, e.Object = outcome.StateCopied, key, &info
 	}
 	return nil
@@ -201,11 +203,7 @@ func (t *transaction) examineStub(ctx context.Context, e *Examined, depth Depth)
 // examineObject finds the object of a file whose data is in the store, and
 // holds the one against the other.
 func (t *transaction) examineObject(ctx context.Context, e *Examined, depth Depth) error {
-	if e.Pointer != nil {
-		e.Key = e.Pointer.Key
-	} else {
-		e.Key = e.Remote
-	}
+	e.Key, _ = stub.Keys(t.pointer.Key, e.Remote)
 	if depth > Marks {
 		key, err := t.chooseKey(ctx)
 		var left *outcome.Left

@@ -19,6 +19,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/sparse"
+	"github.com/coldbrick/coldbrick/internal/stub"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/internal/workers"
 )
@@ -505,21 +506,25 @@ func (t *transaction) download(ctx context.Context) error {
 // that it is a copy of. An object without metadata, put there by another tool, is
 // taken by its size.
 func (t *transaction) accept(info Info) error {
-	if info.Size != t.notes.Size {
-		return fmt.Errorf("%w: the object has %d bytes, the file had %d", object.ErrCorrupt, info.Size, t.notes.Size)
-	}
-	made, err := object.DecodeMetadata(info.Metadata)
-	if errors.Is(err, object.ErrForeign) && (t.pointer.Key == "" || t.pointer.Recalled) {
+	made, err := t.origin(t.notes.Size).Made(info)
+	switch {
+	case errors.Is(err, object.ErrForeign) && (t.pointer.Key == "" || t.pointer.Recalled):
 		return nil
-	}
-	if err != nil {
-		return err
-	}
-	own := made.GFID == t.gfid && (t.Volume == "" || made.Volume == t.Volume)
-	if !own && !t.copiedFrom(made, info) {
+	case errors.Is(err, stub.ErrOtherFile) && t.copiedFrom(made, info):
+		return nil
+	case errors.Is(err, stub.ErrOtherFile):
 		return outcome.Fail(outcome.ObjectForeign, fmt.Sprintf("made from %s of volume %s", made.GFID, made.Volume))
 	}
-	return nil
+	return err
+}
+
+// origin is what the object of this file was made from.
+func (t *transaction) origin(size int64) stub.Origin {
+	o := stub.Origin{GFID: t.gfid, Size: size}
+	if t.Volume != "" {
+		o.Volumes = []string{t.Volume}
+	}
+	return o
 }
 
 // check proves that the bytes on the brick are the object's.
@@ -759,16 +764,14 @@ func (t *transaction) objectSize() (int64, error) {
 // disagree: between stamp and rewrite, or if a crash came there. Then the one
 // whose object was made from this file is right.
 func (t *transaction) chooseKey(ctx context.Context) (string, error) {
-	pointed, remote := t.pointer.Key, t.attrs.RemoteKey
+	pointed, remote := stub.Keys(t.pointer.Key, t.attrs.RemoteKey)
 	switch {
-	case pointed == "" && remote == "":
+	case pointed == "":
 		if former, ok, _ := t.former(); ok && former.Key != "" {
 			return former.Key, nil
 		}
 		return "", outcome.Fail(outcome.Broken, "nothing tells its key")
-	case pointed == "":
-		return remote, nil
-	case remote == "" || remote == pointed:
+	case remote == "":
 		return pointed, nil
 	}
 	header, ok := t.Plugin.(Header)
@@ -789,8 +792,7 @@ func (t *transaction) chooseKey(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		made, err := object.DecodeMetadata(info.Metadata)
-		if err == nil && made.GFID == t.gfid && info.Size == size && (t.Volume == "" || made.Volume == t.Volume) {
+		if made, err := t.origin(size).Made(info); err == nil {
 			mine = append(mine, key)
 			asOld = append(asOld, made.Mtime == gluster.TimeOf(t.stat.Mtime))
 		}

@@ -99,15 +99,9 @@ func List(f *os.File) ([]string, error) {
 	}
 }
 
-// PointerOf decodes the pointer of the file gfid. ok is false if there is none,
-// or one that came with a copy of another file or is of a former life of this
-// one; err means that there is one that this version cannot read.
+// PointerOf decodes the pointer of the file gfid, see stub.PointerOf.
 func (a Attrs) PointerOf(gfid gluster.GFID) (p object.Pointer, ok bool, err error) {
-	if a.Pointer == nil {
-		return object.Pointer{}, false, nil
-	}
-	p, err = object.DecodePointer(a.Pointer)
-	return p, err == nil && p.GFID == gfid && (!p.Recalled || !a.ObjectSize), err
+	return stub.PointerOf(a.Pointer, gfid, a.ObjectSize)
 }
 
 // Get reads one extended attribute, never nil; unix.ENODATA and nil if the file
