@@ -832,8 +832,7 @@ func (t *transaction) better(name string, value []byte) error {
 }
 
 // withdraw takes back what this run has set on a file that stays local, so that a
-// failed run leaves nothing behind. Once the stamp was sent the pointer stays,
-// since it may be all that a stub has; unless it is certain that there is none.
+// failed run leaves nothing behind; undo says what that is.
 func (t *transaction) withdraw() error {
 	if t.encoded == nil {
 		return nil
@@ -842,43 +841,25 @@ func (t *transaction) withdraw() error {
 		return nil //nolint:nilerr // the file may be another run's by now; if not, the next one takes it over
 	}
 	attrs, err := volume.ReadAttrs(t.brick)
-	switch {
-	case err != nil && volume.Gone(err):
+	if volume.Gone(err) {
 		return nil
-	case err != nil:
-		return fmt.Errorf("withdraw: %w", err)
-	case !bytes.Equal(attrs.Pointer, t.encoded): // another run's
-		return nil
-	case t.sent:
-		if refused, err := t.refused(attrs); err != nil || !refused {
-			return err
-		}
 	}
-	for _, name := range []string{gluster.XattrObjectSize, gluster.XattrNumBlocks, gluster.XattrBlockSize, gluster.XattrPointer} {
-		if name != gluster.XattrPointer && !t.sent {
-			continue
-		}
+	left := aftermath{own: bytes.Equal(attrs.Pointer, t.encoded), sent: t.sent, answered: t.answered, signs: attrs.Signs, pending: attrs.HealPending, size: t.witness.Size}
+	if err == nil && left.own && left.sent {
+		var st volume.Stat
+		st, err = volume.StatOf(t.brick)
+		left.bytes, left.linked = st.Size, st.Links > 0
+	}
+	if err == nil && left.refusedHere() {
+		left.pending, err = t.healPending(context.Background())
+	}
+	if err != nil {
+		return fmt.Errorf("withdraw: %w", err)
+	}
+	for _, name := range left.undo() {
 		if err := volume.RemoveAny(t.file, name); err != nil && !volume.Gone(err) { // what stays, the next run takes over
 			return fmt.Errorf("withdraw %s: %w", name, err)
 		}
 	}
 	return nil
-}
-
-// refused reports whether a stamp that was sent has made no stub on any brick,
-// and that for good: the brick has answered and has all bytes and no cs.remote,
-// and no replica blames another for having missed something. posix sets the
-// sizes first and cs.remote next, and may find no room for one of them; or it
-// cannot truncate, takes cs.remote away again, and answers that all is well. The
-// sizes that it leaves would hide from readers what users append.
-func (t *transaction) refused(attrs volume.Attrs) (bool, error) {
-	st, err := volume.StatOf(t.brick)
-	if err != nil {
-		return false, fmt.Errorf("withdraw: %w", err)
-	}
-	if !t.answered || attrs.Remote || attrs.Downloading || attrs.HealPending || attrs.Linkto || st.Links == 0 || st.Size < t.witness.Size {
-		return false, nil
-	}
-	pending, err := t.healPending(context.Background())
-	return !pending, err
 }
