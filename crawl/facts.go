@@ -43,7 +43,7 @@ func (f *Facts) readNames(list []byte) {
 	for len(list) > 0 {
 		var name []byte
 		name, list = nextName(list)
-		f.Signs.Read(unsafeString(name))
+		f.ReadName(unsafeString(name))
 	}
 }
 

@@ -127,7 +127,7 @@ func FuzzAttributeNames(f *testing.F) {
 		noise := slices.Concat(before, []byte{0}, after)
 		alone.readNames(noise)
 		among.readNames(slices.Concat(before, []byte("\x00"+gluster.XattrRemote+"\x00"+gluster.XattrGFID+"\x00"), after))
-		alone.Marks.Remote, alone.HasGFID = true, true
+		alone.Remote, alone.HasGFID = true, true
 		if alone != among {
 			t.Fatalf("%+v, %+v", alone, among)
 		}

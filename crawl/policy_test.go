@@ -84,9 +84,9 @@ func TestDecideOneLimitAtATime(t *testing.T) {
 		{"first second of 10 digits", func(f *Facts) { f.Mdata.Mtime = time.Unix(1_000_000_000, 0) }, archive},
 		{"no time at all", func(f *Facts) { f.Mdata.Mtime = time.Unix(math.MaxInt64, 0) }, outcome.MtimeOutOfRange},
 		// Which reason wins.
-		{"warm stub: its brick time is when it was stamped", func(f *Facts) { f.Marks.Remote, f.Brick.Mtime = true, now }, outcome.TooWarm},
-		{"stub with two names", func(f *Facts) { f.Size, f.Links, f.Marks.Remote = 0, 3, true }, outcome.NoData},
-		{"pinned stub", func(f *Facts) { f.Size, f.Pinned, f.Marks.Remote = 0, true, true }, outcome.NoData},
+		{"warm stub: its brick time is when it was stamped", func(f *Facts) { f.Remote, f.Brick.Mtime = true, now }, outcome.TooWarm},
+		{"stub with two names", func(f *Facts) { f.Size, f.Links, f.Remote = 0, 3, true }, outcome.NoData},
+		{"pinned stub", func(f *Facts) { f.Size, f.Pinned, f.Remote = 0, true, true }, outcome.NoData},
 		{"migrating, and pinned", func(f *Facts) { f.Mode |= 0o3000; f.Pinned = true }, outcome.Migrating},
 		{"heal pending, and recalled just now", func(f *Facts) { f.HealPending, f.Recalled = true, now }, outcome.HealPending},
 	} {

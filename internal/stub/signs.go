@@ -30,9 +30,9 @@ type Signs struct {
 	WasRecalled   bool // and says when
 }
 
-// Read learns what one more name tells. It does not keep the name and does not
+// ReadName learns what one more name tells. It does not keep the name and does not
 // allocate.
-func (s *Signs) Read(name string) {
+func (s *Signs) ReadName(name string) {
 	rest, trusted := strings.CutPrefix(name, "trusted.")
 	if !trusted {
 		return // users' own, and the kernel's

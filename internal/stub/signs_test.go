@@ -11,7 +11,7 @@ const size, plain = int64(100), uint32(0o100644)
 
 func signsOf(names ...string) (s Signs) {
 	for _, name := range names {
-		s.Read(name)
+		s.ReadName(name)
 	}
 	return s
 }

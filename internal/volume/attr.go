@@ -46,7 +46,7 @@ func readAttrs(f *os.File) (a Attrs, err error) {
 		return Attrs{}, err
 	}
 	for _, name := range names {
-		a.Signs.Read(name)
+		a.ReadName(name)
 		switch {
 		case name == gluster.XattrRemote:
 			var key []byte
@@ -76,7 +76,7 @@ func ReadMarks(f *os.File) (gluster.Marks, error) {
 	names, err := List(f)
 	var s stub.Signs
 	for _, name := range names {
-		s.Read(name)
+		s.ReadName(name)
 	}
 	return s.Marks, err
 }
