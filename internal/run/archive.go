@@ -61,7 +61,7 @@ func archive(ctx context.Context, s *Session, named []string) error {
 		return causeOf(preparing, err)
 	}
 	s.on.bricks, s.on.pluginLoaded = scope.bricks, pluginLoaded(scope.mount)
-	checks := scope.checks(s.Settings)
+	checks := scope.checks()
 	if err := volume.Unsafe(checks); err != nil {
 		return err
 	}
