@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
@@ -191,6 +192,14 @@ func (t *transaction) examineStub(ctx context.Context, e *Examined, depth Depth)
 	if p, copied := t.original(e.Remote); copied {
 		t.findCopied(e, p)
 	}
+	if t.Torn != nil {
+		switch torn, err := t.Torn(ctx, t.file, t.path, t.gfid); {
+		case err != nil && !volume.Gone(err):
+			return err
+		case torn:
+			e.find(outcome.ClassBytesInStub, "on one of the bricks")
+		}
+	}
 	if t.dead(e) {
 		e.find(outcome.ClassStaleNotes, "")
 	}
@@ -334,9 +343,12 @@ func (r *Recaller) Repair(ctx context.Context, e Examined) []outcome.Finding {
 	return findings
 }
 
-// finish completes a recall that was cut short, or clears what one has left.
+// finish completes a recall that was cut short, or clears what one has left. A stub
+// with bytes on one brick is recalled, since only bytes on all of them end a heal.
 func (r *Recaller) finish(ctx context.Context, e Examined) error {
-	res := r.Recall(ctx, e.Path, e.GFID)
+	mender := *r
+	mender.unasked = slices.ContainsFunc(e.Findings, func(f outcome.Finding) bool { return f.Class == outcome.ClassBytesInStub })
+	res := mender.Recall(ctx, e.Path, e.GFID)
 	if res.Reason == outcome.AlreadyLocal {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +32,11 @@ type Mount interface {
 	OpenRegularRDWR(path string) (*os.File, error)
 }
 
+// Replicas opens a file as each brick of its replica set has it, for reading.
+type Replicas interface {
+	Open(ctx context.Context, file *os.File, path string) ([]*os.File, error)
+}
+
 // Recaller recalls files one by one; it may be used by many goroutines.
 type Recaller struct {
 	// Files is a mount without cloudsync: stubs are empty files there, and
@@ -51,9 +57,17 @@ type Recaller struct {
 	// that files with marks of it can be written to. It is asked about such files
 	// only; nil: nobody knows.
 	WORMOff func(context.Context) bool
+	// Torn reports whether a brick keeps bytes of a file that is a stub on the mount,
+	// which shows one replica's view: self-heal may spread them any time. Examine asks
+	// about stubs; nil: nobody knows.
+	Torn func(ctx context.Context, file *os.File, path string, gfid gluster.GFID) (bool, error)
+	// Replicas opens the replicas of a file; nil on a volume without replication.
+	Replicas Replicas
 	// At is called before each step. Tests kill the process there, or return
 	// an error in place of the step.
 	At func(Step, string) error
+
+	unasked bool // nobody wants the data here: it is recalled to mend the file
 }
 
 // Result says what became of one file.
@@ -176,7 +190,14 @@ func (t *transaction) run(ctx context.Context) (err error) {
 	} else if err := t.prepare(ctx); err != nil {
 		return err
 	}
-	for _, step := range Plan(t.state, t.stat.Size, t.attrs.Downloading, t.notes.Keep, t.late()) {
+	steps := t.plan()
+	if slices.Contains(steps, StepCheck) && t.Replicas != nil {
+		if err := t.checkReplicas(ctx); err != nil {
+			return err
+		}
+		steps = t.plan()
+	}
+	for _, step := range steps {
 		var err error
 		if !t.local {
 			err = ctx.Err()
@@ -202,6 +223,10 @@ func (t *transaction) run(ctx context.Context) (err error) {
 		return outcome.Skip(outcome.AlreadyLocal, "finished a former recall")
 	}
 	return nil
+}
+
+func (t *transaction) plan() []Step {
+	return Plan(t.state, t.stat.Size, t.attrs.Downloading, t.notes.Keep, t.late())
 }
 
 // clean says that the file is local and nothing of a recall is left on it.
@@ -536,8 +561,55 @@ func (t *transaction) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return t.sameBytes(t.file, t.stat.Size, want)
+}
+
+// checkReplicas looks at what a mount cannot show: it reads from one replica, and
+// self-heal may have brought the bytes back to that one alone. A file that is local
+// with other bytes on each brick gives its readers either. So where a replica has no
+// bytes, and all others have the object's, they are replaced like those of a stub. An
+// arbiter's never has any, which costs a download.
+func (t *transaction) checkReplicas(ctx context.Context) error {
+	replicas, err := t.Replicas.Open(ctx, t.file, t.path)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, f := range replicas {
+			f.Close() // read only
+		}
+	}()
+	want, err := t.wantCRC(ctx)
+	if err != nil {
+		return err
+	}
+	empty := 0
+	for _, f := range replicas {
+		st, err := volume.StatOf(f)
+		if err != nil {
+			return fmt.Errorf("replica: %w", err)
+		}
+		if st.Size == 0 {
+			empty++
+			continue
+		}
+		if err := t.sameBytes(f, st.Size, want); err != nil {
+			return err
+		}
+	}
+	if empty > 0 && t.notes.Size > 0 {
+		t.notes.Keep = false
+		if t.state == gluster.Repair && !t.attrs.Downloading {
+			t.state = gluster.Remote
+		}
+	}
+	return nil
+}
+
+// sameBytes refuses a file of so many bytes whose content is not the object's.
+func (t *transaction) sameBytes(f *os.File, size int64, want uint32) error {
 	sum := crc32.NewIEEE()
-	n, err := io.Copy(sum, io.NewSectionReader(t.file, 0, t.stat.Size))
+	n, err := io.Copy(sum, io.NewSectionReader(f, 0, size))
 	if err != nil {
 		return err
 	}
@@ -641,7 +713,7 @@ func (t *transaction) tidy() error {
 	}
 	// The grace after a recall is for people who asked for the data. Bytes that
 	// a self-heal had brought back may be archived again at once.
-	if !t.notes.Keep && (t.state != gluster.Local || t.noted()) {
+	if !t.notes.Keep && !t.unasked && (t.state != gluster.Local || t.noted()) {
 		now := []byte(strconv.FormatInt(time.Now().Unix(), 10))
 		if err := volume.Set(t.file, gluster.XattrRecalled, now); err != nil {
 			return err

@@ -165,7 +165,11 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 	if err := register(preparing, store, a.Store.keyPrefix(), brick); err != nil {
 		return causeOf(preparing, err)
 	}
-	l := leftovers{Session: a.Session, mount: mount, brick: brick, stamping: private, plugin: plugin, self: self}
+	replicas := mount.Replicas(true)
+	if replicas != nil {
+		defer func() { err = errors.Join(err, replicas.Close()) }()
+	}
+	l := leftovers{Session: a.Session, mount: mount, brick: brick, stamping: private, replicas: replicas, plugin: plugin, self: self}
 	if err := l.settle(preparing); err != nil {
 		return causeOf(preparing, err)
 	}
@@ -174,8 +178,7 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 		Volume: brick.VolumeID, Prefix: a.Store.keyPrefix(),
 		ColdBefore: a.Started.Add(-coldFor(a.policy)), Patience: childPatience,
 	}
-	if replicas := mount.Replicas(); replicas != nil {
-		defer func() { err = errors.Join(err, replicas.Close()) }()
+	if replicas != nil {
 		archiver.Replicas = replicas
 	}
 	return a.upload(ctx, archiver, brick, goal, meter)

@@ -79,6 +79,9 @@ func (f *checker) examine(ctx context.Context, s *scope, dir string, files *volu
 		return err
 	}
 	f.recaller.Volume = brick.VolumeID
+	f.recaller.Torn = func(_ context.Context, _ *os.File, _ string, gfid gluster.GFID) (bool, error) {
+		return brick.Torn(gfid)
+	}
 	return workers.Run(ctx, f.Jobs, func(ctx context.Context, emit func(context.Context, gluster.File) error) error {
 		ctx, stop := f.drains(ctx)
 		defer stop()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/outcome"
@@ -22,6 +23,7 @@ type leftovers struct {
 	mount    *volume.Mount
 	brick    *volume.Brick
 	stamping *volume.Private
+	replicas *volume.Replicas // nil on a volume without replication
 	plugin   recall.Plugin
 	self     owner.Owner
 }
@@ -121,8 +123,9 @@ func halfStamped(brick *volume.Brick, e record.Entry) (bool, error) {
 	return false, nil
 }
 
-// mend makes files local again that have their data under a stub: a self-heal has
-// brought it back, or it was never freed. It reports whether all are sound.
+// mend makes files local again that have their data under a stub, if only on one of
+// the bricks: a self-heal has brought it back, or it was never freed. It reports
+// whether all are sound.
 func (l *leftovers) mend(ctx context.Context, suspects []record.Entry) (all bool, err error) {
 	files, err := l.mount.Private(ctx, volume.ForRecall)
 	if err != nil {
@@ -132,6 +135,12 @@ func (l *leftovers) mend(ctx context.Context, suspects []record.Entry) (all bool
 	r := recall.Recaller{
 		Files: files, Barrier: l.stamping, Plugin: l.plugin, Owner: l.self,
 		Volume: l.brick.VolumeID, BarrierLimit: barrierPatience, Distributed: l.mount.Graph.Distributed(),
+	}
+	if l.replicas != nil {
+		r.Replicas = l.replicas
+		r.Torn = func(ctx context.Context, file *os.File, path string, _ gluster.GFID) (bool, error) {
+			return l.replicas.Torn(ctx, file, path)
+		}
 	}
 	all = true
 	for _, entry := range suspects {

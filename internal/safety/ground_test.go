@@ -61,7 +61,7 @@ func newGround(t *testing.T, options ...testkit.Option) *ground {
 		return p
 	}
 	g.Stamping, g.Files = private(volume.ForStamping), private(volume.ForRecall)
-	if g.Replicas = mount.Replicas(); g.Replicas != nil {
+	if g.Replicas = mount.Replicas(true); g.Replicas != nil {
 		t.Cleanup(func() { check(t, g.Replicas.Close()) })
 	}
 	g.Store = g.newStore(g.Proxy.Endpoint)
@@ -108,10 +108,14 @@ func (g *ground) archiver() *upload.Archiver {
 
 func (g *ground) recaller() *recall.Recaller {
 	g.t.Helper()
-	return &recall.Recaller{
+	r := &recall.Recaller{
 		Files: g.Files, Barrier: g.Stamping, Plugin: g.Store, Owner: g.run(),
 		Volume: g.ID, BarrierLimit: time.Minute,
 	}
+	if g.Replicas != nil {
+		r.Replicas = g.Replicas
+	}
+	return r
 }
 
 // archiveAll archives all cold files of the brick and returns the results by
