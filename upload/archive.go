@@ -53,10 +53,12 @@ type Brick interface {
 	OpenRegular(path string) (*os.File, error)
 }
 
-// Replicas tells whether any brick of the file's replica set has changes that
-// another one has missed.
+// Replicas tells what the other bricks of the file's replica set know.
 type Replicas interface {
+	// Pending reports whether any brick has changes that another one has missed.
 	Pending(ctx context.Context, file *os.File, path string) (bool, error)
+	// Torn reports so, too, and whether any brick has bytes beneath the marks of a stub.
+	Torn(ctx context.Context, file *os.File, path string) (bool, error)
 }
 
 // ErrDegraded ends a run: a brick is down or not healed, and a file that is
@@ -333,15 +335,30 @@ const (
 )
 
 // healPending asks all replicas whether one of them has missed a change of the
-// file. As with settled, a mark that goes within a moment is our own change's.
+// file.
 func (t *transaction) healPending(ctx context.Context) (bool, error) {
 	if t.Replicas == nil {
 		return false, nil
 	}
+	return t.stays(ctx, t.Replicas.Pending)
+}
+
+// torn asks all replicas of a stub whether one of them has kept its bytes, or missed
+// the stamp: self-heal would bring the data back under it.
+func (t *transaction) torn(ctx context.Context) (bool, error) {
+	if t.Replicas == nil {
+		return false, nil
+	}
+	return t.stays(ctx, t.Replicas.Torn)
+}
+
+// stays asks until it is not so any more. As with settled, a mark that goes within a
+// moment is our own change's.
+func (t *transaction) stays(ctx context.Context, so func(context.Context, *os.File, string) (bool, error)) (bool, error) {
 	for waited := time.Duration(0); ; waited += settlePause {
-		pending, err := t.Replicas.Pending(ctx, t.file, t.want.Path)
-		if err != nil || !pending || waited >= settlePatience {
-			return pending, err
+		is, err := so(ctx, t.file, t.want.Path)
+		if err != nil || !is || waited >= settlePatience {
+			return is, err
 		}
 		time.Sleep(settlePause)
 	}
@@ -680,9 +697,9 @@ func (t *transaction) verify(ctx context.Context) error {
 		err = t.sound(attrs)
 	}
 	if children == nil {
-		pending, healErr := t.healPending(context.WithoutCancel(ctx)) // a stub must be verified whoever is in a hurry
-		if children = healErr; pending || attrs.HealPending {
-			children = errors.New("the stub waits for self-heal")
+		torn, healErr := t.torn(context.WithoutCancel(ctx)) // a stub must be verified whoever is in a hurry
+		if children = healErr; torn || attrs.HealPending {
+			children = errors.New("the stub waits for self-heal, or a brick has not freed its data")
 		}
 	}
 	if children != nil && !t.recalled {

@@ -73,6 +73,13 @@ func (m *losesABrick) Pending(ctx context.Context, file *os.File, path string) (
 	return m.Replicas.Pending(ctx, file, path)
 }
 
+func (m *losesABrick) Torn(ctx context.Context, file *os.File, path string) (bool, error) {
+	if m.unseen {
+		return false, nil
+	}
+	return m.Replicas.Torn(ctx, file, path)
+}
+
 // The brick goes between the last look and the stamp. When it is back, self-heal
 // brings the data back to all bricks under the stub (GLUSTER-FACTS 6.2), and
 // nobody can read the file, until it is mended.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/outcome"
+	"github.com/coldbrick/coldbrick/internal/record"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/upload"
 )
@@ -118,4 +119,24 @@ func TestBytesUnderAStubOfOneReplicaAreNotTakenForAllOfThem(t *testing.T) {
 		}
 		g.mustBeUnmarked(name)
 	}
+}
+
+// A brick that fails to free the data answers that all is well. If it is not the one
+// that was crawled, only the replicas show it, and self-heal would spread the bytes.
+func TestAReplicaThatKeepsItsBytesIsNotPassedOver(t *testing.T) {
+	g := newGround(t, testkit.Replica(3))
+	data := randomBytes(9000)
+	g.Write("f", data, longAgo)
+	a := g.archiver()
+	a.At = before(upload.StepVerify, func() { check(t, os.WriteFile(g.BrickDirs()[1]+"/f", data, 0o644)) })
+	if res := a.Archive(t.Context(), g.file("f")); !errors.Is(res.Err, upload.ErrDegraded) {
+		t.Errorf("%s %s (%v)", res.Outcome, res.Reason, res.Err)
+	}
+	left, err := record.Open(g.StateDir+"/runs", g.run())
+	check(t, err)
+	if len(left) != 1 || len(left[0].Degraded) != 1 || string(left[0].Degraded[0].Path) != "f" {
+		t.Errorf("recorded: %+v", left)
+	}
+	g.mustRecall("f")
+	g.mustRead("f", data)
 }

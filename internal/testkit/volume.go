@@ -237,6 +237,16 @@ func (v *Volume) KillBrick(number ...int) {
 	b.pid = 0
 }
 
+// PauseBrick stops a brick's process, by its number from 0; the default is the first.
+// What it is asked waits, until KillBrick or until clients miss its answers.
+func (v *Volume) PauseBrick(number ...int) {
+	v.t.Helper()
+	b := v.bricks[oneOf(number)]
+	if err := unix.Kill(b.pid, unix.SIGSTOP); err != nil {
+		v.t.Fatalf("stop brick %s: %v", b.dir, err)
+	}
+}
+
 // connected reports whether a mount talks to the brick.
 func (b *brick) connected(mountDir string) bool {
 	text, err := os.ReadFile(filepath.Join(mountDir, ".meta/graphs/active", b.client, "private"))

@@ -82,20 +82,21 @@ func (b *Brick) Torn(gfid gluster.GFID) (bool, error) {
 }
 
 // bytesInStub looks at the marks before and after the size, which cannot be read at
-// once: a file that is recalled or stamped meanwhile looks like that for a moment.
+// once: a file that is recalled or stamped meanwhile looks like that for a moment. The
+// file has just been opened.
 func bytesInStub(file *os.File) (bool, error) {
+	st, err := StatAsOpened(file)
 	for range 2 {
+		if err != nil || st.Size == 0 {
+			return false, err
+		}
 		attrs, err := ReadAttrs(file)
 		if err != nil || !attrs.Remote || attrs.Downloading {
 			return false, err
 		}
-		st, err := StatOf(file)
-		if err != nil || st.Size == 0 {
-			return false, err
-		}
+		st, err = StatOf(file)
 	}
-	attrs, err := ReadAttrs(file)
-	return attrs.Remote && !attrs.Downloading, err
+	return st.Size > 0, err
 }
 
 // any reports whether the file is so on any brick of the set; also if the bricks
