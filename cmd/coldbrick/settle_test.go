@@ -13,9 +13,9 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/record"
-	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
@@ -92,7 +92,7 @@ func TestTheNextRunMendsAStubWhoseBytesOneReplicaKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	found, code, stderr := anyCommandOn(t, v, s3)("fsck", v.BrickDirs()[2], "--mount", v.MountDir(), "--json")
-	if code != 14 || len(found) == 0 || found[0].Class != string(report.ClassBytesInStub) {
+	if code != 14 || len(found) == 0 || found[0].Class != string(outcome.ClassBytesInStub) {
 		t.Errorf("fsck of that brick: exit code %d, found %+v: %s", code, found, stderr)
 	}
 	leaveRecord(t, filepath.Join(state, "runs"), v.BrickDir(),

@@ -16,9 +16,9 @@ import (
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/record"
-	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/recall"
@@ -162,7 +162,7 @@ func (g *ground) archive(path string) upload.Result {
 func (g *ground) mustArchive(path string) upload.Result {
 	g.t.Helper()
 	res := g.archive(path)
-	if res.Outcome != report.Archived || res.Err != nil {
+	if res.Outcome != outcome.Archived || res.Err != nil {
 		g.t.Fatalf("archive %q: %s %s: %v", path, res.Outcome, res.Reason, res.Err)
 	}
 	g.mustBeStub(path, res.Key)
@@ -188,7 +188,7 @@ func (g *ground) recall(path string) recall.Result {
 
 func (g *ground) mustRecall(path string) {
 	g.t.Helper()
-	if res := g.recall(path); res.Outcome != report.Recalled {
+	if res := g.recall(path); res.Outcome != outcome.Recalled {
 		g.t.Fatalf("recall %q: %s %s: %v", path, res.Outcome, res.Reason, res.Err)
 	}
 }

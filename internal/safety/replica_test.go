@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/record"
-	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/upload"
 )
@@ -34,7 +34,7 @@ func TestAWriteThatTheCrawledBrickMissedStopsTheStamp(t *testing.T) {
 					check(t, rewrite(cutOff+"/"+path, fresh))
 				})
 				res := a.Archive(t.Context(), g.file(path))
-				if res.Outcome == report.Archived || g.BrickMarks(path).Remote {
+				if res.Outcome == outcome.Archived || g.BrickMarks(path).Remote {
 					t.Errorf("before %s: %s %s (%v)", step, res.Outcome, res.Reason, res.Err)
 				}
 			}
@@ -51,7 +51,7 @@ func TestReplicasDoNotCryChanged(t *testing.T) {
 		g.Write("d/f"+strconv.Itoa(i), randomBytes(1000+i), longAgo)
 	}
 	for path, res := range g.archiveAll() {
-		if res.Outcome != report.Archived {
+		if res.Outcome != outcome.Archived {
 			t.Errorf("%s: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
 		}
 	}
@@ -67,7 +67,7 @@ func TestARenameDoesNotLookLikeALostReplica(t *testing.T) {
 		a := g.archiver()
 		a.At = before(step, func() { check(t, os.Rename(g.Path(path), g.Path(path+".moved"))) })
 		res := a.Archive(t.Context(), g.file(path))
-		if res.Outcome != report.Archived {
+		if res.Outcome != outcome.Archived {
 			t.Errorf("renamed before %s: %s %s (%v)", step, res.Outcome, res.Reason, res.Err)
 			continue
 		}
@@ -104,12 +104,12 @@ func TestBytesUnderAStubOfOneReplicaAreNotTakenForAllOfThem(t *testing.T) {
 		res := g.recaller().Recall(t.Context(), name, gluster.GFID{})
 		if name == "another's" {
 			got, err := os.ReadFile(g.BrickDirs()[1] + "/" + name)
-			if res.Outcome == report.Recalled || err != nil || !bytes.Equal(got, other) {
+			if res.Outcome == outcome.Recalled || err != nil || !bytes.Equal(got, other) {
 				t.Errorf("%s: %s; %d bytes, %v", name, res.Outcome, len(got), err)
 			}
 			continue
 		}
-		if res.Outcome != report.Recalled {
+		if res.Outcome != outcome.Recalled {
 			t.Errorf("%s: %s %s (%v)", name, res.Outcome, res.Reason, res.Err)
 		}
 		for i, dir := range g.BrickDirs() {
