@@ -32,6 +32,8 @@
 
 #include <glusterfs/defaults.h>
 
+#include "remote.h"
+
 struct guard {
     struct xlator_fops fops; /* the table in use; the macros write to it */
     struct xlator_fops *former;
@@ -353,6 +355,8 @@ guard_getxattr(call_frame_t *frame, xlator_t *this, loc_t *loc, const char *name
     dict_t *dict;
     int ret;
 
+    if (name && strcmp(name, COUNTERS_XATTR) == 0)
+        return remote_counters(frame, this);
     if (!name || strcmp(name, GUARD_XATTR) != 0)
         return former(this)->getxattr(frame, this, loc, name, xdata);
     dict = dict_new();
@@ -531,6 +535,8 @@ guard_notify(xlator_t *this, int event, void *data, ...)
         if (IA_ISREG(change->stat.ia_type))
             change->flags |= UP_INVAL_ATTR;
     }
+    if (event == GF_EVENT_PARENT_DOWN)
+        remote_end(this);
     return guard_of(this)->former_notify(this, event, data);
 }
 
