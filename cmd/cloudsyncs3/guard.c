@@ -523,6 +523,14 @@ guard_copy_file_range(call_frame_t *frame, xlator_t *this, fd_t *fd_in, off64_t 
     return 0;
 }
 
+/* ---- remote reads ---- */
+
+static int32_t
+guard_seek(call_frame_t *frame, xlator_t *this, fd_t *fd, off_t offset, gf_seek_what_t what, dict_t *xdata)
+{
+    return remote_seek(frame, this, fd, offset, what, xdata, former(this)->seek);
+}
+
 /* ---- invalidations by the brick ---- */
 
 static int
@@ -559,7 +567,7 @@ guard_fits(xlator_t *this, void *module)
     return !strcmp(this->type, "features/cloudsync") && !this->pass_through && MISSING(setattr) && MISSING(fsetattr) &&
            MISSING(fsync) && MISSING(link) && MISSING(removexattr) && MISSING(fremovexattr) &&
            MISSING(copy_file_range) && OWN(setxattr) && OWN(fsetxattr) && OWN(getxattr) && OWN(truncate) &&
-           OWN(ftruncate) && OWN(open) && OWN(stat) && OWN(fstat) && OWN(lookup) && OWN(readdirp) &&
+           OWN(ftruncate) && OWN(open) && OWN(seek) && OWN(stat) && OWN(fstat) && OWN(lookup) && OWN(readdirp) &&
            same_library(this->notify, module);
 #undef MISSING
 #undef OWN
@@ -586,6 +594,7 @@ guard_install(xlator_t *this)
     guard->fops.getxattr = guard_getxattr;
     guard->fops.truncate = guard_truncate;
     guard->fops.open = guard_open;
+    guard->fops.seek = guard_seek;
     guard->fops.copy_file_range = guard_copy_file_range;
     this->fops = &guard->fops;
     this->notify = guard_notify;

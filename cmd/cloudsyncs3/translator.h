@@ -138,6 +138,7 @@ AT(cs_local_t, remotepath, 304);
 AT(cs_local_t, xattrinfo, 312);
 SIZE(cs_private_t, 32);
 AT(cs_private_t, stores, 8);
+AT(cs_private_t, remote_read, 24);
 SIZE(struct cs_remote_stores, 64);
 AT(struct cs_remote_stores, config, 8);
 AT(struct cs_remote_stores, fini, 48);
