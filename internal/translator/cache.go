@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -69,6 +70,7 @@ type cache struct {
 	used    int64 // by blocks that are here, or on their way
 	objects map[version]*source
 	recent  list.List // of *block that are here, the latest first
+	spare   [][]byte  // of blocks that are gone; the garbage collector would let memory double
 	lastUse time.Time
 	waking  bool // a timer will look whether the cache is idle
 }
@@ -100,6 +102,9 @@ type block struct {
 	err   error
 	room  int64         // bytes of the cache that it takes
 	place *list.Element // in recent; nil while it is on its way
+
+	readers int  // that wait for it, or copy from it
+	gone    bool // it is not in the cache any more
 }
 
 func newCache() *cache {
@@ -125,19 +130,27 @@ func (c *cache) read(ctx context.Context, v version, from origin, b []byte, off 
 	last := (off + int64(len(b)) - 1) / v.block
 	for len(b) > 0 {
 		index := off / v.block
-		got := c.get(s, index, last, from)
-		select {
-		case <-got.ready:
-		case <-ctx.Done():
-			return first, context.Cause(ctx)
+		n, err := c.copy(ctx, c.get(s, index, last, from), b, off-index*v.block)
+		if err != nil {
+			return first, err
 		}
-		if got.err != nil {
-			return first, got.err
-		}
-		n := copy(b, got.data[off-index*v.block:])
 		b, off = b[n:], off+int64(n)
 	}
 	return first, nil
+}
+
+// copy waits for a block, which get gave, and copies from it.
+func (c *cache) copy(ctx context.Context, from *block, b []byte, off int64) (int, error) {
+	defer c.put(from)
+	select {
+	case <-from.ready:
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
+	if from.err != nil {
+		return 0, from.err
+	}
+	return copy(b, from.data[off:]), nil
 }
 
 // open returns the source of a version, examined. Of many that ask, one asks the store.
@@ -186,7 +199,7 @@ func (c *cache) examine(s *source, from origin) {
 	close(s.ready)
 }
 
-// get returns a block, which may be on its way, and sends for those that will be
+// get returns a block, which may be on its way, until put, and sends for those that will be
 // wanted next: up to last, which the same read wants, and beyond it if the blocks
 // before this one were wanted as well.
 func (c *cache) get(s *source, index, last int64, from origin) *block {
@@ -202,6 +215,7 @@ func (c *cache) get(s *source, index, last int64, from origin) *block {
 	} else if b.place != nil {
 		c.recent.MoveToFront(b.place)
 	}
+	b.readers++
 	ahead = min(max(ahead, last-index), mostAhead, c.limit/s.block/4)
 	end := (s.size - 1) / s.block
 	for next := index + 1; next <= min(index+ahead, end); next++ {
@@ -210,6 +224,36 @@ func (c *cache) get(s *source, index, last int64, from origin) *block {
 		}
 	}
 	return b
+}
+
+func (c *cache) put(b *block) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b.readers--
+	c.recycle(b)
+}
+
+// recycle keeps the memory of a block that nobody will look at any more.
+func (c *cache) recycle(b *block) {
+	if !b.gone || b.readers > 0 || b.data == nil {
+		return
+	}
+	if int64(len(b.data)) == b.of.block { // not the end of an object, whose size few others have
+		c.spare = append(c.spare, b.data)
+		c.spare = c.spare[max(0, len(c.spare)-fetches):]
+	}
+	b.data = nil
+}
+
+// memory is a spare block if there is one of that size.
+func (c *cache) memory(size int64) []byte {
+	for i, data := range c.spare {
+		if int64(len(data)) == size {
+			c.spare = slices.Delete(c.spare, i, i+1)
+			return data
+		}
+	}
+	return make([]byte, size)
 }
 
 // send starts to fetch a block. One that nobody waits for yet is not sent for
@@ -244,8 +288,8 @@ func (c *cache) fetch(ctx context.Context, b *block, from origin) (err error) {
 	c.evict(size)
 	c.used += size
 	b.room = size
+	b.data = c.memory(size)
 	c.mu.Unlock()
-	b.data = make([]byte, size)
 	b.crc, err = from.fetch(ctx, b.of.examined, b.data, off)
 	return err
 }
@@ -333,8 +377,10 @@ func (c *cache) dropAll(s *source) {
 	clear(s.blocks) // arrive looks for those that are on their way
 }
 
-// drop takes a block out of the cache. Readers that have it may go on.
+// drop takes a block out of the cache that is not on its way. Readers that have it
+// may go on.
 func (c *cache) drop(b *block) {
+	b.gone = true
 	if b.place != nil {
 		c.recent.Remove(b.place)
 		b.place = nil
@@ -344,6 +390,7 @@ func (c *cache) drop(b *block) {
 	if b.of.blocks[b.index] == b {
 		delete(b.of.blocks, b.index)
 	}
+	c.recycle(b)
 }
 
 // evict makes room for size bytes.
@@ -373,6 +420,7 @@ func (c *cache) wake() {
 	for _, s := range c.objects {
 		c.forget(s)
 	}
+	c.spare = nil
 }
 
 var errSlow = fmt.Errorf("the store has not answered within %v", fetchPatience)
