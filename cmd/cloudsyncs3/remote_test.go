@@ -279,7 +279,7 @@ func TestManyRemoteReadersAtOnce(t *testing.T) {
 }
 
 // A recall of coldbrick's own takes the file over while it is read, and ends.
-func TestAFileIsRecalledWhileItIsRead(t *testing.T) {
+func TestAClaimWhileAFileIsRead(t *testing.T) {
 	g := newGround(t)
 	nocs := g.NewMount(t, testkit.WithoutCloudsync())
 	client := g.remote("")
@@ -302,8 +302,8 @@ func TestAFileIsRecalledWhileItIsRead(t *testing.T) {
 	if err := unix.Lremovexattr(nocs+"/f", gluster.XattrRemote); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := rangeOf(client+"/f", 2<<20, 1); err == nil {
-		t.Errorf("read %q of a file that is between two states", got)
+	if got, err := rangeOf(client+"/f", 2<<20, 1); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("read %q of a file that is between two states: %v", got, err)
 	}
 	gate.Open()
 	if err := <-done; err != nil {
@@ -312,6 +312,35 @@ func TestAFileIsRecalledWhileItIsRead(t *testing.T) {
 	if m := g.BrickMarks("f"); m.Remote || !m.Downloading || g.BrickSize("f") != 0 {
 		t.Errorf("a read has changed the file: %+v", m)
 	}
+}
+
+// One client recalls a file that another one reads.
+func TestAnotherClientRecallsWhileAFileIsRead(t *testing.T) {
+	g := newGround(t)
+	data := random(1, 3<<20)
+	g.archive("f", "f", data)
+	remote, recalling := g.remote(""), g.client()
+	if got, err := rangeOf(remote+"/f", 0, 100); err != nil || !bytes.Equal(got, data[:100]) {
+		t.Fatalf("%d bytes, %v", len(got), err)
+	}
+	gate := testkit.NewGate()
+	defer gate.Open()
+	g.proxy.On(testkit.Match{Method: http.MethodGet, Times: 1}, gate.Hold(nil))
+	var wg sync.WaitGroup
+	wg.Go(func() { g.mustRead(recalling, "f", data) })
+	gate.Wait(t)
+	for i := range int64(3) {
+		wg.Go(func() {
+			got, err := rangeOf(remote+"/f", i<<20, 1000)
+			if err == nil && !bytes.Equal(got, cut(data, i<<20, 1000)) {
+				t.Errorf("at %d: %d wrong bytes", i<<20, len(got))
+			}
+		})
+	}
+	gate.Open()
+	wg.Wait()
+	g.mustBeLocal("f", len(data))
+	g.mustRead(remote, "f", data)
 }
 
 // upload makes the object of a file. What Put makes has no ETag.
@@ -369,6 +398,12 @@ func TestGraphSwitchesUnderRemoteReads(t *testing.T) {
 	if err != nil || info.Size() != 0 {
 		t.Errorf("the brick has bytes of the file: %v, %v", info, err)
 	}
+	m.set("features.cloudsync-remote-read=off")
+	testkit.Eventually(t, time.Minute, "a read recalls again", func() bool {
+		_, err := rangeOf(full, rand.Int64N(8<<20), 1)
+		info, statErr := os.Stat(m.Bricks[0].Path() + "/f")
+		return err == nil && statErr == nil && info.Size() == int64(len(data))
+	})
 }
 
 // An application of gfapi that ends its translators while reads wait for the store.
