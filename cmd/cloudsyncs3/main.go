@@ -26,6 +26,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime/cgo"
+	"runtime/debug"
 	"syscall"
 	"time"
 	"unsafe"
@@ -35,6 +36,10 @@ import (
 	"github.com/coldbrick/coldbrick/internal/translator"
 	"github.com/coldbrick/coldbrick/internal/workers"
 )
+
+// garbagePercent is how much garbage the process holds, of what it uses: little, for
+// what it uses are mostly blocks of the cache, in which there is nothing to search.
+const garbagePercent = 25
 
 // stores is shared by all instances of the process; C has no other place for it.
 var stores = translator.NewStores(func() translator.Store { return &objstore.S3{} })
@@ -67,6 +72,7 @@ func configure(handle C.uintptr_t, xlator unsafe.Pointer, s *C.struct_settings) 
 	}
 	var instance *translator.Instance
 	if handle == 0 {
+		debug.SetGCPercent(garbagePercent)
 		instance = translator.NewInstance(stores, translator.SecretsDir, settings)
 		handle = C.uintptr_t(cgo.NewHandle(instance))
 	} else {

@@ -250,6 +250,38 @@ func TestRemoteReadsEndWhenTheStoreFails(t *testing.T) {
 	g.mustBeStub("away")
 }
 
+// Each read asks the brick what the file is, so none is served while it is away.
+func TestRemoteReadsWhileABrickRestarts(t *testing.T) {
+	g := newGround(t)
+	data := random(1, 3<<20)
+	g.archive("f", "f", data)
+	client := g.remote("")
+	gate := testkit.NewGate()
+	defer gate.Open()
+	g.proxy.On(testkit.Match{Method: http.MethodGet, Times: 1}, gate.Hold(nil))
+	var wg sync.WaitGroup
+	for i := range int64(8) {
+		wg.Go(func() {
+			got, err := rangeOf(client+"/f", i<<18, 1000)
+			if err == nil && !bytes.Equal(got, cut(data, i<<18, 1000)) {
+				t.Errorf("at %d: %d wrong bytes", i<<18, len(got))
+			}
+		})
+	}
+	gate.Wait(t)
+	g.KillBrick()
+	gate.Open()
+	wg.Wait()
+	if got, err := g.read(client, "f"); err == nil {
+		t.Errorf("%d bytes without a brick", len(got))
+	}
+	g.StartBrick()
+	g.WaitConnected(client)
+	g.WaitConnected(g.MountDir())
+	g.mustRead(client, "f", data)
+	g.mustBeStub("f")
+}
+
 // The answers of bricks come in by two threads.
 func TestManyRemoteReadersAtOnce(t *testing.T) {
 	g := newGround(t)

@@ -22,6 +22,8 @@ const (
 	fetches = 16
 	// mostAhead is how far the cache reads ahead of a sequential reader, in blocks.
 	mostAhead = 8
+	// mostSpare is how many blocks' memory is kept to be used again.
+	mostSpare = 4
 	// mostOpen bounds the objects that are known to be of their files.
 	mostOpen = 1024
 	// fetchPatience bounds how long readers wait for a block, however often the
@@ -240,7 +242,7 @@ func (c *cache) recycle(b *block) {
 	}
 	if int64(len(b.data)) == b.of.block { // not the end of an object, whose size few others have
 		c.spare = append(c.spare, b.data)
-		c.spare = c.spare[max(0, len(c.spare)-fetches):]
+		c.spare = slices.Delete(c.spare, 0, max(0, len(c.spare)-mostSpare))
 	}
 	b.data = nil
 }
