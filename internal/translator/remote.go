@@ -146,6 +146,11 @@ func (o *stubOrigin) examine(ctx context.Context) (examined, error) {
 		if err := t.accept(info); err != nil {
 			return err
 		}
+		for _, crc := range t.wantCRC { // what a range cannot show, its object may
+			if crc != t.wantCRC[0] {
+				return fmt.Errorf("%w: the store's crc32 of it, %08x, is not that of the file, %08x", ErrObject, t.wantCRC[0], crc)
+			}
+		}
 		found = examined{key: t.result.Key, info: info, wantCRC: t.wantCRC}
 		return nil
 	})

@@ -188,6 +188,20 @@ func TestRemoteReadsRefuseWhatARecallRefuses(t *testing.T) {
 	}
 }
 
+// The store itself knows that its object is not what was archived.
+func TestAnObjectWithAnotherChecksumIsNotEvenAskedFor(t *testing.T) {
+	s, store, i := remoteScene(8*testBlock, "")
+	o := s.object
+	o.info.CRC32++
+	store.replace(o)
+	if _, err := s.read(i, testBlock, 100); !errors.Is(err, ErrObject) {
+		t.Error(err)
+	}
+	if _, ranges := store.asked(); ranges != 0 {
+		t.Errorf("%d ranges were asked for", ranges)
+	}
+}
+
 // Another object in place of the first, whoever made it and however often it is
 // tried; a minute later a reader begins anew.
 func TestTwoObjectsAreNeverMixed(t *testing.T) {
