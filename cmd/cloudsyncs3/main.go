@@ -144,7 +144,8 @@ func recall(handle C.uintptr_t, f C.struct_file, s *C.struct_stub, answer *C.int
 	if err == nil {
 		*answer = 0
 	}
-	log = log.With("key", res.Key, "bytes", stub.Size, "took", time.Since(began).Round(time.Microsecond)).With(reader.attrs()...)
+	took := time.Since(began).Round(time.Microsecond)
+	log = log.With("key", res.Key, "bytes", stub.Size, "took", took).With(reader.attrs()...)
 	switch {
 	case errors.Is(err, translator.ErrLimit):
 		log.Warn("recall refused", cause(err)...)

@@ -25,7 +25,9 @@ import (
 // is answered, whatever happens. It returns -1 if nothing was begun.
 //
 //export coldbrickRead
-func coldbrickRead(handle C.uintptr_t, f C.struct_file, s *C.struct_stub, frame unsafe.Pointer, off C.int64_t, size C.size_t) C.int {
+func coldbrickRead(
+	handle C.uintptr_t, f C.struct_file, s *C.struct_stub, frame unsafe.Pointer, off C.int64_t, size C.size_t,
+) C.int {
 	answer := C.int(-1)
 	err := workers.Guard(func() error {
 		r := remoteRead{
@@ -86,7 +88,8 @@ func (r remoteRead) fill(ctx context.Context, b []byte) unix.Errno {
 	if err == nil && !first {
 		return 0
 	}
-	log := slog.New(newLog(r.xlator)).With("gfid", r.stub.GFID, "key", key, "bytes", r.stub.Size, "took", time.Since(began).Round(time.Microsecond)).
+	took := time.Since(began).Round(time.Microsecond)
+	log := slog.New(newLog(r.xlator)).With("gfid", r.stub.GFID, "key", key, "bytes", r.stub.Size, "took", took).
 		With(r.reader.attrs()...)
 	if err != nil {
 		log.Error("remote read failed", append([]any{"offset", r.off}, cause(err)...)...)

@@ -62,7 +62,8 @@ func (i *Instance) Counters() string {
 		{"remote_fetch_bytes", "Bytes of those ranges.", &c.fetchBytes},
 	} {
 		name := "coldbrick_client_" + m.name + "_total"
-		fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s counter\n%s{volume=%q} %d\n", name, m.help, name, name, volume, m.value.Load())
+		fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s counter\n", name, m.help, name)
+		fmt.Fprintf(&b, "%s{volume=%q} %d\n", name, volume, m.value.Load())
 	}
 	return b.String()
 }

@@ -31,11 +31,11 @@ func parseLimit(text string) (Limit, error) {
 			l.Recalls = n
 			continue
 		case err == nil:
-			return Limit{}, fmt.Errorf("recall-limit: %q is no number of recalls", text)
+			return Limit{}, fmt.Errorf("%q is no number of recalls", text)
 		}
 		size, err := humanize.ParseBytes(part)
 		if err != nil || size == 0 || size > 1<<62 || l.Bytes != 0 {
-			return Limit{}, fmt.Errorf("recall-limit: %q is neither a number of recalls nor a size, nor both with a comma", text)
+			return Limit{}, fmt.Errorf("%q is not a number of recalls, a size, or both with a comma", text)
 		}
 		l.Bytes = int64(size)
 	}
@@ -68,7 +68,8 @@ func (m *meter) take(limit Limit, size int64, now time.Time) (undo func(), err e
 	case limit.Recalls > 0 && used.Recalls >= limit.Recalls:
 		return nil, fmt.Errorf("%w: %d recalls within the hour", ErrLimit, used.Recalls)
 	case limit.Bytes > 0 && (size > limit.Bytes || used.Bytes > limit.Bytes-size):
-		return nil, fmt.Errorf("%w: %d bytes within the hour, and %d more are wanted of %d", ErrLimit, used.Bytes, size, limit.Bytes)
+		return nil, fmt.Errorf("%w: %d of %d bytes within the hour, %d more are wanted",
+			ErrLimit, used.Bytes, limit.Bytes, size)
 	}
 	minute := m.latest
 	m.minutes[minute%window].Recalls++

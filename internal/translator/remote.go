@@ -148,7 +148,7 @@ func (o *stubOrigin) examine(ctx context.Context) (examined, error) {
 		}
 		for _, crc := range t.wantCRC { // what a range cannot show, its object may
 			if crc != t.wantCRC[0] {
-				return fmt.Errorf("%w: the store's crc32 of it, %08x, is not that of the file, %08x", ErrObject, t.wantCRC[0], crc)
+				return fmt.Errorf("%w: crc32 %08x at the store, %08x on the file", ErrObject, t.wantCRC[0], crc)
 			}
 		}
 		found = examined{key: t.result.Key, info: info, wantCRC: t.wantCRC}
