@@ -49,7 +49,10 @@ func (m *member) set(options ...string) {
 func (m *member) archive(name string, data []byte) {
 	m.t.Helper()
 	m.write(name, data)
-	m.stamp(name, data)
+	if err := m.store.Put(m.Name, name, data); err != nil {
+		m.t.Fatal(err)
+	}
+	m.stamp(name)
 }
 
 func (m *member) write(name string, data []byte) {
@@ -63,13 +66,10 @@ func (m *member) write(name string, data []byte) {
 	}
 }
 
-// stamp makes a stub by hand: the object under the file's path, then Gluster's stamp.
-func (m *member) stamp(name string, data []byte) {
+// stamp makes a stub by hand, whose object is under the file's path.
+func (m *member) stamp(name string) {
 	m.t.Helper()
 	full := m.node.Path(path.Join(m.mount, name))
-	if err := m.store.Put(m.Name, name, data); err != nil {
-		m.t.Fatal(err)
-	}
 	if err := testkit.StampValue(full, strconv.FormatInt(testkit.Old.Unix(), 10)); err != nil {
 		m.t.Fatal(err)
 	}
@@ -199,7 +199,10 @@ func TestAnIdleClientWritesToAStub(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m.stamp(name, data)
+		if err := m.store.Put(m.Name, name, data); err != nil {
+			t.Fatal(err)
+		}
+		m.stamp(name)
 		_, err = f.Write([]byte("NEW!"))
 		if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 			t.Errorf("%s: %v\n%s", name, err, m.log())

@@ -32,6 +32,8 @@
 
 #include <glusterfs/defaults.h>
 
+#include "remote.h"
+
 struct guard {
     struct xlator_fops fops; /* the table in use; the macros write to it */
     struct xlator_fops *former;
@@ -353,6 +355,8 @@ guard_getxattr(call_frame_t *frame, xlator_t *this, loc_t *loc, const char *name
     dict_t *dict;
     int ret;
 
+    if (name && strcmp(name, COUNTERS_XATTR) == 0)
+        return remote_counters(frame, this);
     if (!name || strcmp(name, GUARD_XATTR) != 0)
         return former(this)->getxattr(frame, this, loc, name, xdata);
     dict = dict_new();
@@ -519,6 +523,14 @@ guard_copy_file_range(call_frame_t *frame, xlator_t *this, fd_t *fd_in, off64_t 
     return 0;
 }
 
+/* ---- remote reads ---- */
+
+static int32_t
+guard_seek(call_frame_t *frame, xlator_t *this, fd_t *fd, off_t offset, gf_seek_what_t what, dict_t *xdata)
+{
+    return remote_seek(frame, this, fd, offset, what, xdata, former(this)->seek);
+}
+
 /* ---- invalidations by the brick ---- */
 
 static int
@@ -531,6 +543,8 @@ guard_notify(xlator_t *this, int event, void *data, ...)
         if (IA_ISREG(change->stat.ia_type))
             change->flags |= UP_INVAL_ATTR;
     }
+    if (event == GF_EVENT_PARENT_DOWN)
+        remote_end(this);
     return guard_of(this)->former_notify(this, event, data);
 }
 
@@ -553,7 +567,7 @@ guard_fits(xlator_t *this, void *module)
     return !strcmp(this->type, "features/cloudsync") && !this->pass_through && MISSING(setattr) && MISSING(fsetattr) &&
            MISSING(fsync) && MISSING(link) && MISSING(removexattr) && MISSING(fremovexattr) &&
            MISSING(copy_file_range) && OWN(setxattr) && OWN(fsetxattr) && OWN(getxattr) && OWN(truncate) &&
-           OWN(ftruncate) && OWN(open) && OWN(stat) && OWN(fstat) && OWN(lookup) && OWN(readdirp) &&
+           OWN(ftruncate) && OWN(open) && OWN(seek) && OWN(stat) && OWN(fstat) && OWN(lookup) && OWN(readdirp) &&
            same_library(this->notify, module);
 #undef MISSING
 #undef OWN
@@ -580,6 +594,7 @@ guard_install(xlator_t *this)
     guard->fops.getxattr = guard_getxattr;
     guard->fops.truncate = guard_truncate;
     guard->fops.open = guard_open;
+    guard->fops.seek = guard_seek;
     guard->fops.copy_file_range = guard_copy_file_range;
     this->fops = &guard->fops;
     this->notify = guard_notify;

@@ -26,6 +26,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime/cgo"
+	"runtime/debug"
 	"syscall"
 	"time"
 	"unsafe"
@@ -35,6 +36,10 @@ import (
 	"github.com/coldbrick/coldbrick/internal/translator"
 	"github.com/coldbrick/coldbrick/internal/workers"
 )
+
+// garbagePercent is how much garbage the process holds, of what it uses: little, for
+// what it uses are mostly blocks of the cache, in which there is nothing to search.
+const garbagePercent = 25
 
 // stores is shared by all instances of the process; C has no other place for it.
 var stores = translator.NewStores(func() translator.Store { return &objstore.S3{} })
@@ -67,6 +72,7 @@ func configure(handle C.uintptr_t, xlator unsafe.Pointer, s *C.struct_settings) 
 	}
 	var instance *translator.Instance
 	if handle == 0 {
+		debug.SetGCPercent(garbagePercent)
 		instance = translator.NewInstance(stores, translator.SecretsDir, settings)
 		handle = C.uintptr_t(cgo.NewHandle(instance))
 	} else {
@@ -86,7 +92,8 @@ func configure(handle C.uintptr_t, xlator unsafe.Pointer, s *C.struct_settings) 
 //
 //export coldbrickGuardOff
 func coldbrickGuardOff(hostname *C.char) C.int {
-	if translator.GuardOff(C.GoString(hostname)) {
+	tuning, _ := translator.ParseTuning(C.GoString(hostname)) // the instance says what is wrong with it
+	if tuning.GuardOff {
 		return 1
 	}
 	return 0
@@ -121,13 +128,7 @@ func coldbrickRecall(handle C.uintptr_t, f C.struct_file, s *C.struct_stub) C.in
 // turn a success into a failure, upon which the translator truncates the file.
 func recall(handle C.uintptr_t, f C.struct_file, s *C.struct_stub, answer *C.int) {
 	began := time.Now()
-	stub := translator.Stub{
-		File:   file{f},
-		Remote: C.GoString(s.remote),
-		Size:   int64(s.size),
-		Mtime:  gluster.Time{Sec: int64(s.mtime), Nsec: int32(s.mtime_nsec)},
-	}
-	copy(stub.GFID[:], C.GoBytes(unsafe.Pointer(s.gfid), C.int(len(gluster.GFID{}))))
+	stub, reader := stubOf(f, s), readerOf(s)
 
 	instance := cgo.Handle(handle).Value().(*translator.Instance)
 	log := slog.New(newLog(f.xlator)).With("gfid", stub.GFID)
@@ -143,8 +144,12 @@ func recall(handle C.uintptr_t, f C.struct_file, s *C.struct_stub, answer *C.int
 	if err == nil {
 		*answer = 0
 	}
-	log = log.With("key", res.Key)
+	took := time.Since(began).Round(time.Microsecond)
+	log = log.With("key", res.Key, "bytes", stub.Size, "took", took).With(reader.attrs()...)
 	switch {
+	case errors.Is(err, translator.ErrLimit):
+		log.Warn("recall refused", cause(err)...)
+		return
 	case err != nil:
 		log.Error("recall failed", cause(err)...)
 		return
@@ -157,7 +162,18 @@ func recall(handle C.uintptr_t, f C.struct_file, s *C.struct_stub, answer *C.int
 	if res.Unnoted != nil {
 		log.Warn("the time of the recall was not noted", "err", res.Unnoted)
 	}
-	log.Info("recalled", "bytes", stub.Size, "took", time.Since(began).Round(time.Microsecond))
+	log.Info("recalled")
+}
+
+func stubOf(f C.struct_file, s *C.struct_stub) translator.Stub {
+	stub := translator.Stub{
+		File:   file{f},
+		Remote: C.GoString(s.remote),
+		Size:   int64(s.size),
+		Mtime:  gluster.Time{Sec: int64(s.mtime), Nsec: int32(s.mtime_nsec)},
+	}
+	copy(stub.GFID[:], C.GoBytes(unsafe.Pointer(s.gfid), C.int(len(gluster.GFID{}))))
+	return stub
 }
 
 // cause is an error in the log, with the stack where it is a mistake of ours.

@@ -12,6 +12,7 @@
 #include "_cgo_export.h"
 #include "guard.h"
 #include "pollers.h"
+#include "remote.h"
 #include "translator.h"
 
 /* What fop_init returns to the translator as its "config". */
@@ -170,33 +171,59 @@ plugin_reconfigure(xlator_t *this, dict_t *options)
 
 /* ---- recall ---- */
 
-static int
-plugin_download(call_frame_t *frame, void *config)
+static struct stub
+stub_of(call_frame_t *frame, const struct instance *self)
 {
     static const unsigned char unknown[sizeof(uuid_t)];
-    struct instance *self = config;
     cs_local_t *local = frame->local;
-    struct file file = {frame->this, local->dlfd};
-    struct stub stub = {
+
+    return (struct stub){
         /* fd_t is not the same in all versions, unlike what else is looked at here. */
         .gfid = self == &unusable ? unknown : local->dlfd->inode->gfid,
         .remote = local->remotepath,
         .size = local->stbuf.ia_size,
         .mtime = local->stbuf.ia_mtime,
         .mtime_nsec = local->stbuf.ia_mtime_nsec,
+        .pid = frame->root->pid,
+        .uid = frame->root->uid,
     };
+}
+
+static int
+plugin_download(call_frame_t *frame, void *config)
+{
+    struct instance *self = config;
+    cs_local_t *local = frame->local;
+    struct file file = {frame->this, local->dlfd};
+    struct stub stub = stub_of(frame, self);
+
     return coldbrickRecall(self->handle, file, &stub);
 }
 
-/* With features.cloudsync-remote-read on, the translator calls this instead. It
- * is not served, and must exist nevertheless: a client would crash otherwise. */
+/* With features.cloudsync-remote-read on, the translator calls this for each read
+ * of a stub. The guard tells when the graph goes: nothing is begun without it. */
 static int
 plugin_remote_read(call_frame_t *frame, void *config)
 {
-    (void)config;
-    gf_log(frame->this->name, GF_LOG_ERROR,
-           "reading without a recall is not supported: set features.cloudsync-remote-read off");
-    return -1; /* EREMOTE */
+    struct instance *self = config;
+
+    if (self == &unusable)
+        return -1; /* EREMOTE; the log has said why */
+    if (!self->guard) {
+        gf_log(frame->this->name, GF_LOG_ERROR, "nothing is read remotely without the guard");
+        return -1;
+    }
+    struct stub stub = stub_of(frame, self);
+    return remote_read(frame, self->handle, &stub);
+}
+
+uintptr_t
+plugin_handle(xlator_t *this)
+{
+    cs_private_t *priv = this->private;
+    struct instance *self = priv && priv->stores ? priv->stores->config : NULL;
+
+    return self ? self->handle : 0;
 }
 
 /* THIS is a variable of the thread, and Go calls from threads of its own. */

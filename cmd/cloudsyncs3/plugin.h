@@ -27,6 +27,17 @@ int file_remove_xattr(struct file file, const char *name);
 /* The caller frees *value. */
 int file_get_xattr(struct file file, const char *name, void **value, size_t *size);
 
+/* ---- implemented in remote.c, called by Go ---- */
+
+/* Room for the bytes of a read: *data, of size bytes. NULL if there is none. */
+void *read_buffer(void *xlator, size_t size, void **data);
+
+/* Answers the frame of a read, once, with size bytes of the buffer or an errno. It
+ * takes the buffer, which may be NULL then. */
+void read_answer(void *frame, void *buffer, size_t size, int err);
+
+/* ---- implemented in plugin.c again ---- */
+
 /* Levels of a line in the log of glusterfs. */
 enum level { LEVEL_ERROR, LEVEL_WARNING, LEVEL_INFO, LEVEL_DEBUG };
 
@@ -45,6 +56,8 @@ struct stub {
     int64_t size;
     int64_t mtime; /* seconds */
     uint32_t mtime_nsec;
+    int32_t pid; /* of the process that wants it, as the request has it */
+    uint32_t uid;
 };
 
 #endif

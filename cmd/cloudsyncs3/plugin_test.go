@@ -464,14 +464,6 @@ func TestOverHTTPSWithACertificateOfOnesOwn(t *testing.T) {
 	g.mustRead(g.NewMount(t, plugin), "f", random(1, 4096))
 }
 
-func TestRemoteReadIsRefusedAndHarmless(t *testing.T) {
-	g := newGround(t)
-	g.archive("f", "f", random(1, 4096))
-	plugin := testkit.WithPlugin("cloudsyncs3", append(g.pluginOptions(""), "cloudsync-remote-read on")...)
-	g.mustFail(g.NewMount(t, plugin), "f")
-	g.mustRead(g.client(), "f", random(1, 4096))
-}
-
 // A mount whose settings are wrong works, and its recalls say why they fail.
 func TestWrongSettingsMountAndExplain(t *testing.T) {
 	g := newGround(t)

@@ -129,11 +129,16 @@ typedef struct {
 
 SIZE(cs_local_t, 344);
 AT(cs_local_t, fd, 64);
+AT(cs_local_t, stub, 72);
 AT(cs_local_t, dlfd, 96);
 AT(cs_local_t, stbuf, 112);
+AT(cs_local_t, xattr_rsp, 264);
+AT(cs_local_t, xattr_req, 272);
 AT(cs_local_t, remotepath, 304);
+AT(cs_local_t, xattrinfo, 312);
 SIZE(cs_private_t, 32);
 AT(cs_private_t, stores, 8);
+AT(cs_private_t, remote_read, 24);
 SIZE(struct cs_remote_stores, 64);
 AT(struct cs_remote_stores, config, 8);
 AT(struct cs_remote_stores, fini, 48);
@@ -143,8 +148,13 @@ SIZE(struct xlator_fops, 928); /* the guard copies it */
 SIZE(cs_loc_xattr_t, 48);
 SIZE(struct iatt, 152);
 AT(struct iatt, ia_size, 32);
+AT(call_frame_t, root, 0);
+AT(call_frame_t, parent, 8);
 AT(call_frame_t, local, 64);
 AT(call_frame_t, this, 120);
+AT(call_frame_t, ret, 128);
+AT(call_stack_t, uid, 88);
+AT(call_stack_t, pid, 96);
 AT(xlator_t, name, 0);
 AT(xlator_t, children, 48);
 AT(xlator_t, options, 56);

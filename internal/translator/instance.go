@@ -17,6 +17,7 @@ import (
 // Store is a store that can be opened and closed; objstore's are Stores.
 type Store interface {
 	Downloader
+	RangeReader
 	// Init reads the options. It sends nothing.
 	Init(ctx context.Context, options map[string]string) error
 	Fini() error
@@ -34,8 +35,16 @@ type Stores struct {
 	newStore func() Store
 	idle     time.Duration
 
-	mu   sync.Mutex
-	open map[string]*openStore // by options
+	mu      sync.Mutex
+	open    map[string]*openStore // by options
+	clients map[string]*client    // by volume
+}
+
+// client is what all instances of a volume share in a process.
+type client struct {
+	cache  *cache
+	recent *meter
+	counts counts
 }
 
 type openStore struct {
@@ -46,7 +55,18 @@ type openStore struct {
 
 // NewStores makes a Stores of those that newStore makes.
 func NewStores(newStore func() Store) *Stores {
-	return &Stores{newStore: newStore, idle: idleStore, open: map[string]*openStore{}}
+	return &Stores{newStore: newStore, idle: idleStore, open: map[string]*openStore{}, clients: map[string]*client{}}
+}
+
+func (s *Stores) client(volume string) *client {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.clients[volume]
+	if c == nil {
+		c = &client{cache: newCache(), recent: newMeter()}
+		s.clients[volume] = c
+	}
+	return c
 }
 
 // get returns a store of these options, and a function to give it back.
@@ -99,9 +119,12 @@ func identity(options map[string]string) string {
 type Instance struct {
 	stores     *Stores
 	secretsDir string
+	client     *client
 
 	mu       sync.Mutex
 	settings Settings
+	tuning   Tuning
+	reads    *reads // nil when no more may begin
 
 	running sync.WaitGroup // recalls, those that nobody waits for included
 	closing chan struct{}
@@ -110,7 +133,12 @@ type Instance struct {
 // NewInstance makes an instance. Nothing is checked yet: a volume whose options
 // are wrong still mounts, and its recalls say why they fail.
 func NewInstance(stores *Stores, secretsDir string, settings Settings) *Instance {
-	return &Instance{stores: stores, secretsDir: secretsDir, settings: settings, closing: make(chan struct{})}
+	i := &Instance{
+		stores: stores, secretsDir: secretsDir, client: stores.client(settings.Volume),
+		reads: newReads(), closing: make(chan struct{}),
+	}
+	i.Reconfigure(settings)
+	return i
 }
 
 // Reconfigure changes the settings of recalls that begin later.
@@ -118,12 +146,15 @@ func (i *Instance) Reconfigure(settings Settings) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.settings = settings
+	i.tuning, _ = ParseTuning(settings.Hostname) // Check says what is wrong with it
+	i.client.cache.resize(i.tuning.ReadCache)
 }
 
 // Close ends what is still done to files whose brick is away. The translator is
 // about to go, and no recall is asked for any more.
 func (i *Instance) Close() {
 	close(i.closing)
+	i.endReads(nil)
 	ended := make(chan struct{})
 	go func() {
 		i.running.Wait()
@@ -148,13 +179,31 @@ func (i *Instance) Check() error {
 // The settings are read anew each time: a changed secret needs no remount.
 func (i *Instance) Recall(ctx context.Context, stub Stub, late func(error)) (Result, error) {
 	a := &attended{transaction: transaction{Stub: stub, now: time.Now}, late: late, release: func() {}}
-	store, release, err := i.store(ctx)
-	if err != nil {
-		a.store = unusable{err}
-	} else {
-		a.store, a.release = store, release
+	uncount, err := i.admit(stub.Size)
+	if err == nil {
+		a.store, a.release, err = i.store(ctx)
 	}
-	return i.attend(ctx, a)
+	if err != nil {
+		a.store, a.release = unusable{err}, func() {}
+	}
+	res, err := i.attend(ctx, a)
+	i.client.counts.recalled(stub.Size, res, err)
+	if err != nil || res.Claimed {
+		uncount()
+	}
+	return res, err
+}
+
+// admit counts a recall, unless the client has had as many as it may.
+func (i *Instance) admit(size int64) (undo func(), err error) {
+	i.mu.Lock()
+	limit := i.tuning.RecallLimit
+	i.mu.Unlock()
+	undo, err = i.client.recent.take(limit, size, time.Now())
+	if err != nil {
+		return func() {}, err
+	}
+	return undo, nil
 }
 
 func (i *Instance) store(ctx context.Context) (store Store, release func(), err error) {

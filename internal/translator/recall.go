@@ -112,8 +112,13 @@ func (t *transaction) run(ctx context.Context) error {
 // cs.remote can be the key of another file's object. A pointer that came with a
 // copy of another file does not count, nor one of a former life of this one.
 func (t *transaction) chooseKey() error {
-	t.result.Key = t.Remote
 	value, err := t.File.Xattr(gluster.XattrPointer)
+	return t.keyOf(value, err)
+}
+
+// keyOf chooses by the answer to a look at the pointer.
+func (t *transaction) keyOf(value []byte, err error) error {
+	t.result.Key = t.Remote
 	switch {
 	case errors.Is(err, unix.ENODATA):
 	case err != nil:

@@ -166,6 +166,28 @@ func (b bucket) Download(_ context.Context, key string, dst io.WriterAt, accept 
 	return object.Proof{Size: int64(len(o.data)), CRC32: crc32.ChecksumIEEE(o.data)}, nil
 }
 
+func (b bucket) Head(_ context.Context, key string) (object.Info, error) {
+	o, ok := b[key]
+	if !ok {
+		return object.Info{}, fs.ErrNotExist
+	}
+	return o.info, o.err
+}
+
+func (b bucket) ReadRange(_ context.Context, key string, info object.Info, p []byte, off int64) (uint32, error) {
+	o, ok := b[key]
+	switch {
+	case !ok:
+		return 0, fs.ErrNotExist
+	case o.info.ETag != info.ETag:
+		return 0, object.ErrChanged
+	case o.err != nil:
+		return 0, o.err
+	}
+	copy(p, o.data[off:])
+	return crc32.ChecksumIEEE(p), nil
+}
+
 // scene is a stub as the translator gives it, and its object, both as coldbrick
 // makes them.
 type scene struct {
@@ -500,6 +522,12 @@ func (p panicking) Init(context.Context, map[string]string) error {
 }
 
 func (panicking) Fini() error { panic("a mistake") }
+
+func (panicking) Head(context.Context, string) (object.Info, error) { panic("a mistake") }
+
+func (panicking) ReadRange(context.Context, string, object.Info, []byte, int64) (uint32, error) {
+	panic("a mistake")
+}
 
 func (panicking) Download(_ context.Context, _ string, dst io.WriterAt, accept func(object.Info) error) (object.Proof, error) {
 	if _, err := dst.WriteAt(data[:5], 0); err != nil {

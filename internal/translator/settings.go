@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dustin/go-humanize"
 	"github.com/pelletier/go-toml/v2"
 	"golang.org/x/sys/unix"
 )
@@ -44,14 +45,73 @@ var urlOptions = map[string]string{
 	"idle-timeout": "idle-timeout",
 }
 
-// guard, "off" in the query of a hostname, lets sizes pass as Gluster has them.
-const guard = "guard"
+// Tuning is what the query of a hostname sets of the plugin, not of the store.
+type Tuning struct {
+	GuardOff    bool  // sizes pass as Gluster has them
+	ReadBlock   int64 // bytes that a remote read asks the store for at once
+	ReadCache   int64 // bytes that the cache of remote reads may hold
+	RecallLimit Limit
+}
 
-// GuardOff tells whether a hostname turns the guard of the plugin off.
-func GuardOff(hostname string) bool {
-	_, query, _ := strings.Cut(hostname, "?")
-	values, err := url.ParseQuery(query)
-	return err == nil && values.Get(guard) == "off"
+// own are the names of what Tuning has, and how each is read.
+var own = map[string]func(t *Tuning, value string) error{
+	"guard": func(t *Tuning, value string) error {
+		t.GuardOff = value == "off"
+		if value != "on" && !t.GuardOff {
+			return errors.New("guard is neither on nor off")
+		}
+		return nil
+	},
+	"read-block": func(t *Tuning, value string) (err error) {
+		t.ReadBlock, err = sizeWithin(value, 64<<10, 16<<20)
+		return err
+	},
+	"read-cache": func(t *Tuning, value string) (err error) {
+		t.ReadCache, err = sizeWithin(value, 1<<20, 16<<30)
+		return err
+	},
+	"recall-limit": func(t *Tuning, value string) (err error) {
+		t.RecallLimit, err = parseLimit(value)
+		return err
+	},
+}
+
+func sizeWithin(value string, least, most uint64) (int64, error) {
+	n, err := humanize.ParseBytes(value)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%q is no size", value)
+	case n < least || n > most:
+		return 0, fmt.Errorf("%s is not between %s and %s", value, humanize.IBytes(least), humanize.IBytes(most))
+	}
+	return int64(n), nil
+}
+
+// ParseTuning reads it from a hostname. What cannot be read is left at its default.
+func ParseTuning(hostname string) (Tuning, error) {
+	t := Tuning{ReadBlock: 1 << 20, ReadCache: 64 << 20}
+	_, text, _ := strings.Cut(hostname, "?")
+	query, err := url.ParseQuery(text)
+	if err != nil {
+		return t, errors.New("the query of the URL cannot be read")
+	}
+	var wrong []error
+	for _, name := range slices.Sorted(maps.Keys(own)) {
+		if !query.Has(name) {
+			continue
+		}
+		read := t
+		if err := own[name](&read, query.Get(name)); err != nil {
+			wrong = append(wrong, fmt.Errorf("%s: %w", name, err))
+			continue
+		}
+		t = read
+	}
+	if t.ReadCache < fetches*t.ReadBlock {
+		wrong = append(wrong, fmt.Errorf("read-cache: has no room for %d blocks of %s", fetches, humanize.IBytes(uint64(t.ReadBlock))))
+		t.ReadCache = fetches * t.ReadBlock
+	}
+	return t, errors.Join(wrong...)
 }
 
 // Options are the store's own. The credentials are those of the volume's
@@ -62,6 +122,9 @@ func (s Settings) Options(secretsDir string) (map[string]string, error) {
 		return nil, errors.New(s.Refused)
 	}
 	options, err := endpoint(s.Hostname)
+	if err == nil {
+		_, err = ParseTuning(s.Hostname)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("features.s3plugin-hostname: %w", err)
 	}
@@ -121,17 +184,17 @@ func endpoint(hostname string) (map[string]string, error) {
 	options := map[string]string{}
 	for name, values := range query {
 		option, ok := urlOptions[name]
+		_, plugins := own[name]
 		switch {
-		case name == guard && (values[0] == "on" || values[0] == "off"):
-			continue // not the store's
-		case name == guard:
-			return nil, errors.New("guard is neither on nor off")
-		case !ok:
-			return nil, fmt.Errorf("%q is none of guard, %s", name, strings.Join(slices.Sorted(maps.Keys(urlOptions)), ", "))
+		case !ok && !plugins:
+			known := slices.AppendSeq(slices.Collect(maps.Keys(own)), maps.Keys(urlOptions))
+			slices.Sort(known)
+			return nil, fmt.Errorf("%q is none of %s", name, strings.Join(known, ", "))
 		case len(values) > 1:
 			return nil, fmt.Errorf("%q stands there twice", name)
+		case ok:
+			options[option] = values[0]
 		}
-		options[option] = values[0]
 	}
 	u.RawQuery = ""
 	options["endpoint-url"] = strings.TrimRight(u.String(), "/")

@@ -147,21 +147,44 @@ func TestAVolumeNameIsNoPath(t *testing.T) {
 	}
 }
 
-func TestTheGuardIsNoOptionOfTheStore(t *testing.T) {
-	for hostname, off := range map[string]bool{
-		"": false, "s3.example.org": false, "s3.example.org?guard=on": false, "s3.example.org?guard=off": true,
-		"http://s3.example.org?region=r&guard=off": true,
+func TestTuningIsNoOptionOfTheStore(t *testing.T) {
+	usual := Tuning{ReadBlock: 1 << 20, ReadCache: 64 << 20}
+	with := func(edit func(*Tuning)) Tuning { t := usual; edit(&t); return t }
+	for hostname, want := range map[string]Tuning{
+		"":                         usual,
+		"s3.example.org":           usual,
+		"s3.example.org?guard=on":  usual,
+		"s3.example.org?guard=off": with(func(t *Tuning) { t.GuardOff = true }),
+		"http://s3.example.org?region=r&guard=off":                 with(func(t *Tuning) { t.GuardOff = true }),
+		"http://s3.example.org?read-block=256KiB&read-cache=1GiB":  with(func(t *Tuning) { t.ReadBlock, t.ReadCache = 256<<10, 1<<30 }),
+		"http://s3.example.org?recall-limit=100":                   with(func(t *Tuning) { t.RecallLimit.Recalls = 100 }),
+		"http://s3.example.org?recall-limit=10GiB":                 with(func(t *Tuning) { t.RecallLimit.Bytes = 10 << 30 }),
+		"http://s3.example.org?recall-limit=10GiB,100&guard=off":   {true, 1 << 20, 64 << 20, Limit{100, 10 << 30}},
+		"http://s3.example.org?guard=off&colour=blue&read-cache=1": with(func(t *Tuning) { t.GuardOff = true }),
 	} {
-		options, err := Settings{Hostname: hostname, Bucket: "b"}.Options(t.TempDir())
-		if _, ok := options["guard"]; ok || err != nil {
-			t.Errorf("%q: %v, %v", hostname, options, err)
+		got, err := ParseTuning(hostname)
+		if got != want {
+			t.Errorf("%q: %+v, want %+v", hostname, got, want)
 		}
-		if GuardOff(hostname) != off {
-			t.Errorf("%q: off is %v", hostname, !off)
+		options, optionsErr := Settings{Hostname: hostname, Bucket: "b"}.Options(t.TempDir())
+		if (err == nil) != (optionsErr == nil) {
+			t.Errorf("%q: %v, %v", hostname, err, optionsErr)
+		}
+		for name := range options {
+			if name == "guard" || strings.HasPrefix(name, "read") {
+				t.Errorf("%q: the store gets %s", hostname, name)
+			}
 		}
 	}
-	if _, err := (Settings{Hostname: "s3.example.org?guard=of", Bucket: "b"}).Options(t.TempDir()); err == nil {
-		t.Error("guard=of was accepted")
+	for _, query := range []string{
+		"guard=of", "guard=", "read-block=1", "read-block=x", "read-block=17MiB", "read-cache=1KiB",
+		"read-block=8MiB", // for which the cache is too small
+		"recall-limit=", "recall-limit=0", "recall-limit=-1", "recall-limit=1,2", "recall-limit=1GiB,2GiB",
+		"recall-limit=x", "recall-limit=1&recall-limit=2", "recall-limit=9999999999TiB",
+	} {
+		if _, err := (Settings{Hostname: "s3.example.org?" + query, Bucket: "b"}).Options(t.TempDir()); err == nil {
+			t.Errorf("%s was accepted", query)
+		}
 	}
 }
 
@@ -181,5 +204,8 @@ func FuzzSettingsNeverPanic(f *testing.F) {
 		dir := t.TempDir()
 		write(t, dir, file, 0o600)
 		_, _ = Settings{Volume: "vol", Hostname: hostname, Bucket: bucket}.Options(dir) // an error is an answer
+		if tuning, _ := ParseTuning(hostname); tuning.ReadBlock <= 0 || tuning.ReadCache < fetches*tuning.ReadBlock {
+			t.Errorf("%+v cannot be used", tuning)
+		}
 	})
 }

@@ -1,0 +1,183 @@
+//go:build cloudsyncs3
+
+/* With features.cloudsync-remote-read on, the translator asks the plugin for each
+ * read of a stub, in an event thread and without its lock. It can be answered
+ * later: once the plugin's method has returned 0, cs_serve_readv sets local->dlfd
+ * to NULL as the last thing that it does to the frame, and nobody else knows of the
+ * frame any more. So the thread is free at once, and of any number of readers none
+ * can keep the answers of bricks from the others. */
+#include "remote.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "_cgo_export.h"
+
+enum { LET_GO_US = 20 }; /* pause between looks at whether cs_serve_readv is through */
+
+/* FUSE ends a former graph in the thread that answers the last request to it. */
+static __thread gf_boolean_t answering;
+
+int
+remote_read(call_frame_t *frame, uintptr_t handle, const struct stub *stub)
+{
+    cs_local_t *local = frame->local;
+    struct file file = {frame->this, local->dlfd};
+
+    file_ref(file);
+    if (coldbrickRead(handle, file, (struct stub *)stub, frame, local->xattrinfo.offset, local->xattrinfo.size) == 0)
+        return 0; /* from here on the frame may be gone */
+    file_unref(file);
+    return -1;
+}
+
+void *
+read_buffer(void *xlator, size_t size, void **data)
+{
+    struct iobuf *buf = iobuf_get2(((xlator_t *)xlator)->ctx->iobuf_pool, size);
+
+    if (buf)
+        *data = iobuf_ptr(buf);
+    return buf;
+}
+
+/* cs_local_wipe, which cloudsync does not export. dlfd is NULL by then. */
+static void
+wipe(cs_local_t *local)
+{
+    cs_loc_xattr_t *names = local->xattrinfo.lxattr;
+
+    loc_wipe(&local->loc);
+    if (local->fd)
+        fd_unref(local->fd);
+    if (local->stub)
+        call_stub_destroy(local->stub);
+    if (local->xattr_req)
+        dict_unref(local->xattr_req);
+    if (local->xattr_rsp)
+        dict_unref(local->xattr_rsp);
+    GF_FREE(local->remotepath);
+    if (names) {
+        GF_FREE(names->file_path);
+        GF_FREE(names->volname);
+        GF_FREE(names);
+    }
+    mem_put(local);
+}
+
+static void
+answer_data(call_frame_t *frame, struct iobuf *buf, size_t size, off_t offset, struct iatt *stat)
+{
+    struct iovec vector = {iobuf_ptr(buf), size};
+    struct iobref *ref = iobref_new();
+
+    if (!ref || iobref_add(ref, buf) != 0)
+        STACK_UNWIND_STRICT(readv, frame, -1, ENOMEM, NULL, 0, NULL, NULL, NULL);
+    else /* ENOENT is what the brick adds at the end of a file */
+        STACK_UNWIND_STRICT(readv, frame, size, offset + (off_t)size >= (off_t)stat->ia_size ? ENOENT : 0, &vector, 1,
+                            stat, ref, NULL);
+    if (ref)
+        iobref_unref(ref);
+}
+
+void
+read_answer(void *answered, void *buffer, size_t size, int err)
+{
+    call_frame_t *frame = answered;
+    cs_local_t *local = frame->local;
+    struct iobuf *buf = buffer;
+    xlator_t *former_this = THIS;
+
+    while (__atomic_load_n(&local->dlfd, __ATOMIC_ACQUIRE))
+        usleep(LET_GO_US);
+    THIS = frame->this;
+    answering = _gf_true;
+    frame->local = NULL; /* else glusterfs would put it back by itself, and no more than that */
+    if (err || !buf)
+        STACK_UNWIND_STRICT(readv, frame, -1, err ? err : ENOMEM, NULL, 0, NULL, NULL, NULL);
+    else
+        answer_data(frame, buf, size, local->xattrinfo.offset, &local->stbuf);
+    if (buf)
+        iobuf_unref(buf);
+    wipe(local);
+    answering = _gf_false;
+    THIS = former_this;
+}
+
+/* A seek that waits to hear whether the file is a stub. */
+struct seek {
+    fd_t *fd;
+    off_t offset;
+    gf_seek_what_t what;
+    dict_t *xdata;
+    fop_seek_t translators;
+};
+
+static int32_t
+on_seek_stat(call_frame_t *frame, void *cookie, xlator_t *this, int32_t op_ret, int32_t op_errno, struct iatt *stat,
+             dict_t *xdata)
+{
+    struct seek *s = frame->local;
+    uint64_t state = GF_CS_LOCAL;
+
+    (void)cookie, (void)op_errno;
+    frame->local = NULL;
+    if (op_ret != 0 || !xdata || dict_get_uint64(xdata, GF_CS_OBJECT_STATUS, &state) != 0 || state != GF_CS_REMOTE)
+        s->translators(frame, this, s->fd, s->offset, s->what, s->xdata);
+    else if (s->offset < 0 || s->offset >= (off_t)stat->ia_size)
+        STACK_UNWIND_STRICT(seek, frame, -1, ENXIO, 0, NULL);
+    else
+        STACK_UNWIND_STRICT(seek, frame, 0, 0, s->what == GF_SEEK_DATA ? s->offset : (off_t)stat->ia_size, NULL);
+    fd_unref(s->fd);
+    if (s->xdata)
+        dict_unref(s->xdata);
+    free(s);
+    return 0;
+}
+
+int32_t
+remote_seek(call_frame_t *frame, xlator_t *this, fd_t *fd, off_t offset, gf_seek_what_t what, dict_t *xdata,
+            fop_seek_t translators)
+{
+    cs_private_t *priv = this->private;
+    dict_t *key = priv->remote_read ? dict_new() : NULL;
+    struct seek *s = key && dict_set_uint32(key, GF_CS_OBJECT_STATUS, 1) == 0 ? malloc(sizeof *s) : NULL;
+
+    if (s) {
+        *s = (struct seek){fd_ref(fd), offset, what, xdata ? dict_ref(xdata) : NULL, translators};
+        frame->local = s;
+        STACK_WIND(frame, on_seek_stat, FIRST_CHILD(this), FIRST_CHILD(this)->fops->fstat, fd, key);
+    } else
+        translators(frame, this, fd, offset, what, xdata);
+    if (key)
+        dict_unref(key);
+    return 0;
+}
+
+void
+remote_end(xlator_t *this)
+{
+    uintptr_t handle = plugin_handle(this);
+
+    if (handle && !answering) /* which would wait for itself */
+        coldbrickEndReads(handle);
+}
+
+int32_t
+remote_counters(call_frame_t *frame, xlator_t *this)
+{
+    uintptr_t handle = plugin_handle(this);
+    char *text = handle ? coldbrickCounters(handle) : NULL;
+    dict_t *dict = text ? dict_new() : NULL;
+    char *value = dict ? gf_strdup(text) : NULL;
+    int ret = -ENOMEM;
+
+    if (value && (ret = dict_set_bin(dict, COUNTERS_XATTR, value, strlen(value))) != 0)
+        GF_FREE(value);
+    STACK_UNWIND_STRICT(getxattr, frame, ret, -ret, dict, NULL);
+    if (dict)
+        dict_unref(dict);
+    free(text);
+    return 0;
+}
