@@ -90,7 +90,8 @@ func bytesInStub(file *os.File) (bool, error) {
 		if err != nil || st.Size == 0 {
 			return false, err
 		}
-		attrs, err := ReadAttrs(file)
+		var attrs Attrs
+		attrs, err = ReadAttrs(file)
 		if err != nil || !attrs.Remote || attrs.Downloading {
 			return false, err
 		}
