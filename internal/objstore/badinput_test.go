@@ -82,12 +82,7 @@ func TestAStoreThatCannotBeUsedSaysWhy(t *testing.T) {
 
 func TestCredentialsThatAreNotThere(t *testing.T) {
 	server := testkit.S3(t)
-	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"} {
-		t.Setenv(name, "")
-	}
-	t.Setenv("AWS_CONFIG_FILE", os.DevNull)
-	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
-	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	withoutAWS(t)
 	options := optionsOf(server, server.Endpoint)
 	delete(options, "access-key-id")
 	delete(options, "secret-access-key")

@@ -132,11 +132,12 @@ func (n *session) explain(ctx context.Context, op string, err error) error {
 }
 
 // explainHead is explain for HEAD requests. Their answers have no body and so
-// no code: what a 403 or 404 is about is asked once more, of the bucket. A wrong
-// bucket or key id must not look like a missing object.
+// no code: what a 400 (a session token that has expired, for one), 403 or 404 is
+// about is asked once more, of the bucket. A wrong bucket or key id must not look
+// like a missing object.
 func (n *session) explainHead(ctx context.Context, op string, err error) error {
-	status := statusOf(err)
-	if status == http.StatusForbidden || status == http.StatusNotFound {
+	switch statusOf(err) {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound:
 		_, listErr := n.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
 			Bucket: &n.bucket, MaxKeys: aws.Int32(1), Prefix: aws.String(object.ReservedPrefix),
 		})

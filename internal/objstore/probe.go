@@ -179,12 +179,7 @@ func (p *prober) reach(ctx context.Context) error {
 		o.HTTPClient = dateReader{o.HTTPClient, &date}
 	})
 	if err != nil && !mayNotList(err) { // which may be so where writing is allowed
-		err = p.explain(ctx, "probe", err)
-		var reason *storeError
-		if errors.As(err, &reason) && reason.kind == nil {
-			reason.kind = object.ErrStore // nothing works, whatever it is
-		}
-		return err
+		return ofTheStore(p.explain(ctx, "probe", err))
 	}
 	if d := date.Load(); d != nil {
 		// Date has whole seconds: less than two of difference says nothing.
@@ -193,6 +188,16 @@ func (p *prober) reach(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// ofTheStore makes a refusal without a known cause one of the whole store: whatever
+// it is, every file would meet it, such as a disabled key of a bucket that encrypts.
+func ofTheStore(err error) error {
+	var reason *storeError
+	if errors.As(err, &reason) && reason.kind == nil {
+		reason.kind = object.ErrStore
+	}
+	return err
 }
 
 // fewRetries is for the first request to a store.
@@ -281,7 +286,7 @@ func (p *prober) puts(ctx context.Context) error {
 				err = &storeError{op: "put object", kind: object.ErrStore,
 					text: fmt.Sprintf("%s denies PutObject on bucket %q to these credentials", p.where, p.bucket)}
 			}
-			return err
+			return ofTheStore(err)
 		}
 	}
 	sum := crc32.ChecksumIEEE(body)

@@ -30,6 +30,7 @@ type S3Server struct {
 	AccessKey string
 	SecretKey string
 	CAFile    string // PEM certificate to trust; "" without TLS
+	Domain    string // below which buckets have host names of their own; "" without
 
 	t       testing.TB
 	program string
@@ -44,6 +45,14 @@ type S3Option func(*S3Server)
 
 // WithTLS makes the server speak https with a certificate of its own, in CAFile.
 func WithTLS() S3Option { return func(s *S3Server) { s.CAFile = "to be made" } }
+
+// WithRegion makes the server refuse signatures for any other region.
+func WithRegion(name string) S3Option { return func(s *S3Server) { s.Region = name } }
+
+// WithDomain makes the server take BUCKET.domain in a request's Host for a bucket,
+// as AWS does, and names both in its certificate. No name server knows the names: the
+// client under test has to dial the server's Endpoint for them.
+func WithDomain(domain string) S3Option { return func(s *S3Server) { s.Domain = domain } }
 
 // S3 starts a server with an empty bucket named "cold".
 func S3(t testing.TB, options ...S3Option) *S3Server {
@@ -64,7 +73,11 @@ func S3(t testing.TB, options ...S3Option) *S3Server {
 	if s.CAFile != "" {
 		s.Endpoint = "https://"
 		s.CAFile = filepath.Join(s.dir, "cert.pem")
-		writeCertificate(t, s.CAFile, s.keyFile())
+		names := []string{"localhost"}
+		if s.Domain != "" {
+			names = append(names, s.Domain, "*."+s.Domain)
+		}
+		writeCertificate(t, s.CAFile, s.keyFile(), names)
 	}
 	// CreateBucket would need a signed request; a directory is all it makes.
 	s.MakeBucket(s.Bucket)
@@ -128,9 +141,12 @@ func (s *S3Server) Start() {
 		s.t.Fatal(err)
 	}
 	defer log.Close()
-	args := []string{"--port", s.address, "--keep-alive", "--quiet", "--health", "/health"}
+	args := []string{"--port", s.address, "--region", s.Region, "--keep-alive", "--quiet", "--health", "/health"}
 	if s.CAFile != "" {
 		args = append(args, "--cert", s.CAFile, "--key", s.keyFile())
+	}
+	if s.Domain != "" {
+		args = append(args, "--virtual-domain", s.Domain)
 	}
 	cmd := exec.Command(s.program, append(args, "posix", filepath.Join(s.dir, "data"))...)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.AccessKey, "ROOT_SECRET_KEY="+s.SecretKey)
@@ -248,8 +264,8 @@ func freeAddress(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// writeCertificate makes a certificate for 127.0.0.1 that signs itself.
-func writeCertificate(t testing.TB, certFile, keyFile string) {
+// writeCertificate makes a certificate for 127.0.0.1 and names that signs itself.
+func writeCertificate(t testing.TB, certFile, keyFile string, names []string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -261,7 +277,7 @@ func writeCertificate(t testing.TB, certFile, keyFile string) {
 		NotBefore:             time.Now().Add(-time.Hour),
 		NotAfter:              time.Now().Add(24 * time.Hour),
 		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
-		DNSNames:              []string{"localhost"},
+		DNSNames:              names,
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 	}
