@@ -74,6 +74,7 @@ var keyCodes = map[string]bool{
 	"ExistingObjectIsDirectory":     true,
 	"DirectoryObjectContainsData":   true,
 	"XMinioInvalidObjectName":       true,
+	"XMinioInvalidResourceName":     true,
 	"XMinioParentIsObject":          true,
 	"XMinioObjectExistsAsDirectory": true,
 }
@@ -132,12 +133,18 @@ func (n *session) explain(ctx context.Context, op string, err error) error {
 }
 
 // explainHead is explain for HEAD requests. Their answers have no body and so
-// no code: what a 400 (a session token that has expired, for one), 403 or 404 is
-// about is asked once more, of the bucket. A wrong bucket or key id must not look
-// like a missing object.
-func (n *session) explainHead(ctx context.Context, op string, err error) error {
+// no code, so what they are about is asked once more. Of the object, if it is a 400:
+// the key may be refused, or the session token have expired. Of the bucket, if it is
+// a 403 or 404: a wrong bucket or key id must not look like a missing object.
+func (n *session) explainHead(ctx context.Context, op, key string, err error) error {
 	switch statusOf(err) {
-	case http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound:
+	case http.StatusBadRequest:
+		out, getErr := n.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &n.bucket, Key: &key, Range: rangeHeader(0, 1)})
+		if getErr != nil {
+			return n.explain(ctx, op, getErr)
+		}
+		out.Body.Close()
+	case http.StatusForbidden, http.StatusNotFound:
 		_, listErr := n.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
 			Bucket: &n.bucket, MaxKeys: aws.Int32(1), Prefix: aws.String(object.ReservedPrefix),
 		})

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -59,7 +60,7 @@ func TestAnotherServerKeepsTheContract(t *testing.T) {
 func TestMinIOEncryptsByDefault(t *testing.T) {
 	for name, rule := range map[string]types.ServerSideEncryptionByDefault{
 		"SSE-S3":  {SSEAlgorithm: types.ServerSideEncryptionAes256},
-		"SSE-KMS": {SSEAlgorithm: types.ServerSideEncryptionAwsKms},
+		"SSE-KMS": {SSEAlgorithm: types.ServerSideEncryptionAwsKms, KMSMasterKeyID: new("test-key")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := testkit.MinIO(t)
@@ -105,13 +106,16 @@ func mustKeep(t *testing.T, s *S3) {
 // Temporary credentials, given by a server that refuses them without their token.
 func TestMinIOTakesSessionTokens(t *testing.T) {
 	server := testkit.MinIO(t)
-	answer, err := sts.New(sts.Options{
+	client := sts.New(sts.Options{
 		Region: server.Region, BaseEndpoint: &server.Endpoint,
 		Credentials: credentials.NewStaticCredentialsProvider(server.AccessKey, server.SecretKey, ""),
-	}).AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: new("arn:x:ignored:by:minio:"), RoleSessionName: new("test")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	})
+	var answer *sts.AssumeRoleOutput
+	testkit.Eventually(t, time.Minute, "the server gives credentials", func() (ok bool) { // later than it serves objects
+		var err error
+		answer, err = client.AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: new("arn:x:ignored:by:minio:"), RoleSessionName: new("test")})
+		return err == nil
+	})
 	given := answer.Credentials
 	options := optionsOf(server, server.Endpoint)
 	maps.Copy(options, map[string]string{"access-key-id": *given.AccessKeyId, "secret-access-key": *given.SecretAccessKey})

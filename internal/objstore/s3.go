@@ -239,7 +239,7 @@ func (n *session) head(ctx context.Context, key string) (object.Info, error) {
 		Bucket: &n.bucket, Key: &key, ChecksumMode: types.ChecksumModeEnabled,
 	})
 	if err != nil {
-		return object.Info{}, n.explainHead(ctx, "head object", err)
+		return object.Info{}, n.explainHead(ctx, "head object", key, err)
 	}
 	if out.ContentLength == nil {
 		return object.Info{}, &storeError{op: "head object", text: "the answer has no length"}

@@ -62,7 +62,7 @@ var versitygw = product{"versitygw", "/health", func(s *S3Server, program, data 
 	return cmd
 }}
 
-var minio = product{"minio", "/minio/health/ready", func(s *S3Server, program, data string) *exec.Cmd {
+var minio = product{"minio", "/minio/health/cluster", func(s *S3Server, program, data string) *exec.Cmd {
 	cmd := exec.Command(program, "server", "--quiet", "--address", s.address, "--certs-dir", filepath.Join(s.dir, "certs"), data)
 	cmd.Env = append(os.Environ(), "MINIO_ROOT_USER="+s.AccessKey, "MINIO_ROOT_PASSWORD="+s.SecretKey,
 		"MINIO_SITE_REGION="+s.Region, "MINIO_DOMAIN="+s.Domain, "MINIO_BROWSER=off", "MINIO_UPDATE=off",
