@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/coldbrick/coldbrick/internal/config"
+	"github.com/coldbrick/coldbrick/internal/run"
 )
 
 func newConfig(a *app) *cobra.Command {
@@ -20,7 +21,7 @@ func newConfig(a *app) *cobra.Command {
 			if len(args) == 0 {
 				return cmd.Help()
 			}
-			return usagef("unknown command %q: write coldbrick config show", "config "+args[0])
+			return run.Usagef("unknown command %q: write coldbrick config show", "config "+args[0])
 		},
 	}
 	cmd.AddCommand(newConfigShow(a))
@@ -63,7 +64,7 @@ func (a *app) showConfig() (err error) {
 		}
 		_, err = fmt.Fprintf(a.stdout, "%-40s # %s\n", comment+f.Name+" = "+tomlValue(f.Value), a.origins[f.Name])
 	})
-	if err == nil && a.file != nil && a.target.volume == "" {
+	if err == nil && a.file != nil && a.target.Volume == "" {
 		for _, name := range a.file.Volumes() {
 			if _, err = fmt.Fprintf(a.stdout, "# what [volume.%s] says comes in with --volume %[1]s\n", name); err != nil {
 				break

@@ -107,7 +107,7 @@ func cliPage(root *cobra.Command) string {
 	})
 	b.WriteString("\n## Exit codes\n\n| code | outcome | meaning |\n|---|---|---|\n")
 	for _, e := range exits {
-		fmt.Fprintf(&b, "| %d | `%s` | %s |\n", e.code, e.outcome, e.meaning)
+		fmt.Fprintf(&b, "| %d | `%s` | %s |\n", e.code, e.end, e.meaning)
 	}
 	return b.String()
 }

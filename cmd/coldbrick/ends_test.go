@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/run"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
@@ -46,7 +47,7 @@ func holdRequests(t *testing.T, s *testkit.S3Server, method string) *held {
 func inBackground(t *testing.T, args ...string) (signals chan os.Signal, code chan int, stderr *bytes.Buffer) {
 	signals, code, stderr = make(chan os.Signal), make(chan int, 1), &bytes.Buffer{}
 	go func() {
-		code <- run(t.Context(), env{
+		code <- execute(t.Context(), env{
 			args: args, stdin: strings.NewReader(""), stdout: io.Discard, stderr: stderr,
 			environ: []string{"COLDBRICK_CONFIG=/dev/null"},
 			width:   func(io.Writer) (int, bool) { return 0, false }, signals: signals,
@@ -76,9 +77,13 @@ func TestADroppedLastFileIsAnInterruptedRun(t *testing.T) {
 			if err != nil || !strings.Contains(string(metrics), fmt.Sprintf("} %d\n", want)) {
 				t.Errorf("metrics do not tell exit code %d: %v\n%s", want, err, metrics)
 			}
-			past, err := readHistory(dir, v.BrickDir())
-			if err != nil || len(past.Recent) != 1 || past.Recent[0].Outcome != "interrupted" {
-				t.Errorf("history: %+v, %v", past.Recent, err)
+			var history bytes.Buffer
+			got := execute(t.Context(), env{
+				args: []string{"report", "--json", "--state-dir", dir, v.BrickDir()}, stdout: &history, stderr: io.Discard,
+				environ: []string{"COLDBRICK_CONFIG=/dev/null"}, width: func(io.Writer) (int, bool) { return 0, false },
+			})
+			if got != 0 || strings.Count(history.String(), `"outcome":"interrupted"`) != 1 {
+				t.Errorf("exit code %d, history: %s", got, history.String())
 			}
 			if state := v.BrickMarks("last").State(v.BrickSize("last")); state != gluster.Local {
 				t.Errorf("the file is %s", state)
@@ -165,7 +170,7 @@ func TestQuietSaysNothingOfAPlannedEnd(t *testing.T) {
 
 // One set of flags serves all commands that take a brick, a volume or paths.
 func TestEveryCommandOnAVolumeTakesTheStateDir(t *testing.T) {
-	for _, cmd := range newApp(env{}, &stopper{}).command().Commands() {
+	for _, cmd := range newApp(env{}, &run.Stopper{}).command().Commands() {
 		switch cmd.Name() {
 		case "crawl", "archive", "recall", "status", "fsck", "doctor", "report":
 			if cmd.Flags().Lookup("state-dir") == nil {

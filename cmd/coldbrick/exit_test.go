@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/run"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/upload"
@@ -21,26 +22,26 @@ import (
 // codes are those of the manual, with errors that must lead to them. Where two
 // things are wrong, the graver one decides.
 var codes = map[int][]error{
-	1:   {errors.New("anything"), errMaxErrors},
-	2:   {usagef("no"), usageError{os.ErrNotExist}},
-	3:   {errSomeFailed, errors.Join(errSomeFailed, errMaxFiles), errors.Join(errMaxTime, errSomeFailed)},
-	8:   {errMaxFiles, errMaxBytes},
-	10:  {errMaxTime},
-	11:  {errLocked},
+	1:   {errors.New("anything"), run.ErrMaxErrors},
+	2:   {run.Usagef("no"), run.Usagef("%w", os.ErrNotExist)},
+	3:   {run.ErrSomeFailed, errors.Join(run.ErrSomeFailed, run.ErrMaxFiles), errors.Join(run.ErrMaxTime, run.ErrSomeFailed)},
+	8:   {run.ErrMaxFiles, run.ErrMaxBytes},
+	10:  {run.ErrMaxTime},
+	11:  {run.ErrLocked},
 	12:  {object.ErrStore},
-	13:  {errUnsafe, errNoVolume, volume.ErrNoBrick, volume.ErrNoMount, upload.ErrDegraded, volume.ErrKernel},
-	14:  {errProblems, errors.Join(errProblems, errSomeFailed)},
-	15:  {errAtRisk, errors.Join(errProblems, errAtRisk, errSomeFailed)},
-	129: {signalError{syscall.SIGHUP}},
-	130: {signalError{os.Interrupt}, errors.Join(errSomeFailed, signalError{os.Interrupt}), errors.Join(object.ErrStore, signalError{os.Interrupt})},
+	13:  {run.ErrUnsafe, run.ErrNoVolume, volume.ErrNoBrick, volume.ErrNoMount, upload.ErrDegraded, volume.ErrKernel},
+	14:  {run.ErrProblems, errors.Join(run.ErrProblems, run.ErrSomeFailed)},
+	15:  {run.ErrAtRisk, errors.Join(run.ErrProblems, run.ErrAtRisk, run.ErrSomeFailed)},
+	129: {run.SignalError{Signal: syscall.SIGHUP}},
+	130: {run.SignalError{Signal: os.Interrupt}, errors.Join(run.ErrSomeFailed, run.SignalError{Signal: os.Interrupt}), errors.Join(object.ErrStore, run.SignalError{Signal: os.Interrupt})},
 	141: {syscall.EPIPE},
-	143: {signalError{syscall.SIGTERM}},
+	143: {run.SignalError{Signal: syscall.SIGTERM}},
 }
 
 // Go itself ends with 2, which means wrong usage here.
 func TestAPanicEndsWith1AndItsStack(t *testing.T) {
 	var stderr bytes.Buffer
-	code := run(t.Context(), env{
+	code := execute(t.Context(), env{
 		args: []string{"version"}, stdout: panicking{}, stderr: &stderr,
 		width: func(io.Writer) (int, bool) { return 80, false },
 	})

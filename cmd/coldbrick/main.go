@@ -1,7 +1,7 @@
 // Command coldbrick moves the cold files of a GlusterFS volume to an object
 // store and brings them back. This package alone knows flags, signals,
-// terminals and exit codes, and which parts are joined; docs/cli.md is its
-// contract.
+// terminals and exit codes; what a command does, and in which order, is in
+// internal/run. docs/cli.md is the contract.
 package main
 
 import (
@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/coldbrick/coldbrick/internal/run"
 	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
@@ -36,13 +37,13 @@ func main() {
 	// A reader that closes the pipe of our stdout makes a write fail; it must
 	// not kill a run. Caught and not ignored: children would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	os.Exit(run(context.Background(), env{
+	os.Exit(execute(context.Background(), env{
 		args: os.Args[1:], stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		environ: os.Environ(), width: terminalWidth, signals: signals,
 	}))
 }
 
-// env is all that run knows of the process it is in.
+// env is all that execute knows of the process it is in.
 type env struct {
 	args           []string
 	stdin          io.Reader
@@ -52,19 +53,19 @@ type env struct {
 	signals        <-chan os.Signal
 }
 
-// run executes one command line and returns its exit code. Nothing below it
+// execute runs one command line and returns its exit code. Nothing below it
 // exits.
-func run(ctx context.Context, e env) int {
+func execute(ctx context.Context, e env) int {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	a := newApp(e, newStopper(ctx, e.signals, cancel))
+	a := newApp(e, run.NewStopper(ctx, e.signals, cancel))
 	// Go would end with 2, which means wrong usage.
 	err := workers.Guard(func() error { return a.command().ExecuteContext(ctx) })
-	if !a.quiet || !isBudget(err) {
+	if !a.quiet || !run.IsBudget(err) {
 		for _, line := range complaints(err) {
-			fmt.Fprintln(a.screen, line)
+			fmt.Fprintln(a.ui, line)
 		}
 	}
-	a.explain(err)
+	a.ui.explain(err)
 	return exitCode(err)
 }

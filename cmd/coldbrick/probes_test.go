@@ -7,12 +7,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
@@ -40,7 +38,7 @@ func (g *probeGround) run(want int, command string, args ...string) (out string,
 	args = append([]string{command, "--endpoint-url", g.proxy.Endpoint, "--bucket", g.s.Bucket,
 		"--state-dir", g.state, "--mount", g.v.MountDir()}, args...)
 	var both bytes.Buffer
-	code := run(g.t.Context(), env{
+	code := execute(g.t.Context(), env{
 		args: args, stdin: strings.NewReader(""), stdout: &both, stderr: &both,
 		environ: []string{"COLDBRICK_CONFIG=/dev/null"},
 		width:   func(io.Writer) (int, bool) { return 0, false },
@@ -107,20 +105,32 @@ func TestARunGoesByTheProbeOfTheLastDay(t *testing.T) {
 	if _, probed := g.run(0, "doctor", "--brick", g.v.BrickDir()); probed == 0 {
 		t.Error("doctor did not probe")
 	}
-	for name, kept := range map[string]keptProbe{
-		"a day old":          {keptProbeVersion, buildInfo(), time.Now().Add(-probeHolds)},
-		"from the future":    {keptProbeVersion, buildInfo(), time.Now().Add(time.Hour)},
-		"of another version": {keptProbeVersion, "coldbrick 0.1", time.Now()},
-		"in another form":    {keptProbeVersion + 1, buildInfo(), time.Now()},
-		"that says nothing":  {},
-	} {
-		text, err := json.Marshal(kept)
+	keep := func(version int, build string, at time.Time) {
+		t.Helper()
+		text, err := json.Marshal(map[string]any{"v": version, "coldbrick": build, "time": at})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(files[0], text, 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	keep(1, buildInfo(), time.Now().Add(-time.Hour))
+	if n := archive(); n != 0 {
+		t.Errorf("with a probe of an hour ago a run sent %d requests of one", n)
+	}
+	for name, kept := range map[string]struct {
+		version int
+		build   string
+		at      time.Time
+	}{
+		"a day old":          {1, buildInfo(), time.Now().Add(-day)},
+		"from the future":    {1, buildInfo(), time.Now().Add(time.Hour)},
+		"of another version": {1, "coldbrick 0.1", time.Now()},
+		"in another form":    {2, buildInfo(), time.Now()},
+		"that says nothing":  {},
+	} {
+		keep(kept.version, kept.build, kept.at)
 		if archive() == 0 {
 			t.Errorf("a run went by a probe %s", name)
 		}
@@ -184,8 +194,6 @@ func TestDoctorTellsOfProbeObjectsThatStay(t *testing.T) {
 	}
 }
 
-var _ prober = (*objstore.S3)(nil)
-
 func TestDoctorNamesPrefixesWithinEachOther(t *testing.T) {
 	g := newProbeGround(t)
 	outer := testkit.NewVolume(t)
@@ -202,14 +210,6 @@ func TestDoctorNamesPrefixesWithinEachOther(t *testing.T) {
 		out, _ := g.run(0, "doctor", "--brick", g.v.BrickDir(), "--key-prefix", tt.prefix)
 		if !strings.Contains(out, tt.want) {
 			t.Errorf("%q is missing in\n%s", tt.want, out)
-		}
-	}
-}
-
-func TestPrefixesAbove(t *testing.T) {
-	for prefix, want := range map[string][]string{"": nil, "a/": {""}, "a/b/": {"", "a/"}, "a-": {""}, "a/b": {"", "a/"}} {
-		if got := above(prefix); !slices.Equal(got, want) {
-			t.Errorf("above %q: %q, want %q", prefix, got, want)
 		}
 	}
 }

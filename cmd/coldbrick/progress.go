@@ -1,18 +1,20 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
-	"github.com/coldbrick/coldbrick/crawl"
 	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/run"
+	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
 // This file alone knows progressbar. Of its traits, these shaped the code:
@@ -76,36 +78,63 @@ func (s *screen) stopBar() {
 	}
 }
 
-// gauge is what a bar shows. Work counts in it.
-type gauge struct {
-	seen         crawl.Progress // files looked at
-	files, bytes atomic.Int64   // done
-	meter        *meter         // if given, also what is on its way
-	total        int64          // bytes; 0 if that is not known
+// display is where a run is told: records and messages, and a bar below them.
+type display struct {
+	*screen
+	width    func(io.Writer) (columns int, terminal bool)
+	out      *report.Printer
+	progress string // always, never or auto
+	quiet    bool
+
+	explained sync.Once // a mistake of ours
 }
 
-// unit is what a bar measures.
-type unit int
+// begin says what is wanted to be seen; records go to stdout, unless they are news.
+func (d *display) begin(stdout io.Writer, s settings) {
+	d.out = &report.Printer{Data: stdout, News: d.screen, JSON: s.json, Verbose: s.verbose, Quiet: s.quiet}
+	d.progress, d.quiet = s.progress.String(), s.quiet
+}
 
-const (
-	byBytes unit = iota
-	byFiles
-)
+// Print prints a record.
+func (d *display) Print(r report.Record) error {
+	if f, ok := r.(report.File); ok {
+		d.explain(f.Err)
+	}
+	return d.out.Print(r)
+}
 
-// startBar shows g until stopBar, if the user wants a bar and there is a
-// terminal to show it on.
-func (a *app) startBar(what string, unit unit, g *gauge) {
-	a.screen.stopBar() // that of the brick before
-	columns, terminal := a.width(a.stderr)
+// Say tells people something that is neither data nor wrong.
+func (d *display) Say(message string) {
+	if !d.quiet {
+		fmt.Fprintf(d.screen, "coldbrick: %s\n", report.OneLine(message))
+	}
+}
+
+// explain tells of a mistake of ours what a report of it needs, once.
+func (d *display) explain(err error) {
+	var mistake *workers.PanicError
+	if errors.As(err, &mistake) {
+		d.explained.Do(func() { fmt.Fprintf(d.screen, "coldbrick: please report this stack:\n%s", mistake.Stack) })
+	}
+}
+
+// HideBar ends the bar, if there is one, and erases it: the summary follows.
+func (d *display) HideBar() { d.stopBar() }
+
+// ShowBar shows g until HideBar, if the user wants a bar and there is a terminal
+// to show it on.
+func (d *display) ShowBar(what string, unit run.Unit, g *run.Gauge) {
+	d.HideBar() // that of the brick before
+	columns, terminal := d.width(d.to)
 	switch {
-	case a.progress.String() == "never", a.quiet, !terminal && a.progress.String() == "auto":
+	case d.progress == "never", d.quiet, !terminal && d.progress == "auto":
 		return
 	case columns == 0:
 		columns = 80
 	}
 	const interval = 200 * time.Millisecond
 	done, gone := make(chan struct{}), make(chan struct{})
-	bar := newBar(what, unit, g.total, columns)
+	bar := newBar(what, unit, g.Total, columns)
 	go func() {
 		defer close(gone)
 		tick := time.NewTicker(interval)
@@ -113,24 +142,24 @@ func (a *app) startBar(what string, unit unit, g *gauge) {
 		for {
 			select {
 			case <-tick.C:
-				if c, ok := a.width(a.stderr); ok {
+				if c, ok := d.width(d.to); ok {
 					columns = c
 				}
-				a.screen.draw(bar.picture(g, columns))
+				d.draw(bar.picture(g, columns))
 			case <-done:
-				_, _ = a.screen.Write(nil) // erases it
+				_, _ = d.Write(nil) // erases it
 				return
 			}
 		}
 	}()
-	a.screen.stop = func() { close(done); <-gone }
+	d.stop = func() { close(done); <-gone }
 }
 
 // bar draws a gauge in one line.
 type bar struct {
 	*progressbar.ProgressBar
 	what string
-	unit unit
+	unit run.Unit
 }
 
 // narrow is the width of a terminal that has no room for all.
@@ -138,17 +167,17 @@ const narrow = 60
 
 // newBar makes a bar for a terminal of so many columns. It never writes: its
 // picture is taken from it.
-func newBar(what string, unit unit, total int64, columns int) *bar {
+func newBar(what string, unit run.Unit, total int64, columns int) *bar {
 	options := []progressbar.Option{
 		progressbar.OptionSetWriter(io.Discard),
 		progressbar.OptionSetDescription(what),
 		progressbar.OptionShowCount(),
 		progressbar.OptionSetTheme(progressbar.ThemeASCII),
 		progressbar.OptionSetWidth(max(4, (columns-narrow)/2)),
-		progressbar.OptionShowTotalBytes(columns >= narrow && unit == byBytes),
+		progressbar.OptionShowTotalBytes(columns >= narrow && unit == run.ByBytes),
 		progressbar.OptionSetSpinnerChangeInterval(0), // else a goroutine that never ends
 	}
-	if unit == byBytes {
+	if unit == run.ByBytes {
 		options = append(options, progressbar.OptionShowBytes(true), progressbar.OptionUseIECUnits(true))
 	} else {
 		options = append(options, progressbar.OptionShowIts(), progressbar.OptionSetItsString("files"))
@@ -161,19 +190,19 @@ func newBar(what string, unit unit, total int64, columns int) *bar {
 
 // picture is the line that shows g, short enough for the terminal: one that
 // wraps could not be erased.
-func (b *bar) picture(g *gauge, columns int) string {
-	at := g.seen.Files.Load()
-	if b.unit == byBytes {
-		at = g.bytes.Load()
-		if g.meter != nil { // a file may take hours
-			at = max(at, g.meter.moved.Load())
+func (b *bar) picture(g *run.Gauge, columns int) string {
+	at := g.Seen.Files.Load()
+	if b.unit == run.ByBytes {
+		at = g.Bytes.Load()
+		if g.Meter != nil { // a file may take hours
+			at = max(at, g.Meter.Moved.Load())
 		}
 		if columns >= narrow {
-			b.Describe(b.what + " " + report.Count(g.files.Load(), "file"))
+			b.Describe(b.what + " " + report.Count(g.Files.Load(), "file"))
 		}
 	}
-	if g.total > 0 {
-		at = min(at, g.total-1) // at the full total a bar counts as finished and stays as it is
+	if g.Total > 0 {
+		at = min(at, g.Total-1) // at the full total a bar counts as finished and stays as it is
 	}
 	_ = b.Set64(at) // it is within its limits
 	line := strings.TrimSpace(strings.ReplaceAll(b.String(), "\r", ""))

@@ -11,18 +11,20 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/time/rate"
+
+	"github.com/coldbrick/coldbrick/internal/run"
 )
 
 func TestABarFitsItsTerminal(t *testing.T) {
-	for _, unit := range []unit{byBytes, byFiles} {
+	for _, unit := range []run.Unit{run.ByBytes, run.ByFiles} {
 		for _, total := range []int64{0, 1 << 40} {
 			for _, columns := range []int{1, 10, 40, 59, 60, 80, 200} {
-				g := gauge{total: total}
+				g := run.Gauge{Total: total}
 				b := newBar("archiving", unit, total, columns)
 				for _, n := range []int64{0, 1, 1 << 20, 1<<40 - 1, 1 << 40, 1 << 41} {
-					g.bytes.Store(n)
-					g.files.Store(n)
-					g.seen.Files.Store(n)
+					g.Bytes.Store(n)
+					g.Files.Store(n)
+					g.Seen.Files.Store(n)
 					line := b.picture(&g, columns)
 					if len(line) >= columns || strings.ContainsAny(line, "\r\n") || !utf8.ValidString(line) {
 						t.Errorf("%d columns, total %d: %d wide: %q", columns, total, len(line), line)
@@ -38,11 +40,11 @@ func TestABarFitsItsTerminal(t *testing.T) {
 
 // The bytes of a file that takes hours show on their way.
 func TestABarMovesWithinAFile(t *testing.T) {
-	g := gauge{meter: &meter{Limiter: rate.NewLimiter(rate.Inf, 1<<20)}}
-	b := newBar("archiving", byBytes, 0, 80)
+	g := run.Gauge{Meter: &run.Meter{Limiter: rate.NewLimiter(rate.Inf, 1<<20)}}
+	b := newBar("archiving", run.ByBytes, 0, 80)
 	b.picture(&g, 80)
 	for range 3 {
-		if err := g.meter.WaitN(t.Context(), 1<<20); err != nil {
+		if err := g.Meter.WaitN(t.Context(), 1<<20); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -53,17 +55,17 @@ func TestABarMovesWithinAFile(t *testing.T) {
 
 func TestABarShowsFilesBytesAndRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var g gauge
-		b := newBar("archiving", byBytes, 0, 80)
+		var g run.Gauge
+		b := newBar("archiving", run.ByBytes, 0, 80)
 		b.picture(&g, 80)
-		g.files.Store(1234)
-		g.bytes.Store(5 << 30)
+		g.Files.Store(1234)
+		g.Bytes.Store(5 << 30)
 		time.Sleep(10 * time.Millisecond)
 		if line := b.picture(&g, 80); !strings.Contains(line, "archiving 1,234 files (5.0 GiB, ") || !strings.Contains(line, "iB/s)") {
 			t.Error(line)
 		}
-		g.total = 10 << 30
-		if line := newBar("archiving", byBytes, g.total, 80).picture(&g, 80); !strings.Contains(line, "50%") || !strings.Contains(line, "5.0/10 GiB") {
+		g.Total = 10 << 30
+		if line := newBar("archiving", run.ByBytes, g.Total, 80).picture(&g, 80); !strings.Contains(line, "50%") || !strings.Contains(line, "5.0/10 GiB") {
 			t.Error(line)
 		}
 	})
@@ -87,10 +89,9 @@ func TestLinesDoNotTearTheBar(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out sink
 		s := &screen{to: &out}
-		a := &app{env: env{width: func(io.Writer) (int, bool) { return 80, true }}, screen: s}
-		a.flags()
-		var g gauge
-		a.startBar("archiving", byBytes, &g)
+		d := &display{screen: s, width: func(io.Writer) (int, bool) { return 80, true }, progress: "auto"}
+		var g run.Gauge
+		d.ShowBar("archiving", run.ByBytes, &g)
 		var wg sync.WaitGroup
 		const line = "one whole line\n"
 		for range 4 {
@@ -150,13 +151,10 @@ func TestABarIsShownWhereItIsWanted(t *testing.T) {
 		{"auto", true, true, false},
 	} {
 		s := &screen{to: io.Discard}
-		a := &app{env: env{width: func(io.Writer) (int, bool) { return 80, tt.terminal }}, screen: s}
-		a.flags()
-		if err := a.progress.Set(tt.progress); err != nil {
-			t.Fatal(err)
+		d := &display{
+			screen: s, width: func(io.Writer) (int, bool) { return 80, tt.terminal }, progress: tt.progress, quiet: tt.quiet,
 		}
-		a.quiet = tt.quiet
-		a.startBar("x", byFiles, &gauge{})
+		d.ShowBar("x", run.ByFiles, &run.Gauge{})
 		if got := s.stop != nil; got != tt.want {
 			t.Errorf("%+v: shown %v", tt, got)
 		}

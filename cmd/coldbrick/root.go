@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/coldbrick/coldbrick/internal/config"
+	"github.com/coldbrick/coldbrick/internal/run"
 )
 
 // command builds the tree of commands.
@@ -29,13 +30,13 @@ func (a *app) command() *cobra.Command {
 			for _, c := range cmd.Commands() {
 				names = append(names, c.Name())
 			}
-			return usagef("unknown command %q%s", args[0], hint(args[0], names, "coldbrick help lists them all"))
+			return run.Usagef("unknown command %q%s", args[0], hint(args[0], names, "coldbrick help lists them all"))
 		},
 	}
 	root.SetArgs(a.args)
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
-	root.SetErr(a.screen)
+	root.SetErr(a.ui)
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		newCrawl(a), newArchive(a), newRecall(a), newStatus(a), newFsck(a), newDoctor(a), newReport(a),
@@ -57,15 +58,15 @@ func flagError(cmd *cobra.Command, err error) error {
 		var names []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
 		name := "--" + unknown.GetSpecifiedName()
-		return usagef("unknown flag %s%s", name, hint(name, names, see))
+		return run.Usagef("unknown flag %s%s", name, hint(name, names, see))
 	case errors.As(err, &empty):
-		return usagef("--%s needs a value: %s", empty.GetFlag().Name, see)
+		return run.Usagef("--%s needs a value: %s", empty.GetFlag().Name, see)
 	case errors.As(err, &wrong) && wrong.GetFlag().Value.Type() == "bool":
-		return usagef("--%s: %q is neither true nor false", wrong.GetFlag().Name, wrong.GetValue())
+		return run.Usagef("--%s: %q is neither true nor false", wrong.GetFlag().Name, wrong.GetValue())
 	case errors.As(err, &wrong):
-		return usagef("--%s: %w", wrong.GetFlag().Name, wrong.Unwrap())
+		return run.Usagef("--%s: %w", wrong.GetFlag().Name, wrong.Unwrap())
 	}
-	return usagef("%w: %s", err, see)
+	return run.Usagef("%w: %s", err, see)
 }
 
 // hint is the nearest of names, or else where to look.
@@ -81,12 +82,20 @@ func exactly(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) < len(names):
-			return usagef("no %s given: write %s", names[len(args)], cmd.UseLine())
+			return run.Usagef("no %s given: write %s", names[len(args)], cmd.UseLine())
 		case len(args) > len(names):
-			return usagef("%q is one argument too many: write %s", args[len(names)], cmd.UseLine())
+			return run.Usagef("%q is one argument too many: write %s", args[len(names)], cmd.UseLine())
 		}
 		return nil
 	}
+}
+
+// brickOrVolume wants one brick, or --volume in its place.
+func brickOrVolume(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil // --volume may also come from the environment or the file
+	}
+	return exactly("BRICK")(cmd, args)
 }
 
 func newHelp(root *cobra.Command) *cobra.Command {
@@ -96,7 +105,7 @@ func newHelp(root *cobra.Command) *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			cmd, rest, err := root.Find(args)
 			if err != nil || len(rest) > 0 {
-				return usagef("unknown command %q: coldbrick help lists them all", strings.Join(args, " "))
+				return run.Usagef("unknown command %q: coldbrick help lists them all", strings.Join(args, " "))
 			}
 			return cmd.Help()
 		},
@@ -139,7 +148,7 @@ func newCompletion(a *app) *cobra.Command {
 			case "powershell":
 				return root.GenPowerShellCompletionWithDesc(a.stdout)
 			}
-			return usagef("no completion for %q: write one of %s", args[0], strings.Join(shells, ", "))
+			return run.Usagef("no completion for %q: write one of %s", args[0], strings.Join(shells, ", "))
 		},
 	}
 }

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"github.com/coldbrick/coldbrick/crawl"
 	"github.com/coldbrick/coldbrick/internal/config"
+	"github.com/coldbrick/coldbrick/internal/run"
 )
 
 const (
@@ -163,4 +166,42 @@ func (s *settings) flags() *pflag.FlagSet {
 		fileOnly(name)
 	}
 	return f
+}
+
+// values are the settings as a run goes by them; origins tell what nobody has set.
+func (s *settings) values(origins config.Origins) run.Settings {
+	unset := map[string]bool{}
+	for name, origin := range origins {
+		unset[name] = origin == config.FromDefault
+	}
+	return run.Settings{
+		Mount: s.mount, Volume: s.volume, Brick: s.brick, Client: s.client,
+		Wanted: crawl.Policy{
+			ColdAfter: s.olderThan.Duration(), AgeBy: crawl.AgeBy(s.ageBy.String()), RecallGrace: s.recallGrace.Duration(),
+			MinSize: s.minSize.Bytes(), MaxSize: s.maxSize.Bytes(), Include: s.include, Exclude: s.exclude,
+		},
+		Order: crawl.Order(s.order.String()), Under: s.under, Crawlers: s.crawlers.Int(),
+		Recursive: s.recursive, Listed: s.filesFrom != "",
+		Store: run.StoreSettings{
+			Name: s.store, Options: s.storeOptions(), Unset: unset, Bandwidth: int64(s.bwlimit),
+		},
+		Jobs:     s.jobs.Int(),
+		MaxFiles: int64(s.maxFiles.Int()), MaxBytes: s.maxBytes.Bytes(), MaxDuration: s.maxDuration.Duration(),
+		UntilFree: s.untilFree, MaxErrors: s.maxErrors,
+		DryRun: s.dryRun, RequirePlugin: s.requirePlugin, AnyVersion: s.anyVersion, Check: s.check,
+		To: s.to, ToStdout: s.stdoutData, Repair: s.repair, ReadObjects: s.readObjects, Sample: int(s.sample), SVG: s.svg,
+		StateDir: s.stateDir, MetricsFile: s.metricsFile, LockWait: s.lockWait.Duration(),
+		Verbose: s.verbose, JSON: s.json,
+	}
+}
+
+// storeOptions are the options of recall.Plugin.Init. They hold secrets.
+func (s *settings) storeOptions() map[string]string {
+	return map[string]string{
+		"bucket": s.bucket, "endpoint-url": s.endpointURL, "region": s.region, "profile": s.profile,
+		"ca-bundle": s.caBundle, "storage-class": s.storClass, "key-prefix": s.keyPrefix, "dir": s.storeDir,
+		"part-size": strconv.FormatInt(s.partSize.Bytes(), 10), "jobs": strconv.Itoa(s.jobs.Int()),
+		"access-key-id": s.accessKeyID.Reveal(), "secret-access-key": s.secretAccessKey.Reveal(),
+		"session-token": s.sessionToken.Reveal(),
+	}
 }

@@ -45,7 +45,7 @@ func TestSignalsLoseNothing(t *testing.T) {
 			code := make(chan int)
 			var stderr bytes.Buffer
 			go func() {
-				code <- run(t.Context(), env{
+				code <- execute(t.Context(), env{
 					args: []string{"archive", "--mount", v.MountDir(), "--endpoint-url", proxy.Endpoint, "--bucket", s.Bucket,
 						"--jobs", "2", "--state-dir", t.TempDir(), v.BrickDir()},
 					stdin: strings.NewReader(""), stdout: io.Discard, stderr: &stderr,

@@ -152,7 +152,7 @@ func anyCommandOn(t *testing.T, v *testkit.Volume, s3 *testkit.S3Server) func(ar
 	return func(args ...string) ([]treeLine, int, string) {
 		t.Helper()
 		var stdout, stderr bytes.Buffer
-		code := run(t.Context(), env{
+		code := execute(t.Context(), env{
 			args: args, stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, environ: environ,
 			width: func(io.Writer) (int, bool) { return 0, false }, signals: make(chan os.Signal),
 		})

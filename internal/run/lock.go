@@ -1,4 +1,4 @@
-package main
+package run
 
 import (
 	"context"
@@ -49,7 +49,7 @@ func lockBrick(ctx context.Context, stateDir string, brick *volume.Brick, self o
 	}
 	l := &brickLock{file}
 	if err := l.take(ctx, wait); err != nil {
-		if errors.Is(err, errLocked) {
+		if errors.Is(err, ErrLocked) {
 			err = fmt.Errorf("brick %s: %w%s", brick.Dir(), err, l.heldBy())
 		}
 		file.Close()
@@ -82,7 +82,7 @@ func (l *brickLock) take(ctx context.Context, wait time.Duration) error {
 		case !errors.Is(err, unix.EWOULDBLOCK):
 			return fmt.Errorf("lock %s: %w", l.file.Name(), err)
 		case !time.Now().Before(deadline):
-			return errLocked
+			return ErrLocked
 		}
 		select {
 		case <-ctx.Done():

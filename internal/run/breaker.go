@@ -1,15 +1,11 @@
-package main
+package run
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/coldbrick/coldbrick/internal/config"
 )
-
-// errMaxErrors ends a run in which so much fails that going on makes no sense.
-var errMaxErrors = errors.New("--max-errors reached")
 
 // breakerSample is how many files a share of failures is judged by, at least.
 const breakerSample = 100
@@ -47,5 +43,5 @@ func (b *breaker) tripped() error {
 	if b.limit.IsShare() && b.tried < breakerSample || b.failed < b.limit.Of(b.tried) {
 		return nil
 	}
-	return fmt.Errorf("%w: %d of %d files failed (limit %s)", errMaxErrors, b.failed, b.tried, b.limit)
+	return fmt.Errorf("%w: %d of %d files failed (limit %s)", ErrMaxErrors, b.failed, b.tried, b.limit)
 }

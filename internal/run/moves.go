@@ -1,8 +1,9 @@
-package main
+package run
 
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
@@ -26,7 +27,7 @@ const (
 // moves knows what has moved files of a volume by the time that a run begins to
 // change some.
 type moves struct {
-	app    *app
+	log    *slog.Logger
 	volume string // "" if nobody can be asked
 	before map[string]bool
 	stop   func() // ends the watch
@@ -34,13 +35,13 @@ type moves struct {
 
 // recallable returns an *volume.UnsafeError if no recall onto the volume would end.
 // Where there is no glusterd to ask, nothing is known.
-func (a *app) recallable(ctx context.Context, volumeName string) error {
+func recallable(ctx context.Context, log *slog.Logger, volumeName string) error {
 	ctx, cancel := context.WithTimeout(ctx, glusterdPatience)
 	defer cancel()
 	err := volume.Recallable(ctx, volumeName)
 	var unsafe *volume.UnsafeError
 	if err != nil && !errors.As(err, &unsafe) {
-		a.log.Info("whether locks.mandatory-locking is off is not known", "err", err)
+		log.Info("whether locks.mandatory-locking is off is not known", "err", err)
 		return nil
 	}
 	return err
@@ -48,11 +49,11 @@ func (a *app) recallable(ctx context.Context, volumeName string) error {
 
 // watchMoves returns errMoving if files are moved now, and makes the run drain if
 // they are later on. Where there is no glusterd to ask, nothing is known.
-func (a *app) watchMoves(ctx context.Context, volumeName string) (*moves, error) {
-	m := &moves{app: a, volume: volumeName, before: map[string]bool{}, stop: func() {}}
+func watchMoves(ctx context.Context, log *slog.Logger, stopper *Stopper, volumeName string) (*moves, error) {
+	m := &moves{log: log, volume: volumeName, before: map[string]bool{}, stop: func() {}}
 	tasks, err := m.ask(ctx)
 	if err != nil {
-		a.log.Info("whether a rebalance is under way is not known", "err", err)
+		log.Info("whether a rebalance is under way is not known", "err", err)
 		m.volume = ""
 		return m, nil
 	}
@@ -62,7 +63,7 @@ func (a *app) watchMoves(ctx context.Context, volumeName string) (*moves, error)
 		}
 		m.before[t.ID] = true
 	}
-	ctx, cancel := a.drains(ctx)
+	ctx, cancel := stopper.until(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -73,7 +74,7 @@ func (a *app) watchMoves(ctx context.Context, volumeName string) (*moves, error)
 			case <-time.After(movesInterval):
 			}
 			if m.moved(ctx) {
-				a.stop.drain(errMoving)
+				stopper.Drain(errMoving)
 				return
 			}
 		}
@@ -92,7 +93,7 @@ func (m *moves) moved(ctx context.Context) bool {
 	}
 	tasks, err := m.ask(ctx)
 	if err != nil && ctx.Err() == nil {
-		m.app.log.Info("whether a rebalance is under way is not known", "err", err)
+		m.log.Info("whether a rebalance is under way is not known", "err", err)
 	}
 	for _, t := range tasks {
 		if t.Busy() || !m.before[t.ID] {

@@ -1,4 +1,4 @@
-package main
+package run
 
 import (
 	"errors"
@@ -34,9 +34,9 @@ func (b *budget) take(size int64) error {
 	case b.maxBytes > 0 && size > b.maxBytes:
 		return errTooLargeForBudget
 	case b.maxFiles > 0 && b.files >= b.maxFiles:
-		b.spent = errMaxFiles
+		b.spent = ErrMaxFiles
 	case b.maxBytes > 0 && b.bytes > b.maxBytes-size:
-		b.spent = errMaxBytes
+		b.spent = ErrMaxBytes
 	}
 	if b.spent == nil {
 		b.files++

@@ -1,4 +1,4 @@
-package main
+package run
 
 import (
 	"cmp"
@@ -7,9 +7,6 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/spf13/cobra"
-
-	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
 )
 
@@ -22,22 +19,14 @@ type scope struct {
 	unfit    error          // of a replica set with bricks here, none can be active
 }
 
-// brickOrVolume wants one brick, or --volume in its place.
-func (a *app) brickOrVolume(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil // --volume may also come from the environment or the file
-	}
-	return exactly("BRICK")(cmd, args)
-}
-
-// scopeOf finds out about the bricks named, or else about those of --volume that
+// scopeOf finds out about the bricks named, or else about those of the volume that
 // are this host's to work on.
-func (a *app) scopeOf(ctx context.Context, named []string) (*scope, error) {
+func (s *Session) scopeOf(ctx context.Context, named []string) (*scope, error) {
 	switch {
-	case len(named) == 0 && a.volume == "":
-		return nil, usagef("nothing named to work on: write BRICK --mount DIR, or --volume NAME")
-	case a.mount == "" && a.volume == "":
-		return nil, usagef("no mount given: write --mount DIR, a directory where the brick's volume is mounted, or --volume NAME")
+	case len(named) == 0 && s.Volume == "":
+		return nil, Usagef("nothing named to work on: write BRICK --mount DIR, or --volume NAME")
+	case s.Mount == "" && s.Volume == "":
+		return nil, Usagef("no mount given: write --mount DIR, a directory where the brick's volume is mounted, or --volume NAME")
 	}
 	for _, dir := range named { // before anybody is asked
 		brick, err := openBrick(dir)
@@ -48,30 +37,30 @@ func (a *app) scopeOf(ctx context.Context, named []string) (*scope, error) {
 			return nil, err
 		}
 	}
-	s, err := a.look(ctx)
+	found, err := s.look(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if len(named) == 0 {
-		a.choose(s)
-		return s, nil
+		found.choose(s.UI)
+		return found, nil
 	}
-	s.bricks = named
-	return s, s.refuseArbiters()
+	found.bricks = named
+	return found, found.refuseArbiters()
 }
 
-// look finds out about the volume: through --mount if that is given.
-func (a *app) look(ctx context.Context) (s *scope, err error) {
-	s = &scope{}
-	if a.mount != "" {
-		s.mount, err = a.inspect(a.mount)
+// look finds out about the volume: through its mount if that is given.
+func (s *Session) look(ctx context.Context) (found *scope, err error) {
+	found = &scope{}
+	if s.Mount != "" {
+		found.mount, err = s.Target.inspect(s.Mount)
 	} else {
-		s.mount, err = fromVolume(ctx, a.volume)
+		found.mount, err = fromVolume(ctx, s.Volume)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return s, s.ask(ctx, a.volume)
+	return found, found.ask(ctx, s.Volume)
 }
 
 // volumeID is the id of the volume: of its graph, of glusterd's, or of a brick; ""
@@ -100,9 +89,9 @@ func ofCluster(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.Is(err, volume.ErrNoVolume):
-		return usageError{err}
+		return UsageError{err}
 	}
-	return fmt.Errorf("%w: %w", errNoVolume, err)
+	return fmt.Errorf("%w: %w", ErrNoVolume, err)
 }
 
 // ask asks glusterd about the volume, if it is there. Who names the volume needs
@@ -126,7 +115,7 @@ func (s *scope) ask(ctx context.Context, name string) error {
 	}
 	if id := s.mount.VolumeID(); id != "" && id != cluster.ID {
 		if required {
-			return fmt.Errorf("%w: %s is a mount of another volume than the %s of this cluster", errUnsafe, s.mount.Dir, name)
+			return fmt.Errorf("%w: %s is a mount of another volume than the %s of this cluster", ErrUnsafe, s.mount.Dir, name)
 		}
 		s.notAsked = fmt.Errorf("glusterd of this host knows another volume %s", name)
 		return nil
@@ -137,7 +126,7 @@ func (s *scope) ask(ctx context.Context, name string) error {
 
 // choose takes the bricks of this host whose turn it is, and says of the others
 // why it is not.
-func (a *app) choose(s *scope) {
+func (s *scope) choose(ui UI) {
 	places := s.cluster.Places()
 	active := map[int]string{} // of each replica set
 	for _, p := range places {
@@ -155,9 +144,9 @@ func (a *app) choose(s *scope) {
 		case p.Role == volume.Active:
 			s.bricks = append(s.bricks, p.Dir)
 		case p.Role == volume.Arbiter:
-			a.say("brick %s is an arbiter and has no data", p.Dir)
+			ui.Say(fmt.Sprintf("brick %s is an arbiter and has no data", p.Dir))
 		case by != "":
-			a.say("brick %s stands by (%s): %s is the active one of its replica set", p.Dir, p.Role, by)
+			ui.Say(fmt.Sprintf("brick %s stands by (%s): %s is the active one of its replica set", p.Dir, p.Role, by))
 		default:
 			// What keeps a brick from its role fails a check of the volume as well.
 			s.unfit = fmt.Errorf("no brick of the replica set of %s is up and healed; this one is %s: %w",
@@ -165,14 +154,7 @@ func (a *app) choose(s *scope) {
 		}
 	}
 	if here == 0 {
-		a.say("volume %s has no brick on this host", s.cluster.Name)
-	}
-}
-
-// say tells people something that is neither data nor wrong.
-func (a *app) say(format string, args ...any) {
-	if !a.quiet {
-		fmt.Fprintf(a.screen, "coldbrick: %s\n", report.OneLine(fmt.Sprintf(format, args...)))
+		ui.Say(fmt.Sprintf("volume %s has no brick on this host", s.cluster.Name))
 	}
 }
 
@@ -184,14 +166,14 @@ func (s *scope) refuseArbiters() error {
 	for _, dir := range s.bricks {
 		named, err := os.Stat(dir)
 		if err != nil {
-			return usageError{err}
+			return UsageError{err}
 		}
 		for _, p := range s.cluster.Places() {
 			if !p.Here || p.Role != volume.Arbiter {
 				continue
 			}
 			if at, err := os.Stat(p.Dir); err == nil && os.SameFile(named, at) {
-				return fmt.Errorf("%w: brick %s is an arbiter and has no data", errUnsafe, dir)
+				return fmt.Errorf("%w: brick %s is an arbiter and has no data", ErrUnsafe, dir)
 			}
 		}
 	}

@@ -1,8 +1,7 @@
-package main
+package run
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -11,9 +10,6 @@ import (
 	"github.com/coldbrick/coldbrick/internal/config"
 	"github.com/coldbrick/coldbrick/internal/volume"
 )
-
-// errUntilFree ends a run that has reached its goal.
-var errUntilFree = errors.New("--until-free reached")
 
 // space is the room of file systems, in bytes.
 type space struct{ size, free int64 }

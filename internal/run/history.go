@@ -1,4 +1,4 @@
-package main
+package run
 
 import (
 	"crypto/sha256"
@@ -44,10 +44,10 @@ type pastRun struct {
 }
 
 // add counts a run. One that the user's own limits ended did not fail.
-func (h *history) add(code int, ended time.Time) {
+func (h *history) add(end End, ended time.Time) {
 	h.Runs++
-	switch code {
-	case 0, exitCode(errMaxFiles), exitCode(errMaxTime):
+	switch end {
+	case EndDone, EndBudget, EndTimeout:
 		h.LastSuccess, h.FailingSince = ended, time.Time{}
 	default:
 		if h.FailingSince.IsZero() {
@@ -125,47 +125,47 @@ type runOn struct {
 
 // noteRun remembers that a run works on a brick, and how it ended once ended is
 // called. The brick's lock is held.
-func (a *app) noteRun(self owner.Owner, brick *volume.Brick) (ended func(error)) {
-	a.on.noted = true
-	before := report.Summary{Totals: a.tally.Totals()} // of this run's other bricks
+func (s *Session) noteRun(self owner.Owner, brick *volume.Brick) (ended func(error)) {
+	s.on.noted = true
+	before := report.Summary{Totals: s.tally.Totals()} // of this run's other bricks
 	r := pastRun{Owner: &self, Started: time.Now().UTC()}
 	note := func() {
-		if _, err := changeHistory(a.stateDir, brick.Dir(), func(h *history) { h.note(r) }); err != nil {
-			a.log.Warn("a run is missing in the history", "err", err)
+		if _, err := changeHistory(s.StateDir, brick.Dir(), func(h *history) { h.note(r) }); err != nil {
+			s.Log.Warn("a run is missing in the history", "err", err)
 		}
 	}
 	note()
 	return func(err error) {
-		all := report.Summary{Totals: a.tally.Totals()}
+		all := report.Summary{Totals: s.tally.Totals()}
 		r.Ended = time.Now().UTC()
 		r.Archived = all.Of(report.Archived).Minus(before.Of(report.Archived))
 		r.Failed = all.Of(report.Failed).Minus(before.Of(report.Failed)).Files
-		r.Outcome = outcome(exitCode(verdict(err, r.Failed)))
-		if s, err := spaceOf(brick.Dir()); err == nil {
-			r.FreeAfter = s.free
+		r.Outcome = string(EndOf(verdict(err, r.Failed)))
+		if room, err := spaceOf(brick.Dir()); err == nil {
+			r.FreeAfter = room.free
 		}
 		note()
 	}
 }
 
 // remember counts a run that has ended, and writes the metrics.
-func (a *app) remember(s report.Summary, on runOn) error {
+func (s *Session) remember(sum report.Summary, end End, on runOn) error {
 	after, err := spaceOf(on.bricks...)
 	if err != nil {
 		return err
 	}
-	ended := s.Started.Add(s.Duration)
-	h, err := changeHistory(a.stateDir, on.name, func(h *history) {
-		h.add(s.ExitCode, ended)
+	ended := sum.Started.Add(sum.Duration)
+	h, err := changeHistory(s.StateDir, on.name, func(h *history) {
+		h.add(end, ended)
 		if !on.noted {
-			h.note(pastRun{Started: s.Started, Ended: ended, Outcome: s.Outcome, FreeAfter: after.free})
+			h.note(pastRun{Started: sum.Started, Ended: ended, Outcome: sum.Outcome, FreeAfter: after.free})
 		}
 	})
-	if err != nil || a.metricsFile == "" {
+	if err != nil || s.MetricsFile == "" {
 		return err
 	}
 	return report.Metrics{
-		Summary: s, Brick: h.Name, Runs: h.Runs, LastSuccess: h.LastSuccess, FailingSince: h.FailingSince,
+		Summary: sum, Brick: h.Name, Runs: h.Runs, LastSuccess: h.LastSuccess, FailingSince: h.FailingSince,
 		BrickSize: after.size, FreeBefore: on.before.free, FreeAfter: after.free, PluginLoaded: on.pluginLoaded,
-	}.WriteFile(a.metricsFile)
+	}.WriteFile(s.MetricsFile)
 }

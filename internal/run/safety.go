@@ -1,9 +1,10 @@
-package main
+package run
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/report"
@@ -11,13 +12,13 @@ import (
 )
 
 // checks judges the volume: what archive refuses, doctor shows.
-func (a *app) checks(s *scope) []volume.Check {
+func (s *scope) checks(wanted Settings) []volume.Check {
 	checks := s.mount.Checks()
 	for i, c := range checks {
-		if c.Name == volume.CheckPlugin && a.requirePlugin && !pluginLoaded(s.mount) {
+		if c.Name == volume.CheckPlugin && wanted.RequirePlugin && !pluginLoaded(s.mount) {
 			checks[i].Verdict, checks[i].Reason = volume.Fail, "require_plugin is set, and the volume has no recall plugin"
 		}
-		if c.Name == volume.CheckVersion && a.anyVersion && c.Verdict == volume.Fail {
+		if c.Name == volume.CheckVersion && wanted.AnyVersion && c.Verdict == volume.Fail {
 			checks[i].Verdict = volume.Warn
 		}
 	}
@@ -77,16 +78,16 @@ func (s *scope) checkBacklog(ctx context.Context, brick *volume.Brick) volume.Ch
 	}
 }
 
-// warn tells of the checks that a run goes on in spite of. What a nightly run
+// warn tells of the checks that a run goes on in spite s. What a nightly run
 // need not repeat shows with --verbose, and in doctor.
-func (a *app) warn(checks []volume.Check) {
+func warn(log *slog.Logger, checks []volume.Check) {
 	for _, c := range checks {
 		switch {
 		case c.Verdict != volume.Warn:
 		case c.Name == volume.CheckPlugin, c.Name == volume.CheckCluster:
-			a.log.Warn(c.Reason, "check", c.Name)
+			log.Warn(c.Reason, "check", c.Name)
 		default:
-			a.log.Info(c.Reason, "check", c.Name)
+			log.Info(c.Reason, "check", c.Name)
 		}
 	}
 }
@@ -105,12 +106,12 @@ const (
 // watch makes the run drain when the volume is no longer as it was judged to be:
 // its graph changes, a rebalance begins, a brick falls behind. It returns a
 // function that ends the watch.
-func (a *app) watch(ctx context.Context, s *scope) (stop func()) {
-	ctx, cancel := a.drains(ctx)
+func (s *scope) watch(ctx context.Context, stopper *Stopper) (end func()) {
+	ctx, cancel := stopper.until(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		a.watchUntil(ctx, s)
+		s.watchUntil(ctx, stopper)
 	}()
 	return func() {
 		cancel()
@@ -118,7 +119,7 @@ func (a *app) watch(ctx context.Context, s *scope) (stop func()) {
 	}
 }
 
-func (a *app) watchUntil(ctx context.Context, s *scope) {
+func (s *scope) watchUntil(ctx context.Context, stopper *Stopper) {
 	tick := time.NewTicker(graphInterval)
 	defer tick.Stop()
 	answered := time.Now()
@@ -141,10 +142,10 @@ func (a *app) watchUntil(ctx context.Context, s *scope) {
 		case err == nil:
 			answered = time.Now()
 		case errors.As(err, &unsafe), errors.Is(err, volume.ErrGraphChanged):
-			a.stop.drain(fmt.Errorf("the run ends early: %w", err))
+			stopper.Drain(fmt.Errorf("the run ends early: %w", err))
 			return
 		case time.Since(answered) > oldestAnswer:
-			a.stop.drain(fmt.Errorf("the run ends early: %w: %w", errNoVolume, err))
+			stopper.Drain(fmt.Errorf("the run ends early: %w: %w", ErrNoVolume, err))
 			return
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package run
 
 import (
 	"context"
@@ -7,21 +7,22 @@ import (
 	"sync"
 )
 
-// stopper turns signals into the two ways to stop: the first signal drains (no
+// Stopper turns signals into the two ways to stop: the first signal drains (no
 // new file is taken, those in work are finished), the second cancels at once.
-type stopper struct {
+type Stopper struct {
 	drained chan struct{}
 	mu      sync.Mutex
 	cause   error
 }
 
-func newStopper(ctx context.Context, signals <-chan os.Signal, cancel context.CancelCauseFunc) *stopper {
-	s := &stopper{drained: make(chan struct{})}
+// NewStopper listens to signals; the second one cancels ctx, through cancel.
+func NewStopper(ctx context.Context, signals <-chan os.Signal, cancel context.CancelCauseFunc) *Stopper {
+	s := &Stopper{drained: make(chan struct{})}
 	go func() {
-		for _, stop := range []func(error){s.drain, cancel} {
+		for _, stop := range []func(error){s.Drain, cancel} {
 			select {
 			case got := <-signals:
-				stop(signalError{got})
+				stop(SignalError{got})
 			case <-ctx.Done():
 				return
 			}
@@ -30,8 +31,8 @@ func newStopper(ctx context.Context, signals <-chan os.Signal, cancel context.Ca
 	return s
 }
 
-// drain asks the run to end, because of cause; the first cause stays.
-func (s *stopper) drain(cause error) {
+// Drain asks the run to end, because of cause; the first cause stays.
+func (s *Stopper) Drain(cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.cause == nil {
@@ -42,7 +43,7 @@ func (s *stopper) drain(cause error) {
 
 // until gives a context that also ends when the run is to drain, with the
 // cause of that. Finding new work uses it; work that was begun does not.
-func (s *stopper) until(ctx context.Context) (context.Context, context.CancelFunc) {
+func (s *Stopper) until(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {
 		select {

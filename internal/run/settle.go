@@ -1,4 +1,4 @@
-package main
+package run
 
 import (
 	"context"
@@ -14,29 +14,40 @@ import (
 	"github.com/coldbrick/coldbrick/recall"
 )
 
+// leftovers is what former runs on a brick have left, and what it takes to clear
+// that away.
+type leftovers struct {
+	*Session
+	mount    *volume.Mount
+	brick    *volume.Brick
+	stamping *volume.Private
+	plugin   recall.Plugin
+	self     owner.Owner
+}
+
 // settle clears away what former runs on this brick have left, before anything
 // new begins: multipart uploads that nobody will finish, stamps that ended half
 // way, and files that were stamped while a brick was down. By now all bricks are
 // up and nothing waits for self-heal, so such a file has its data back under the
 // stub, and nobody can read it.
-func (a *app) settle(ctx context.Context, self owner.Owner, mount *volume.Mount, brick *volume.Brick, stamping *volume.Private, plugin recall.Plugin) error {
-	left, err := record.Open(a.records(), self)
+func (l *leftovers) settle(ctx context.Context) error {
+	left, err := record.Open(l.records(), l.self)
 	if err != nil {
 		return err
 	}
 	warned := false
 	for _, u := range left {
-		if u.Brick != brick.Dir() {
+		if u.Brick != l.brick.Dir() {
 			continue // its own next run knows the store and the volume
 		}
-		if uploader, ok := plugin.(interface {
+		if uploader, ok := l.plugin.(interface {
 			AbortUpload(ctx context.Context, key, id string) error
 		}); ok {
 			for _, e := range u.Uploads {
 				err := uploader.AbortUpload(ctx, e.Key, e.Upload)
 				if errors.Is(err, fs.ErrPermission) { // it costs money, and no run can change that
 					if !warned {
-						a.log.Warn("multipart uploads of dead runs stay in the bucket: these credentials may not abort them; "+
+						l.Log.Warn("multipart uploads of dead runs stay in the bucket: these credentials may not abort them; "+
 							"a lifecycle rule with AbortIncompleteMultipartUpload does", "err", err)
 						warned = true
 					}
@@ -45,12 +56,12 @@ func (a *app) settle(ctx context.Context, self owner.Owner, mount *volume.Mount,
 				if err != nil {
 					return fmt.Errorf("left by run %s: %w", u.Owner.Run, err)
 				}
-				a.log.Info("aborted upload of a dead run", "key", e.Key, "run", u.Owner.Run)
+				l.Log.Info("aborted upload of a dead run", "key", e.Key, "run", u.Owner.Run)
 			}
 		}
 		suspects := u.Degraded
 		for _, e := range u.Proven {
-			unsound, err := halfStamped(brick, e)
+			unsound, err := halfStamped(l.brick, e)
 			if err != nil {
 				return err
 			}
@@ -60,7 +71,7 @@ func (a *app) settle(ctx context.Context, self owner.Owner, mount *volume.Mount,
 		}
 		mended := true
 		if len(suspects) > 0 {
-			if mended, err = a.mend(ctx, suspects, mount, brick, stamping, plugin, self); err != nil {
+			if mended, err = l.mend(ctx, suspects); err != nil {
 				return err
 			}
 		}
@@ -111,15 +122,15 @@ func halfStamped(brick *volume.Brick, e record.Entry) (bool, error) {
 
 // mend makes files local again that have their data under a stub: a self-heal has
 // brought it back, or it was never freed. It reports whether all are sound.
-func (a *app) mend(ctx context.Context, suspects []record.Entry, mount *volume.Mount, brick *volume.Brick, stamping *volume.Private, plugin recall.Plugin, self owner.Owner) (all bool, err error) {
-	files, err := mount.Private(ctx, volume.ForRecall)
+func (l *leftovers) mend(ctx context.Context, suspects []record.Entry) (all bool, err error) {
+	files, err := l.mount.Private(ctx, volume.ForRecall)
 	if err != nil {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, files.Close()) }()
 	r := recall.Recaller{
-		Files: files, Barrier: stamping, Plugin: plugin, Owner: self,
-		Volume: brick.VolumeID, BarrierLimit: barrierPatience, Distributed: mount.Graph.Distributed(),
+		Files: files, Barrier: l.stamping, Plugin: l.plugin, Owner: l.self,
+		Volume: l.brick.VolumeID, BarrierLimit: barrierPatience, Distributed: l.mount.Graph.Distributed(),
 	}
 	all = true
 	for _, entry := range suspects {
@@ -140,11 +151,11 @@ func (a *app) mend(ctx context.Context, suspects []record.Entry, mount *volume.M
 				continue
 			}
 			if f.Repaired {
-				a.log.Info("mended a file whose stamp had gone wrong", "path", e.Path, "gfid", e.GFID)
+				l.Log.Info("mended a file whose stamp had gone wrong", "path", e.Path, "gfid", e.GFID)
 				continue
 			}
 			all = false
-			a.print(f)
+			l.print(f)
 		}
 	}
 	return all, nil

@@ -1,4 +1,4 @@
-package main
+package run
 
 import (
 	"context"
@@ -38,7 +38,7 @@ func TestTooManyErrorsEndARun(t *testing.T) {
 			for i := range tt.tried {
 				err = b.add(i >= tt.tried-tt.failed) // the failures last
 			}
-			if errors.Is(err, errMaxErrors) != tt.want || errors.Is(b.tripped(), errMaxErrors) != tt.want {
+			if errors.Is(err, ErrMaxErrors) != tt.want || errors.Is(b.tripped(), ErrMaxErrors) != tt.want {
 				t.Errorf("got %v", err)
 			}
 		})

@@ -1,4 +1,4 @@
-package main
+package run
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -23,6 +24,8 @@ type prober interface {
 	Account(context.Context) (string, error)
 }
 
+var _ prober = (*objstore.S3)(nil)
+
 // probeHolds is how long a run goes by the probe of another one. In a bucket with
 // Object Lock nobody can delete what a probe has written.
 const probeHolds = 24 * time.Hour
@@ -37,34 +40,44 @@ type keptProbe struct {
 
 const keptProbeVersion = 1
 
+// probes are what is kept of them, and by which version of this program.
+type probes struct {
+	dir, build string
+	log        *slog.Logger
+}
+
+func (s *Session) probes() probes {
+	return probes{filepath.Join(s.StateDir, "probes"), s.Build, s.Log}
+}
+
 // prove makes sure that it is known what the store can be relied on for. What was
 // kept holds only while the store still leaves taken keys alone.
-func (a *app) prove(ctx context.Context, plugin recall.Plugin) error {
+func (k probes) prove(ctx context.Context, plugin recall.Plugin) error {
 	p, ok := plugin.(prober)
 	if !ok {
 		return nil
 	}
-	file, err := a.probeFile(ctx, p)
+	file, err := k.file(ctx, p)
 	if err != nil {
 		return err
 	}
-	if probeKept(file, time.Now()) && p.Reuse(ctx) {
+	if probeKept(file, k.build, time.Now()) && p.Reuse(ctx) {
 		return nil
 	}
-	_, err = a.probe(ctx, p)
+	_, err = k.probe(ctx, p)
 	return err
 }
 
 // probe asks the store anew, and keeps the answer for the runs of the next day.
-func (a *app) probe(ctx context.Context, p prober) (objstore.Capabilities, error) {
-	file, err := a.probeFile(ctx, p)
+func (k probes) probe(ctx context.Context, p prober) (objstore.Capabilities, error) {
+	file, err := k.file(ctx, p)
 	if err != nil {
 		return objstore.Capabilities{}, err
 	}
 	able, err := p.Probe(ctx)
 	if err == nil && able.Proven() {
-		if err := keepProbe(file, time.Now()); err != nil {
-			a.log.Warn("the next run has to probe the store again", "err", err)
+		if err := keepProbe(file, k.build, time.Now()); err != nil {
+			k.log.Warn("the next run has to probe the store again", "err", err)
 		}
 		return able, nil
 	}
@@ -74,21 +87,21 @@ func (a *app) probe(ctx context.Context, p prober) (objstore.Capabilities, error
 	return able, err
 }
 
-// probeFile is where the probe of this store is kept.
-func (a *app) probeFile(ctx context.Context, p prober) (string, error) {
+// file is where the probe of this store is kept.
+func (k probes) file(ctx context.Context, p prober) (string, error) {
 	account, err := p.Account(ctx)
-	return filepath.Join(a.stateDir, "probes", account+".json"), err
+	return filepath.Join(k.dir, account+".json"), err
 }
 
 // probeKept reports whether a probe is kept that still holds. One from the future
 // does not: a clock was wrong, and nobody knows when it was made.
-func probeKept(file string, now time.Time) bool {
+func probeKept(file, build string, now time.Time) bool {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return false
 	}
 	var kept keptProbe
-	if json.Unmarshal(text, &kept) != nil || kept.Version != keptProbeVersion || kept.Coldbrick != buildInfo() {
+	if json.Unmarshal(text, &kept) != nil || kept.Version != keptProbeVersion || kept.Coldbrick != build {
 		return false
 	}
 	age := now.Sub(kept.Time)
@@ -96,8 +109,8 @@ func probeKept(file string, now time.Time) bool {
 }
 
 // keepProbe makes probeKept true from now on.
-func keepProbe(file string, now time.Time) error {
-	text, err := json.Marshal(keptProbe{keptProbeVersion, buildInfo(), now.UTC()})
+func keepProbe(file, build string, now time.Time) error {
+	text, err := json.Marshal(keptProbe{keptProbeVersion, build, now.UTC()})
 	if err == nil {
 		err = os.MkdirAll(filepath.Dir(file), 0o700)
 	}

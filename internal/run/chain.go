@@ -1,4 +1,4 @@
-package main
+package run
 
 import (
 	"fmt"
@@ -11,8 +11,8 @@ import (
 )
 
 // chain is all that ties a file to its object: what the file says, what the
-// store says if it was asked, and what the records of the runs say.
-func (a *app) chain(e recall.Examined) ([]report.Link, error) {
+// store says if it was asked, and what the records of the runs in a directory say.
+func chain(e recall.Examined, records string) ([]report.Link, error) {
 	links := []report.Link{{Name: "gfid", Text: e.GFID.String(), Value: e.GFID}}
 	add := func(name, key string, value any, format string, args ...any) {
 		links = append(links, report.Link{Name: name, Key: key, Value: value, Text: fmt.Sprintf(format, args...)})
@@ -36,7 +36,7 @@ func (a *app) chain(e recall.Examined) ([]report.Link, error) {
 	if o := e.Object; o != nil {
 		add("object", "", objectValue(*o), "%s", describe(*o))
 	}
-	entries, err := record.Find(a.records(), e.GFID)
+	entries, err := record.Find(records, e.GFID)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,291 @@
+package run
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/coldbrick/coldbrick/crawl"
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/objstore"
+	"github.com/coldbrick/coldbrick/internal/owner"
+	"github.com/coldbrick/coldbrick/internal/record"
+	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/recall"
+	"github.com/coldbrick/coldbrick/upload"
+)
+
+// childPatience is how long a file waits for a brick that has gone away: long
+// enough for a client to connect again, short enough for cron.
+const childPatience = 15 * time.Second
+
+// Archive takes the cold files of the brick named to the store, or else those of
+// all active bricks of the volume on this host, one after the other.
+func Archive(ctx context.Context, s *Session, named []string) error {
+	aim := report.Archived
+	if s.DryRun {
+		aim = report.Candidate
+	}
+	return s.Finish("archive", aim, archive(ctx, s, named))
+}
+
+// archiving is one run of archive.
+type archiving struct {
+	*Session
+	scope  *scope
+	policy crawl.Policy
+	budget *budget
+}
+
+func archive(ctx context.Context, s *Session, named []string) error {
+	policy, err := s.Policy()
+	if err != nil {
+		return err
+	}
+	s.on = &runOn{name: "volume:" + s.Volume}
+	if len(named) > 0 {
+		s.on.name = named[0]
+	}
+	if s.MaxDuration > 0 {
+		defer time.AfterFunc(s.MaxDuration, func() { s.Stop.Drain(ErrMaxTime) }).Stop()
+	}
+	preparing, prepared := s.drains(ctx)
+	defer prepared()
+	scope, err := s.scopeOf(preparing, named)
+	if err != nil {
+		return causeOf(preparing, err)
+	}
+	s.on.bricks, s.on.pluginLoaded = scope.bricks, pluginLoaded(scope.mount)
+	checks := scope.checks(s.Settings)
+	if err := volume.Unsafe(checks); err != nil {
+		return err
+	}
+	if len(scope.bricks) == 0 || scope.unfit != nil {
+		return scope.unfit
+	}
+	warn(s.Log, checks)
+	if err := s.Store.check(scope.mount, scope.bricks); err != nil {
+		return err
+	}
+	s.on.before, err = spaceOf(scope.bricks...)
+	if isMissing(err) {
+		return UsageError{err}
+	}
+	if err != nil {
+		return err
+	}
+	s.errors = &breaker{limit: s.MaxErrors}
+	defer scope.watch(ctx, s.Stop)()
+	a := archiving{s, scope, policy, &budget{maxFiles: s.MaxFiles, maxBytes: s.MaxBytes}}
+	var locked error
+	for _, dir := range scope.bricks {
+		err := a.brick(ctx, dir)
+		if errors.Is(err, ErrLocked) {
+			locked = errors.Join(locked, err) // the others are free
+			continue
+		}
+		if err != nil {
+			return errors.Join(err, locked)
+		}
+	}
+	return locked
+}
+
+// brick takes the cold files of one brick to the store.
+func (a *archiving) brick(ctx context.Context, dir string) (err error) {
+	preparing, prepared := a.drains(ctx)
+	defer prepared()
+	brick, err := openBrick(dir)
+	if err != nil {
+		return err
+	}
+	defer brick.Close()
+	checks := a.scope.brickChecks(preparing, brick)
+	if err := volume.Unsafe(checks); err != nil {
+		return causeOf(preparing, err)
+	}
+	warn(a.Log, checks)
+	goal := newFreeGoal(brick, a.UntilFree, a.DryRun)
+	if err := goal.reached(); err != nil {
+		return a.unlessReached(err)
+	}
+	mount := a.scope.mount
+	if a.DryRun {
+		private, err := mountFor(preparing, mount, brick)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, private.Close()) }()
+		var g Gauge
+		a.UI.ShowBar("crawling", ByFiles, &g)
+		return a.unlessReached(a.walk(brick, &g).list(ctx, goal))
+	}
+
+	self, err := newOwner()
+	if err != nil {
+		return err
+	}
+	lock, err := lockBrick(preparing, a.StateDir, brick, self, a.LockWait)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.release()) }()
+	ended := a.noteRun(self, brick)
+	defer func() { ended(err) }()
+	private, err := mountFor(preparing, mount, brick)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, private.Close()) }()
+	log, err := record.Create(a.records(), self, brick.Dir())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	plugin, meter, err := a.Store.open(preparing, mount.Graph, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, plugin.Fini()) }()
+	store, ok := plugin.(interface {
+		upload.Store
+		recall.Plugin
+	})
+	if !ok {
+		return Usagef("--store: %s can only recall", a.Store.Name)
+	}
+	if err := a.probes().prove(preparing, plugin); err != nil {
+		return causeOf(preparing, err)
+	}
+	if err := register(preparing, store, a.Store.keyPrefix(), brick); err != nil {
+		return causeOf(preparing, err)
+	}
+	l := leftovers{Session: a.Session, mount: mount, brick: brick, stamping: private, plugin: plugin, self: self}
+	if err := l.settle(preparing); err != nil {
+		return causeOf(preparing, err)
+	}
+	archiver := &upload.Archiver{
+		Mount: private, Brick: brick, Store: store, Log: log, Owner: self,
+		Volume: brick.VolumeID, Prefix: a.Store.keyPrefix(),
+		ColdBefore: a.Started.Add(-coldFor(a.policy)), Patience: childPatience,
+	}
+	if replicas := mount.Replicas(); replicas != nil {
+		defer func() { err = errors.Join(err, replicas.Close()) }()
+		archiver.Replicas = replicas
+	}
+	return a.upload(ctx, archiver, brick, goal, meter)
+}
+
+// walk is the search for what to archive on a brick.
+func (a *archiving) walk(brick *volume.Brick, g *Gauge) *walk {
+	return &walk{Session: a.Session, brick: brick, policy: a.policy, gauge: g, budget: a.budget}
+}
+
+// register tells the store that the volume has objects under a prefix. A brick
+// that glusterd has not made does not know of which volume it is.
+func register(ctx context.Context, store objstore.Registry, prefix string, brick *volume.Brick) error {
+	if brick.VolumeID == "" {
+		return nil
+	}
+	err := objstore.Register(ctx, store, prefix, brick.VolumeID)
+	if errors.Is(err, object.ErrKey) {
+		return Usagef("--key-prefix: %w", err)
+	}
+	return err
+}
+
+// unlessReached makes a success of a goal that is reached.
+func (s *Session) unlessReached(err error) error {
+	if errors.Is(err, errUntilFree) {
+		s.endedBy = limitOf(err)
+		return nil
+	}
+	return err
+}
+
+func newOwner() (owner.Owner, error) { return owner.Self(object.NewID()) }
+
+// coldFor is how long ago the last write of a file must be. Where another time
+// decides about cold and warm, it is no more than what the stamp needs.
+func coldFor(p crawl.Policy) time.Duration {
+	if p.AgeBy == crawl.ByMtime || p.AgeBy == crawl.ByNewest {
+		return p.ColdAfter
+	}
+	return leastAge
+}
+
+// upload runs the archiver over what the walk finds, within the budget and up to
+// the goal.
+func (a *archiving) upload(ctx context.Context, archiver *upload.Archiver, brick *volume.Brick, goal *freeGoal, meter *Meter) error {
+	g := Gauge{Total: a.budget.maxBytes, Meter: meter}
+	a.UI.ShowBar("archiving", ByBytes, &g)
+	find := func(ctx context.Context, emit func(context.Context, gluster.File) error) error {
+		ctx, stop := a.drains(ctx)
+		defer stop()
+		err := a.walk(brick, &g).find(ctx, func(ctx context.Context, f gluster.File) error {
+			if err := goal.take(ctx, f.Size); err != nil {
+				a.budget.giveBack(f.Size)
+				return err
+			}
+			return emit(ctx, f)
+		})
+		if limit := a.budget.ended(); limit != nil && errors.Is(err, limit) {
+			return nil // what is in the queue is within the budget
+		}
+		return a.unlessReached(err)
+	}
+	done := func(r upload.Result) {
+		goal.done(r.File.Size)
+		a.tried(r.Outcome == report.Failed)
+		a.tally.Add(r.Outcome, r.Reason, r.File.Size)
+		if r.Outcome == report.Archived {
+			g.Files.Add(1)
+			g.Bytes.Add(r.File.Size)
+			if r.Err != nil {
+				a.Log.Warn("archived, but not all that goes with it was done", "path", r.File.Path, "err", r.Err)
+			}
+		} else {
+			a.budget.giveBack(r.File.Size)
+		}
+		a.print(report.File{Path: r.File.Path, GFID: r.File.GFID, Size: r.File.Size,
+			Outcome: r.Outcome, Reason: r.Reason, Key: r.Key, Err: r.Err})
+	}
+	if err := archiver.Run(ctx, a.Jobs, find, done); err != nil {
+		return causeOf(ctx, err)
+	}
+	return cmp.Or(a.errors.tripped(), a.budget.ended())
+}
+
+// mountFor makes the private mount that stamps, and makes sure that brick is one
+// of its volume and that every brick is there.
+func mountFor(ctx context.Context, mount *volume.Mount, brick *volume.Brick) (*volume.Private, error) {
+	private, err := mountPrivately(ctx, mount, volume.ForStamping)
+	if err != nil {
+		return nil, err
+	}
+	err = volume.Unsafe([]volume.Check{mount.CheckBrick(brick, private.Root)})
+	if err == nil {
+		err = private.Children()
+	}
+	if err != nil {
+		return nil, errors.Join(err, private.Close())
+	}
+	return private, nil
+}
+
+// mountPrivately makes a private mount, and tells an unreachable volume from a
+// run that was stopped meanwhile.
+func mountPrivately(ctx context.Context, mount *volume.Mount, kind volume.Kind) (*volume.Private, error) {
+	private, err := mount.Private(ctx, kind)
+	switch {
+	case err == nil:
+		return private, nil
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	}
+	return nil, fmt.Errorf("%w: %w", ErrNoVolume, err)
+}

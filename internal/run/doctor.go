@@ -1,0 +1,349 @@
+package run
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/objstore"
+	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/recall"
+)
+
+// Doctor says whether volume, brick, mount and store are safe to archive, or with
+// --client whether a mount of users is safe for stubs.
+func Doctor(ctx context.Context, s *Session) error {
+	e := examination{Session: s}
+	examine := e.run
+	if s.Client != "" {
+		examine = e.users
+	}
+	return s.Finish("doctor", "", errors.Join(examine(ctx), e.verdict()))
+}
+
+// examination prints the answer to each question as it comes, and counts those
+// that are bad.
+type examination struct {
+	*Session
+	bad int
+}
+
+func (e *examination) note(checks ...report.Check) {
+	for _, c := range checks {
+		if c.Status == report.Bad {
+			e.bad++
+		}
+		e.print(c)
+	}
+}
+
+// ask notes whether err, the answer to a question, is good.
+func (e *examination) ask(name string, err error, hint string) bool {
+	if err != nil {
+		e.note(report.Check{Name: name, Status: report.Bad, Detail: err.Error(), Hint: hint})
+		return false
+	}
+	e.note(report.Check{Name: name, Status: report.OK})
+	return true
+}
+
+func (e *examination) verdict() error {
+	if e.bad == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s failed", ErrUnsafe, report.Count(int64(e.bad), "check"))
+}
+
+// run asks what can be asked: a question whose ground is missing is left out.
+func (e *examination) run(ctx context.Context) error {
+	ctx, stop := e.drains(ctx)
+	defer stop()
+	s, err := e.look(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if e.Mount != "" {
+		e.ask("mount", err, "--mount names the directory where the whole volume is mounted")
+	} else {
+		e.ask("volume", err, "gluster volume list tells the names; glusterd must run on this host")
+	}
+	if err != nil {
+		s = &scope{}
+	} else {
+		e.judge(s.checks(e.Settings)...)
+		e.note(e.inherent(s)...)
+	}
+	if s.cluster != nil && s.cluster.Started {
+		e.judge(s.cluster.CheckClients(ctx))
+	}
+	bricks := e.bricks(ctx, s)
+	defer func() {
+		for _, b := range bricks {
+			b.Close()
+		}
+	}()
+	if s.mount == nil {
+		return nil
+	}
+	if err := e.private(ctx, s, bricks); err != nil {
+		return err
+	}
+	if err := e.Store.check(s.mount, dirsOf(bricks)); err != nil {
+		e.ask("store", err, "set bucket and endpoint, or the volume's options features.s3plugin-*")
+		return nil
+	}
+	return e.store(ctx, s, bricks)
+}
+
+// dirsOf are the directories of bricks.
+func dirsOf(bricks []*volume.Brick) (dirs []string) {
+	for _, b := range bricks {
+		dirs = append(dirs, b.Dir())
+	}
+	return dirs
+}
+
+// users asks what a mount of users tells of stubs.
+func (e *examination) users(ctx context.Context) error {
+	ctx, stop := e.drains(ctx)
+	defer stop()
+	m, err := e.Target.inspect(e.Client)
+	if !e.ask("mount", err, "--client names the directory where the whole volume is mounted") {
+		return nil
+	}
+	checks, err := m.CheckClient(ctx)
+	e.judge(checks...)
+	return err
+}
+
+// judge notes what archive looks at.
+func (e *examination) judge(checks ...volume.Check) {
+	for _, c := range checks {
+		e.note(shown(c))
+	}
+}
+
+// bricks opens and judges the brick named, or else those of this host that hold
+// data.
+func (e *examination) bricks(ctx context.Context, s *scope) (opened []*volume.Brick) {
+	dirs := []string{e.Brick}
+	if e.Brick == "" {
+		dirs = nil
+		if s.cluster != nil {
+			dirs = e.roles(s.cluster)
+		}
+	}
+	for _, dir := range dirs {
+		brick, err := volume.OpenBrick(dir)
+		if e.ask("brick", err, "--brick names the brick's own directory on this host") {
+			opened = append(opened, brick)
+			e.judge(s.brickChecks(ctx, brick)...)
+		}
+	}
+	return opened
+}
+
+// roles tells what each brick of this host does in archiving, and returns those
+// that hold data.
+func (e *examination) roles(v *volume.Volume) (dirs []string) {
+	for _, p := range v.Places() {
+		if !p.Here {
+			continue
+		}
+		e.note(report.Check{Name: "role", Status: report.OK, Detail: fmt.Sprintf("%s: %s, in replica set %d", p.Dir, p.Role, p.Set)})
+		if p.Role != volume.Arbiter {
+			dirs = append(dirs, p.Dir)
+		}
+	}
+	if dirs == nil {
+		e.note(report.Check{Name: "role", Status: report.OK, Detail: "this host has no brick with data: there is nothing to archive here"})
+	}
+	return dirs
+}
+
+// private makes the mount that would stamp, and looks through it at the bricks.
+func (e *examination) private(ctx context.Context, s *scope, bricks []*volume.Brick) (err error) {
+	if !s.mount.Graph.Has(gluster.TypeCloudsync) || s.cluster != nil && !s.cluster.Started {
+		return nil // there is nothing to mount
+	}
+	private, err := mountPrivately(ctx, s.mount, volume.ForStamping)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if !e.ask("private-mount", err, "") {
+		return nil
+	}
+	defer func() { err = errors.Join(err, private.Close()) }()
+	for _, b := range bricks {
+		e.judge(s.mount.CheckBrick(b, private.Root))
+	}
+	return nil
+}
+
+// inherent tells of the traps that no option of a volume closes: how coldbrick
+// goes about each, and what is left of it where its plugin is not loaded.
+func (e *examination) inherent(s *scope) []report.Check {
+	met := func(name, how string) report.Check {
+		return report.Check{Name: name, Status: report.OK, Detail: how}
+	}
+	checks := []report.Check{
+		met("stamp-compare", "Gluster compares the time of a stamp as text: coldbrick sends ten digits, and leaves files of other times alone"),
+		met("recorded-key", "a brick records the path it knows, or none: coldbrick reads each key back and corrects it"),
+		met("restored-times", "tools that put an old mtime back are seen by the ctime, until about a millisecond before the stamp"),
+		met("stub-blocks", "Gluster shows wrong block counts of stubs: coldbrick corrects them"),
+	}
+	hang := report.Check{Name: "stub-seek", Status: report.OK,
+		Detail: "lseek(SEEK_DATA) and fallocate on a stub wait for its recall; they hang if that fails"}
+	recalled := report.Check{Name: "stub-recall", Status: report.OK,
+		Detail: "a recall that fails leaves the stub as it was, and one that succeeds leaves no size behind"}
+	for _, c := range s.mount.Checks() {
+		if c.Name != volume.CheckPlugin || c.Verdict == volume.OK {
+			continue
+		}
+		hang.Status = report.Warning
+		hang.Detail = "lseek(SEEK_DATA) and fallocate on a stub hang until the client is killed, as nothing recalls it here"
+		hang.Hint = c.Mend
+		if pluginLoaded(s.mount) {
+			recalled.Status = report.Warning
+			recalled.Detail = "a recall that fails through a plugin other than coldbrick's may leave a file that nobody can read, or a wrong size"
+			recalled.Hint = "coldbrick fsck finds and mends such files; " + c.Mend
+		}
+	}
+	checks = append(checks, hang, recalled)
+	if s.mount.Graph.Has(gluster.TypeOpenBehind) {
+		checks = append(checks, openBehind(s.mount))
+	}
+	return checks
+}
+
+// openBehind tells what in-use does not see, and what becomes of the write that
+// comes afterwards.
+func openBehind(m *volume.Mount) report.Check {
+	c := report.Check{Name: "open-behind", Status: report.OK,
+		Detail: "performance.open-behind is on: archive does not see that a client has a file open before the client writes to it (in-use); a later write recalls the file"}
+	if !pluginLoaded(m) {
+		c.Status = report.Warning
+		c.Detail = "performance.open-behind is on: archive does not see that a client has a file open before the client writes to it (in-use); " +
+			"a later write fails at fsync or close (EREMOTE)"
+		c.Hint = "gluster volume set " + cmp.Or(m.Volume, "VOLUME") + " performance.open-behind off, or install the recall plugin"
+	}
+	return c
+}
+
+// store asks what the store can be relied on for.
+func (e *examination) store(ctx context.Context, s *scope, bricks []*volume.Brick) (err error) {
+	plugin, _, err := e.Store.open(ctx, s.mount.Graph, nil)
+	if !e.ask("store-settings", err, "") {
+		return nil
+	}
+	defer func() { err = errors.Join(err, plugin.Fini()) }()
+	p, ok := plugin.(prober)
+	if !ok {
+		return nil
+	}
+	able, err := e.probes().probe(ctx, p)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if e.ask("store", err, "") {
+		e.note(storeChecks(able)...)
+		e.note(classCheck(e.Store.Options["storage-class"]))
+		e.note(e.prefixCheck(ctx, plugin, s.volumeID(bricks)))
+	}
+	return nil
+}
+
+// prefixCheck looks which other volumes have objects under the same prefix, which is
+// well, and under one that this prefix is below: then a path of theirs and a path
+// of this volume may want one key, and listings of theirs show objects of this one.
+func (e *examination) prefixCheck(ctx context.Context, plugin recall.Plugin, own string) report.Check {
+	c := report.Check{Name: "key-prefix", Status: report.OK}
+	registry, ok := plugin.(interface {
+		Volumes(ctx context.Context, prefix string) ([]string, error)
+	})
+	if !ok {
+		return c
+	}
+	var shared, nested []string
+	for _, prefix := range append(above(e.Store.keyPrefix()), e.Store.keyPrefix()) {
+		ids, err := registry.Volumes(ctx, prefix)
+		if err != nil {
+			c.Status, c.Detail = report.Warning, fmt.Sprintf("which volumes have objects under %q is not known: %v", prefix, err)
+			return c
+		}
+		for _, id := range ids {
+			switch {
+			case id == own:
+			case prefix == e.Store.keyPrefix():
+				shared = append(shared, id)
+			default:
+				nested = append(nested, fmt.Sprintf("%q of volume %s", prefix, id))
+			}
+		}
+	}
+	switch {
+	case nested != nil:
+		c.Status = report.Warning
+		c.Detail = fmt.Sprintf("the prefix %q is below %s", e.Store.keyPrefix(), strings.Join(nested, " and "))
+		c.Hint = "give volumes that begin now prefixes beside each other, such as vol1/ and vol2/; objects that exist keep their keys"
+	case shared != nil:
+		c.Detail = "shared with volume " + strings.Join(shared, " and ")
+	}
+	return c
+}
+
+// above are the prefixes that a prefix is below: the empty one, and each directory.
+func above(prefix string) (all []string) {
+	for i := range len(prefix) {
+		if i == 0 || prefix[i-1] == '/' {
+			all = append(all, prefix[:i])
+		}
+	}
+	return all
+}
+
+// classCheck looks whether objects of a storage class can be read at once.
+func classCheck(class string) report.Check {
+	c := report.Check{Name: "storage-class", Status: report.OK, Detail: "objects can be read at once"}
+	switch strings.ToUpper(class) {
+	case "GLACIER", "DEEP_ARCHIVE":
+		c.Status = report.Warning
+		c.Detail = "objects of class " + class + " have to be restored for hours first: until then no stub can be read"
+		c.Hint = "--storage-class GLACIER_IR can be read at once"
+	case "INTELLIGENT_TIERING":
+		c.Status = report.Warning
+		c.Detail = "if the bucket's tiering has archive tiers, objects there have to be restored first"
+		c.Hint = "aws s3api list-bucket-intelligent-tiering-configurations tells"
+	}
+	return c
+}
+
+// storeChecks judges what the probe saw. Nothing of it is unsafe: coldbrick
+// goes without what a store lacks, at a price.
+func storeChecks(able objstore.Capabilities) []report.Check {
+	const mostSkew = 5 * time.Minute // S3 refuses requests from 15 minutes on
+	wish := func(name string, ok bool, price, mend string) report.Check {
+		if ok {
+			return report.Check{Name: name, Status: report.OK}
+		}
+		return report.Check{Name: name, Status: report.Warning, Detail: price, Hint: mend}
+	}
+	return []report.Check{
+		wish("conditional-put", able.PutConditional, "the store overwrites taken keys: objects get keys nobody can read", ""),
+		wish("conditional-multipart", able.CompleteConditional, "large uploads overwrite taken keys: large objects get keys nobody can read", ""),
+		wish("checksum", able.ChecksumVerified && able.ChecksumReturned, "the store confirms no checksum: each object is read back", ""),
+		wish("checksum-multipart", able.FullObjectMultipart, "the store confirms no checksum of large objects: each is read back", ""),
+		wish("clock", able.ClockSkew.Abs() < mostSkew, fmt.Sprintf("the store's clock differs by %v", able.ClockSkew.Round(time.Second)), "run NTP on both sides: S3 refuses requests from 15 minutes on"),
+		wish("versioning", able.Versioning == "Enabled", "the bucket keeps no old versions: a deleted object is gone for good", "aws s3api put-bucket-versioning --bucket BUCKET --versioning-configuration Status=Enabled"),
+		wish("left-over-uploads", able.LifecycleAborts, "no rule aborts multipart uploads that a crash has left: they cost money unseen", "add a lifecycle rule with AbortIncompleteMultipartUpload to the bucket"),
+		wish("probe-objects", len(able.LeftBehind) == 0,
+			fmt.Sprintf("the store did not delete %s of the probe: Object Lock keeps them, or these credentials may not delete; archive probes once a day at most if all is proven",
+				report.Count(int64(len(able.LeftBehind)), "object")),
+			"delete what is below .coldbrick/probe/, or let a lifecycle rule do so"),
+	}
+}

@@ -1,0 +1,173 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/crawl"
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/internal/workers"
+	"github.com/coldbrick/coldbrick/recall"
+)
+
+// Fsck examines the marked files of the brick named, or else of all active bricks
+// of the volume on this host.
+func Fsck(ctx context.Context, s *Session, named []string) error {
+	return s.Finish("fsck", "", fsck(ctx, s, named))
+}
+
+func fsck(ctx context.Context, s *Session, named []string) (err error) {
+	preparing, prepared := s.drains(ctx)
+	defer prepared()
+	scope, err := s.scopeOf(preparing, named)
+	if err != nil {
+		return causeOf(preparing, err)
+	}
+	if scope.unfit != nil { // must not be passed over in silence
+		return scope.unfit
+	}
+	g, err := s.openGround(preparing, scope.mount, scope.bricks, true, s.Repair)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.Close()) }()
+
+	f := &checker{Session: s, recaller: &g.recaller, keys: map[string]gluster.GFID{}}
+	s.UI.ShowBar("checking", ByFiles, &f.gauge)
+	for _, dir := range scope.bricks {
+		if err := f.examine(ctx, scope, dir, g.files); err != nil {
+			return causeOf(ctx, err)
+		}
+	}
+	switch f.worst {
+	case report.Grave:
+		return ErrAtRisk
+	case report.Problem:
+		return ErrProblems
+	}
+	return nil
+}
+
+// checker is one run of fsck.
+type checker struct {
+	*Session
+	recaller *recall.Recaller
+	gauge    Gauge
+
+	mu    sync.Mutex
+	worst report.Severity         // of what remains
+	keys  map[string]gluster.GFID // of objects that do not tell their file themselves
+}
+
+// examine examines the marked files of one brick.
+func (f *checker) examine(ctx context.Context, s *scope, dir string, files *volume.Private) error {
+	brick, err := openBrick(dir)
+	if err != nil {
+		return err
+	}
+	defer brick.Close()
+	if err := volume.Unsafe([]volume.Check{s.mount.CheckBrick(brick, files.Root)}); err != nil {
+		return err
+	}
+	f.recaller.Volume = brick.VolumeID
+	return workers.Run(ctx, f.Jobs, func(ctx context.Context, emit func(context.Context, gluster.File) error) error {
+		ctx, stop := f.drains(ctx)
+		defer stop()
+		return f.walk(ctx, brick, emit)
+	}, f.check)
+}
+
+// walk emits the files that carry a mark.
+func (f *checker) walk(ctx context.Context, brick *volume.Brick, emit func(context.Context, gluster.File) error) error {
+	root, err := brick.Open(".", os.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	_, err = crawl.Walk(ctx, root, crawl.Options{
+		Marked: true, Now: f.Started, Under: f.Under, Crawlers: f.Crawlers, Progress: &f.gauge.Seen,
+		Unreadable: func(path string, err error) { f.failed(path, report.Unreadable, err) },
+	}, emit)
+	if isMissing(err) {
+		return Usagef("--under %w", err)
+	}
+	return err
+}
+
+// check examines one file, and mends it if that is asked for. Only a store that
+// cannot be used ends the run.
+func (f *checker) check(ctx context.Context, file gluster.File) error {
+	err := workers.Guard(func() error { return f.checkOne(ctx, file) })
+	var mistake *workers.PanicError
+	if errors.As(err, &mistake) {
+		f.failed(file.Path, report.InternalError, err)
+		return nil
+	}
+	return err
+}
+
+func (f *checker) checkOne(ctx context.Context, file gluster.File) error {
+	depth := recall.Head
+	if f.ReadObjects && rand.IntN(100) < f.Sample {
+		depth = recall.Read
+	}
+	e, err := f.recaller.Examine(ctx, file.Path, file.GFID, depth)
+	var left *report.Left
+	switch {
+	case errors.Is(err, object.ErrStore), errors.Is(err, context.Canceled):
+		return err
+	case errors.As(err, &left), volume.Gone(err):
+		return nil // renamed or deleted since it was found
+	case err != nil:
+		f.failed(file.Path, report.IOError, err)
+		return nil
+	}
+	if f.Repair {
+		e.Findings = f.recaller.Repair(ctx, e)
+	}
+	if key, other, shared := f.sharesKey(e); shared {
+		e.Findings = append(e.Findings, report.Finding{
+			Class: report.ClassKeyShared, Severity: report.ClassKeyShared.Severity(),
+			Path: e.Path, GFID: e.GFID, Key: key, Detail: "with " + other.String(),
+		})
+	}
+	f.gauge.Files.Add(1)
+	f.tally.Add(report.Outcome(e.State), "", e.Size)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, finding := range e.Findings {
+		f.print(finding)
+		if !finding.Repaired && (finding.Severity == report.Grave || f.worst == "" && finding.Severity == report.Problem) {
+			f.worst = finding.Severity
+		}
+	}
+	return nil
+}
+
+// sharesKey finds a second file under one key. An object of ours tells its file
+// itself; only the keys of others have to be remembered.
+func (f *checker) sharesKey(e recall.Examined) (key string, other gluster.GFID, shared bool) {
+	key = e.Candidate
+	if key == "" {
+		if e.Object == nil || e.State != report.StateRemote {
+			return "", gluster.GFID{}, false
+		}
+		if _, err := object.DecodeMetadata(e.Object.Metadata); !errors.Is(err, object.ErrForeign) {
+			return "", gluster.GFID{}, false
+		}
+		key = e.Key
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	other, known := f.keys[key]
+	f.keys[key] = e.GFID
+	return key, other, known && other != e.GFID
+}

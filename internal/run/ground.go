@@ -1,0 +1,136 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/recall"
+)
+
+// ground is a volume to recall from: private mounts of it, and its store.
+type ground struct {
+	recaller recall.Recaller
+	files    *volume.Private
+	barrier  *volume.Private // nil if the volume has no cloudsync
+	plugin   recall.Plugin   // nil if the store is not asked
+	meter    *Meter          // of the store
+	moves    *moves          // nil if nothing is changed
+}
+
+// openGround prepares to recall from a volume, or only to look at it: without
+// the store and the barrier. The bricks are those of this host, where known.
+func (s *Session) openGround(ctx context.Context, mount *volume.Mount, bricks []string, store, write bool) (g *ground, err error) {
+	if store {
+		if err := s.Store.check(mount, bricks); err != nil {
+			return nil, err
+		}
+	}
+	g = &ground{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(causeOf(ctx, err), g.Close())
+		}
+	}()
+	if write {
+		if err = recallable(ctx, s.Log, mount.Volume); err != nil {
+			return g, err
+		}
+		if g.moves, err = watchMoves(ctx, s.Log, s.Stop, mount.Volume); err != nil {
+			return g, err
+		}
+	}
+	if g.files, err = mountPrivately(ctx, mount, volume.ForRecall); err != nil {
+		return g, err
+	}
+	g.recaller = recall.Recaller{
+		Files: g.files, Barrier: g.files, BarrierLimit: barrierPatience,
+		Distributed: mount.Graph.Distributed(),
+		WORMOff:     func(ctx context.Context) bool { return volume.WORMOff(ctx, mount.Volume) },
+	}
+	if store { // whose objects are they?
+		if g.recaller.Volume, err = volumeIDOf(ctx, s.Log, mount); err != nil {
+			return g, err
+		}
+	}
+	if g.recaller.Owner, err = newOwner(); err != nil {
+		return g, err
+	}
+	if write && mount.Graph.Has(gluster.TypeCloudsync) {
+		if g.barrier, err = mountPrivately(ctx, mount, volume.ForStamping); err != nil {
+			return g, err
+		}
+		g.recaller.Barrier = g.barrier
+	}
+	if store {
+		if g.plugin, g.meter, err = s.Store.open(ctx, mount.Graph, nil); err != nil {
+			return g, err
+		}
+		g.recaller.Plugin = g.plugin
+	}
+	return g, nil
+}
+
+// volumeIDOf is the volume's id, "" if nobody here knows it: then a file's gfid alone
+// tells whether an object is its own.
+func volumeIDOf(ctx context.Context, log *slog.Logger, mount *volume.Mount) (string, error) {
+	asking, cancel := context.WithTimeout(ctx, glusterdPatience)
+	defer cancel()
+	id, err := mount.AskVolumeID(asking)
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
+	if err != nil {
+		log.Info("the volume's id is not known", "err", err)
+	}
+	return id, nil
+}
+
+// Close unmounts what was mounted.
+func (g *ground) Close() error {
+	var errs []error
+	if g.moves != nil {
+		g.moves.stop()
+	}
+	if g.plugin != nil {
+		errs = append(errs, g.plugin.Fini())
+	}
+	for _, p := range []*volume.Private{g.barrier, g.files} {
+		if p != nil {
+			errs = append(errs, p.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// onGround opens the volume of the first path and hands it over with a search
+// for all.
+func (s *Session) onGround(ctx context.Context, paths *Paths, store, write bool,
+	do func(g *ground, find finder) error,
+) (err error) {
+	dir, err := paths.Mount()
+	switch {
+	case isMissing(err):
+		return UsageError{err}
+	case err != nil:
+		return err
+	case dir == "" && s.Listed:
+		return nil // an empty list is nothing to do
+	case dir == "":
+		return Usagef("no PATH given: write paths, or --files-from FILE")
+	}
+	preparing, prepared := s.drains(ctx)
+	defer prepared()
+	mount, err := s.Target.inspect(dir)
+	if err != nil {
+		return err
+	}
+	g, err := s.openGround(preparing, mount, nil, store, write)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.Close()) }()
+	return do(g, (&search{s, g.files, paths}).find)
+}

@@ -1,0 +1,175 @@
+package run
+
+import (
+	"errors"
+	"io"
+	"iter"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coldbrick/coldbrick/crawl"
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/testkit"
+)
+
+// listener is a UI that remembers.
+type listener struct {
+	mu      sync.Mutex
+	records []report.Record
+	err     error // of Print: nobody reads any more
+}
+
+func (l *listener) Print(r report.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.records = append(l.records, r)
+	return l.err
+}
+
+func (*listener) Say(string)                   {}
+func (*listener) ShowBar(string, Unit, *Gauge) {}
+func (*listener) HideBar()                     {}
+
+// outcomes tells what became of the files, by path.
+func (l *listener) outcomes() map[string]report.Outcome {
+	of := map[string]report.Outcome{}
+	for _, r := range l.records {
+		if f, ok := r.(report.File); ok {
+			of[f.Path] = f.Outcome
+		}
+	}
+	return of
+}
+
+// summary is the last record.
+func (l *listener) summary(t *testing.T) report.Summary {
+	t.Helper()
+	if len(l.records) > 0 {
+		if s, ok := l.records[len(l.records)-1].(report.Summary); ok {
+			return s
+		}
+	}
+	t.Fatalf("no summary at the end of %+v", l.records)
+	return report.Summary{}
+}
+
+// sessionOn is a run on a volume, with its objects in a directory.
+func sessionOn(t *testing.T, v *testkit.Volume, store, state string) (*Session, *listener) {
+	l := &listener{}
+	return &Session{
+		Settings: Settings{
+			Mount: v.MountDir(), Wanted: crawl.Policy{MinSize: 1}, Crawlers: 2, Jobs: 2, StateDir: state,
+			Store: StoreSettings{Name: "dir", Options: map[string]string{"dir": store, "part-size": "8388608", "jobs": "2"}},
+		},
+		Target: TargetOf("", func() (string, error) { return v.MountDir(), nil }),
+		UI:     l, Log: slog.New(slog.DiscardHandler), Stop: NewStopper(t.Context(), nil, nil), Started: time.Now(),
+		ExitCode: func(error) int { return 0 }, Stdout: io.Discard,
+	}, l
+}
+
+func pathsOf(paths ...string) *Paths {
+	return NewPaths(iter.Seq2[string, error](func(yield func(string, error) bool) {
+		for _, p := range paths {
+			if !yield(p, nil) {
+				return
+			}
+		}
+	}))
+}
+
+// A file's whole way, there and back, without a command line.
+func TestARunNeedsNoCommandLine(t *testing.T) {
+	v, store, state := testkit.NewVolume(t), t.TempDir(), t.TempDir()
+	v.Write("f", []byte("data"), testkit.Old)
+
+	s, l := sessionOn(t, v, store, state)
+	if err := Archive(t.Context(), s, []string{v.BrickDir()}); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.outcomes()["f"]; got != report.Archived || v.BrickSize("f") != 0 {
+		t.Fatalf("the file is %q, with %d bytes on the brick", got, v.BrickSize("f"))
+	}
+	if sum := l.summary(t); sum.Outcome != string(EndDone) || sum.Of(report.Archived).Files != 1 {
+		t.Errorf("summary: %+v", sum)
+	}
+
+	s, l = sessionOn(t, v, store, state)
+	if err := Fsck(t.Context(), s, []string{v.BrickDir()}); err != nil {
+		t.Errorf("fsck: %v, %+v", err, l.records)
+	}
+
+	s, l = sessionOn(t, v, store, state)
+	paths := pathsOf(v.Path("f"))
+	defer paths.Close()
+	if err := Recall(t.Context(), s, paths); err != nil || l.outcomes()["f"] != report.Recalled {
+		t.Fatalf("recall: %v, %+v", err, l.records)
+	}
+	if got, err := os.ReadFile(v.Path("f")); err != nil || string(got) != "data" {
+		t.Errorf("after the recall: %q, %v", got, err)
+	}
+}
+
+// A run that is told to stop before it has begun, or whose records nobody reads,
+// ends by itself, and what it did until then is whole.
+func TestARunThatIsStoppedLeavesNothingHalfDone(t *testing.T) {
+	v, store := testkit.NewVolume(t), t.TempDir()
+	for _, name := range []string{"a", "b", "c"} {
+		v.Write(name, []byte("data"), testkit.Old)
+	}
+	for name, tt := range map[string]struct {
+		prepare func(*Session, *listener)
+		want    End
+	}{
+		"told before": {func(s *Session, _ *listener) { s.Stop.Drain(SignalError{os.Interrupt}) }, EndInterrupted},
+		"not read":    {func(_ *Session, l *listener) { l.err = syscall.EPIPE }, EndClosed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, l := sessionOn(t, v, store, t.TempDir())
+			tt.prepare(s, l)
+			err := Archive(t.Context(), s, []string{v.BrickDir()})
+			if EndOf(err) != tt.want {
+				t.Errorf("the run ended %s: %v", EndOf(err), err)
+			}
+			for _, file := range []string{"a", "b", "c"} {
+				size := v.BrickSize(file)
+				if state := v.BrickMarks(file).State(size); state != gluster.Local && state != gluster.Remote {
+					t.Errorf("%s is %s, with %d bytes on the brick", file, state, size)
+				}
+			}
+			if left, err := os.ReadDir("/proc/self/fd"); err != nil || slices.ContainsFunc(left, func(e os.DirEntry) bool {
+				at, err := os.Readlink("/proc/self/fd/" + e.Name())
+				return err == nil && len(at) > len(s.StateDir) && at[:len(s.StateDir)] == s.StateDir
+			}) {
+				t.Errorf("a lock or a record is still open: %v", err)
+			}
+		})
+	}
+}
+
+// Where two things went wrong, the graver one decides; a limit that the user set
+// does not hide that a file failed.
+func TestTheGraverErrorDecidesHowARunEnded(t *testing.T) {
+	for _, tt := range []struct {
+		err    error
+		failed int64
+		want   End
+	}{
+		{nil, 0, EndDone},
+		{nil, 1, EndPartial},
+		{ErrMaxFiles, 0, EndBudget},
+		{ErrMaxTime, 1, EndPartial},
+		{errors.Join(ErrProblems, ErrAtRisk), 1, EndAtRisk},
+		{errors.Join(ErrUnsafe, ErrMaxFiles), 0, EndUnsafe},
+		{errors.Join(ErrUnsafe, SignalError{os.Interrupt}), 0, EndInterrupted},
+	} {
+		if got := EndOf(verdict(tt.err, tt.failed)); got != tt.want {
+			t.Errorf("%v with %d files failed: %s, want %s", tt.err, tt.failed, got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,64 @@
+package run
+
+import (
+	"path/filepath"
+	"time"
+
+	"github.com/coldbrick/coldbrick/crawl"
+	"github.com/coldbrick/coldbrick/internal/config"
+)
+
+// Settings are what the user wants, resolved for the volume that a run is about.
+// No run changes them.
+type Settings struct {
+	Mount, Volume string // where to find the volume: a directory, or a name
+	Brick, Client string // what doctor looks at
+
+	// Which files.
+	Wanted    crawl.Policy // as the user says it; Policy is what holds
+	Order     crawl.Order
+	Under     string // a directory of the brick
+	Crawlers  int
+	Recursive bool // with all below the directories named
+	Listed    bool // by --files-from
+
+	Store StoreSettings
+	Jobs  int // files at once
+
+	// When to end.
+	MaxFiles, MaxBytes   int64 // 0: no limit
+	MaxDuration          time.Duration
+	UntilFree, MaxErrors config.Portion
+
+	DryRun        bool
+	RequirePlugin bool // refuse a volume without one
+	AnyVersion    bool // of GlusterFS
+	Check         bool // status asks the store
+	To            string
+	ToStdout      bool
+	Repair        bool
+	ReadObjects   bool
+	Sample        int // percent of the objects to read
+	SVG           string
+
+	StateDir, MetricsFile string
+	LockWait              time.Duration
+	Verbose, JSON         bool
+}
+
+// leastAge is how old a file must be in any case: the check that protects a
+// concurrent write from the stamp counts in whole seconds.
+const leastAge = 5 * time.Second
+
+// Policy is what the user wants archived.
+func (s Settings) Policy() (crawl.Policy, error) {
+	p := s.Wanted
+	p.ColdAfter = max(p.ColdAfter, leastAge)
+	if err := p.Validate(); err != nil {
+		return p, UsageError{err}
+	}
+	return p, nil
+}
+
+// records is the directory of the run records.
+func (s Settings) records() string { return filepath.Join(s.StateDir, "runs") }
