@@ -76,7 +76,7 @@ test-11: ## facts, volume and plugin on GlusterFS 11, in a second root of Debian
 
 qualify-s3: ## the S3 store on MinIO, which takes minutes to build, or on a server of yours; docs/stores.md
 	@$(tool) minio >/dev/null
-	go test -tags qualify -count=1 -timeout $(TESTTIMEOUT) -v -run 'AnotherServer|MinIO' ./internal/objstore
+	go test -tags qualify -count=1 -timeout $(TESTTIMEOUT) -v -run 'AnotherServer|MinIO' ./internal/objstore/s3
 
 qualify: qualify-s3 ## that, and make test and make e2e on GlusterFS 11; docs/porting.md (root, over an hour)
 	@internal/testkit/require.sh

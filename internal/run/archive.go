@@ -15,7 +15,6 @@ import (
 	"github.com/coldbrick/coldbrick/internal/record"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
-	"github.com/coldbrick/coldbrick/recall"
 	"github.com/coldbrick/coldbrick/upload"
 )
 
@@ -146,25 +145,18 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	plugin, meter, err := a.Store.open(preparing, mount.Graph, log)
+	store, meter, err := a.Store.open(preparing, mount.Graph, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, plugin.Fini()) }()
-	store, ok := plugin.(interface {
-		upload.Store
-		recall.Plugin
-	})
-	if !ok {
-		return Usagef("--store: %s can only recall", a.Store.Name)
-	}
-	if err := a.probes().prove(preparing, plugin); err != nil {
+	defer func() { err = errors.Join(err, store.Fini()) }()
+	if err := a.probes().prove(preparing, store); err != nil {
 		return causeOf(preparing, err)
 	}
 	if err := register(preparing, store, a.Store.keyPrefix(), brick); err != nil {
 		return causeOf(preparing, err)
 	}
-	l := leftovers{Session: a.Session, mount: mount, brick: brick, stamping: private, plugin: plugin, self: self}
+	l := leftovers{Session: a.Session, mount: mount, brick: brick, stamping: private, plugin: store, self: self}
 	if err := l.settle(preparing); err != nil {
 		return causeOf(preparing, err)
 	}

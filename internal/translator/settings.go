@@ -7,14 +7,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"net/url"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/objstore/s3"
 )
 
 // SecretsDir is where VOLUME.toml may hold the credentials of a volume, so that
@@ -30,18 +30,6 @@ type Settings struct {
 	KeyID    string // features.s3plugin-keyid
 	Secret   string // features.s3plugin-seckey
 	Refused  string // why no file may be recalled, whatever the rest says; or ""
-}
-
-// urlOptions are what the query of a hostname that is a URL may set, beside the
-// store's option that it becomes.
-var urlOptions = map[string]string{
-	"region":       "region",
-	"ca":           "ca-bundle",
-	"path-style":   "path-style",
-	"profile":      "profile",
-	"part-size":    "part-size",
-	"jobs":         "jobs",
-	"idle-timeout": "idle-timeout",
 }
 
 // guard, "off" in the query of a hostname, lets sizes pass as Gluster has them.
@@ -61,7 +49,7 @@ func (s Settings) Options(secretsDir string) (map[string]string, error) {
 	if s.Refused != "" {
 		return nil, errors.New(s.Refused)
 	}
-	options, err := endpoint(s.Hostname)
+	options, err := s3.Endpoint(s.Hostname)
 	if err != nil {
 		return nil, fmt.Errorf("features.s3plugin-hostname: %w", err)
 	}
@@ -97,62 +85,6 @@ func (s Settings) Options(secretsDir string) (map[string]string, error) {
 		delete(options, "access-key-id") // belongs to a secret that is elsewhere
 	}
 	return options, nil
-}
-
-// endpoint reads what is free text in Gluster. A bare host is asked over https.
-func endpoint(hostname string) (map[string]string, error) {
-	if hostname == "" {
-		return map[string]string{}, nil // AWS itself
-	}
-	if !strings.Contains(hostname, "://") {
-		hostname = "https://" + hostname
-	}
-	u, err := url.Parse(hostname)
-	if err != nil {
-		return nil, errors.New("is neither a host nor a URL") // err would repeat what may be a password
-	}
-	if u.User != nil {
-		return nil, errors.New("credentials do not belong into the URL")
-	}
-	query, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		return nil, errors.New("the query of the URL cannot be read")
-	}
-	options := map[string]string{}
-	for name, values := range query {
-		option, ok := urlOptions[name]
-		switch {
-		case name == guard && (values[0] == "on" || values[0] == "off"):
-			continue // not the store's
-		case name == guard:
-			return nil, errors.New("guard is neither on nor off")
-		case !ok:
-			return nil, fmt.Errorf("%q is none of guard, %s", name, strings.Join(slices.Sorted(maps.Keys(urlOptions)), ", "))
-		case len(values) > 1:
-			return nil, fmt.Errorf("%q stands there twice", name)
-		}
-		options[option] = values[0]
-	}
-	u.RawQuery = ""
-	options["endpoint-url"] = strings.TrimRight(u.String(), "/")
-	if options["region"] == "" {
-		options["region"] = regionOf(u.Hostname())
-	}
-	if options["region"] == "" {
-		delete(options, "region")
-	}
-	return options, nil
-}
-
-// regionOf knows the names of AWS's own endpoints, s3.REGION.amazonaws.com: a
-// signature for another region is refused there.
-func regionOf(host string) string {
-	rest, aws := strings.CutSuffix(host, ".amazonaws.com")
-	region, s3 := strings.CutPrefix(rest, "s3.")
-	if !aws || !s3 || strings.Contains(region, ".") {
-		return ""
-	}
-	return region
 }
 
 // secrets is the content of VOLUME.toml.

@@ -1,4 +1,4 @@
-package objstore
+package s3
 
 import (
 	"bytes"
@@ -20,7 +20,7 @@ import (
 )
 
 // dialing lets a store reach one address under any name of a host.
-func dialing(t *testing.T, s *S3, address string) {
+func dialing(t *testing.T, s *Store, address string) {
 	t.Helper()
 	transport, ok := s.current.Load().transport.(*http.Transport)
 	if !ok {

@@ -1,6 +1,6 @@
 //go:build qualify
 
-package objstore
+package s3
 
 import (
 	"bytes"
@@ -90,7 +90,7 @@ func TestMinIOEncryptsByDefault(t *testing.T) {
 }
 
 // mustKeep archives an object of each kind, and looks at it.
-func mustKeep(t *testing.T, s *S3) {
+func mustKeep(t *testing.T, s *Store) {
 	t.Helper()
 	for kind, size := range sizes {
 		body := storetest.Bytes(1, size)
