@@ -34,7 +34,7 @@ type settings struct {
 	keyPrefix                   string
 
 	store    string
-	ofStores map[string]func() string // the values of the stores' own options, by setting
+	ofStores map[string]func() string // the values of the stores' own options
 	partSize config.Size
 
 	recursive, null, stdoutData, check bool
@@ -77,7 +77,7 @@ func storeSettings() []string {
 	for _, kind := range stores.All {
 		for _, o := range kind.Options {
 			if !o.Secret {
-				names = append(names, o.Setting())
+				names = append(names, o.Name)
 			}
 		}
 	}
@@ -138,14 +138,14 @@ func (s *settings) flags() *pflag.FlagSet {
 		for _, o := range kind.Options {
 			if o.Secret {
 				secret := new(config.Secret)
-				value(secret, o.Setting(), o.Usage)
-				fileOnly(o.Setting())
-				s.ofStores[o.Setting()] = secret.Reveal
+				value(secret, o.Name, o.Usage)
+				fileOnly(o.Name)
+				s.ofStores[o.Name] = func() string { return secret.Reveal() } // a method value would keep what it is now
 				continue
 			}
 			given := new(string)
-			text(given, o.Setting(), o.Usage)
-			s.ofStores[o.Setting()] = func() string { return *given }
+			text(given, o.Name, o.Usage)
+			s.ofStores[o.Name] = func() string { return *given }
 		}
 	}
 	text(&s.keyPrefix, "key-prefix", "put `PREFIX` before every key, where volumes share a bucket")
@@ -210,7 +210,7 @@ func (s *settings) values(origins config.Origins) run.Settings {
 	}
 }
 
-// storeOptions are the options of all stores, by setting. They hold secrets.
+// storeOptions are the options of all stores. They hold secrets.
 func (s *settings) storeOptions() map[string]string {
 	options := map[string]string{
 		"key-prefix": s.keyPrefix, "part-size": strconv.FormatInt(s.partSize.Bytes(), 10), "jobs": strconv.Itoa(s.jobs.Int()),

@@ -44,8 +44,7 @@ var ErrNoOption = errors.New("the store has no such option")
 // Option is one option of a kind. From it come its flag, its key in the configuration
 // file, its variable in the environment, and their help.
 type Option struct {
-	Name   string // for Init
-	Flag   string // of the command line, if that is not Name: flags are of all kinds together
+	Name   string // for Init, and of its flag: no two kinds have the same
 	Usage  string // with the value's placeholder in `backquotes`
 	Secret bool   // stands in the configuration file alone, and is never shown
 
@@ -55,21 +54,13 @@ type Option struct {
 	Outside bool
 }
 
-// Setting is the name of an option's flag, and of its key in the configuration file.
-func (o Option) Setting() string {
-	if o.Flag != "" {
-		return o.Flag
-	}
-	return o.Name
-}
-
 // Missing is the error for an option that a run cannot be without.
 func (o Option) Missing() error {
 	placeholder := "VALUE"
 	if parts := strings.Split(o.Usage, "`"); len(parts) == 3 {
 		placeholder = parts[1]
 	}
-	return fmt.Errorf("no %s given: write --%s %s", o.Required, o.Setting(), placeholder)
+	return fmt.Errorf("no %s given: write --%s %s", o.Required, o.Name, placeholder)
 }
 
 // Deps are what a store is given to work with. All may be nil.

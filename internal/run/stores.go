@@ -13,8 +13,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/volume"
 )
 
-// StoreSettings say which store holds the objects. Options and Unset are by the names
-// of settings.
+// StoreSettings say which store holds the objects.
 type StoreSettings struct {
 	Name      string            // as stores.All lists it
 	Options   map[string]string // of all stores. They hold secrets
@@ -51,7 +50,7 @@ func (s StoreSettings) check(mount *volume.Mount, bricks []string) error {
 		}
 		if o.Outside && values[o.Name] != "" {
 			if err := mount.CheckOutside(values[o.Name], bricks); err != nil {
-				return Usagef("--%s: %w", o.Setting(), err)
+				return Usagef("--%s: %w", o.Name, err)
 			}
 		}
 	}
@@ -90,22 +89,18 @@ func (s StoreSettings) open(ctx context.Context, graph gluster.Graph, log *recor
 // taken from the options of the volume, as they stand in its graph.
 func (s StoreSettings) options(kind objstore.Kind, graph gluster.Graph) (map[string]string, error) {
 	values := map[string]string{}
-	settings := map[string]string{} // by the name of an option
 	for _, name := range objstore.Common {
-		settings[name] = name
+		values[name] = s.Options[name]
 	}
 	for _, o := range kind.Options {
-		settings[o.Name] = o.Setting()
-	}
-	for option, setting := range settings {
-		values[option] = s.Options[setting]
+		values[o.Name] = s.Options[o.Name]
 	}
 	if kind.FromVolume == nil {
 		return values, nil
 	}
-	given := func(option string) bool {
-		unset, known := s.Unset[settings[option]]
-		return known && !unset
+	given := func(name string) bool {
+		_, declared := s.Options[name]
+		return declared && !s.Unset[name]
 	}
 	if err := kind.FromVolume(values, given, graph.CloudsyncOption); err != nil {
 		return nil, UsageError{err}

@@ -16,8 +16,8 @@ func TestAnyStoreTakesFilesAndGivesThemBack(t *testing.T) {
 		kind    objstore.Kind
 		options map[string]string
 	}{
-		{dir.Kind, map[string]string{"dir": t.TempDir()}},
-		{memory.Kind, map[string]string{"place": t.Name()}},
+		{dir.Kind, map[string]string{"store-dir": t.TempDir()}},
+		{memory.Kind, map[string]string{"memory-place": t.Name()}},
 	} {
 		t.Run(tt.kind.Name, func(t *testing.T) {
 			g := newGround(t)

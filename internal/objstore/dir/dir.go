@@ -27,7 +27,7 @@ var Kind = objstore.Kind{
 	Name:        "dir",
 	Description: "files in a directory, for tape gateways and NFS; recalled by coldbrick recall alone",
 	Options: []objstore.Option{
-		{Name: "dir", Flag: "store-dir", Usage: "the `DIR` of the dir store", Required: "directory", Outside: true},
+		{Name: "store-dir", Usage: "the `DIR` of the dir store", Required: "directory", Outside: true},
 	},
 	New: func(d objstore.Deps) objstore.Store { return &Store{Limiter: d.Limiter} },
 }
@@ -77,7 +77,7 @@ type session struct {
 	limiter objstore.Limiter
 }
 
-// Init opens the directory named by the option "dir", which must exist: to make
+// Init opens the directory named by the option "store-dir", which must exist: to make
 // it would hide that it is not mounted. It writes nothing. Of the other options
 // it heeds jobs.
 func (d *Store) Init(ctx context.Context, opts map[string]string) error {
@@ -92,7 +92,7 @@ func (d *Store) Reconfigure(_ context.Context, opts map[string]string) error {
 	for name, value := range opts {
 		var err error
 		switch {
-		case name == "dir":
+		case name == "store-dir":
 			path = value
 		case name == "jobs":
 			jobs, err = objstore.ParseJobs(value)
@@ -104,7 +104,7 @@ func (d *Store) Reconfigure(_ context.Context, opts map[string]string) error {
 		}
 	}
 	if path == "" {
-		return errors.New("store option dir: is missing")
+		return errors.New("store option store-dir: is missing")
 	}
 	root, err := os.OpenFile(path, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {

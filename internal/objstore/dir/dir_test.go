@@ -20,7 +20,7 @@ import (
 func newDir(t testing.TB, path string) *Store {
 	t.Helper()
 	d := &Store{}
-	if err := d.Init(t.Context(), map[string]string{"dir": path}); err != nil {
+	if err := d.Init(t.Context(), map[string]string{"store-dir": path}); err != nil {
 		t.Fatal(err)
 	}
 	return d
@@ -163,7 +163,7 @@ func TestDirSaysWhatIsWrongWithTheDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{path + "/none", path + "/file"} {
-		err := (&Store{}).Init(t.Context(), map[string]string{"dir": dir})
+		err := (&Store{}).Init(t.Context(), map[string]string{"store-dir": dir})
 		if !errors.Is(err, object.ErrStore) || !strings.Contains(err.Error(), dir) || errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%v", err)
 		}
@@ -196,7 +196,7 @@ func TestDirTellsAFullStore(t *testing.T) {
 func TestADirectoryIsARegistryToo(t *testing.T) {
 	const volumeOne, volumeTwo = "11111111-2222-4333-8444-555555555555", "66666666-7777-4888-8999-aaaaaaaaaaaa"
 	d := &Store{}
-	if err := d.Init(t.Context(), map[string]string{"dir": t.TempDir()}); err != nil {
+	if err := d.Init(t.Context(), map[string]string{"store-dir": t.TempDir()}); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {

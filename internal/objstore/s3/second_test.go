@@ -253,7 +253,7 @@ func TestTheBandwidthLimitHolds(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := &dir.Store{Limiter: s.Limiter}
-	if err := d.Init(t.Context(), map[string]string{"dir": t.TempDir()}); err != nil {
+	if err := d.Init(t.Context(), map[string]string{"store-dir": t.TempDir()}); err != nil {
 		t.Fatal(err)
 	}
 	for name, store := range map[string]storetest.Store{"s3": s, "dir": d} {

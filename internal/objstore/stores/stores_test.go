@@ -22,12 +22,12 @@ func TestAnOptionIsDeclaredOnce(t *testing.T) {
 		known := append([]string{}, objstore.Common...)
 		for _, o := range kind.Options {
 			known = append(known, o.Name)
-			if owner := settings[o.Setting()]; owner != "" {
-				t.Errorf("%s of %s is an option of %s", o.Setting(), kind.Name, owner)
+			if owner := settings[o.Name]; owner != "" {
+				t.Errorf("%s of %s is an option of %s", o.Name, kind.Name, owner)
 			}
-			settings[o.Setting()] = kind.Name
+			settings[o.Name] = kind.Name
 			if o.Usage == "" || !o.Secret && strings.Count(o.Usage, "`") != 2 {
-				t.Errorf("the help of %s names no value: %q", o.Setting(), o.Usage)
+				t.Errorf("the help of %s names no value: %q", o.Name, o.Usage)
 			}
 		}
 		for _, name := range known {
@@ -43,7 +43,7 @@ func TestAnOptionIsDeclaredOnce(t *testing.T) {
 
 // A run says what it cannot be without in the words of the command line.
 func TestWhatIsMissingIsNamed(t *testing.T) {
-	want := map[string]string{"bucket": "no bucket given: write --bucket NAME", "dir": "no directory given: write --store-dir DIR"}
+	want := map[string]string{"bucket": "no bucket given: write --bucket NAME", "store-dir": "no directory given: write --store-dir DIR"}
 	for _, kind := range All {
 		for _, o := range kind.Options {
 			if o.Required == "" {

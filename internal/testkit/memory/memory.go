@@ -24,7 +24,7 @@ var Kind = objstore.Kind{
 	Name:        "memory",
 	Description: "the memory of this process, for tests",
 	Options: []objstore.Option{
-		{Name: "place", Flag: "memory-place", Usage: "the `NAME` of the place in memory", Required: "place"},
+		{Name: "memory-place", Usage: "the `NAME` of the place in memory", Required: "place"},
 	},
 	New: func(d objstore.Deps) objstore.Store { return &Store{limiter: d.Limiter} },
 }
@@ -50,7 +50,7 @@ type Store struct {
 
 var _ objstore.Store = (*Store)(nil)
 
-// Init goes to the place that the option "place" names.
+// Init goes to the place that the option "memory-place" names.
 func (s *Store) Init(ctx context.Context, options map[string]string) error {
 	return s.Reconfigure(ctx, options)
 }
@@ -58,14 +58,14 @@ func (s *Store) Init(ctx context.Context, options map[string]string) error {
 // Reconfigure goes to another place.
 func (s *Store) Reconfigure(_ context.Context, options map[string]string) error {
 	for name := range options {
-		if name != "place" && !slices.Contains(objstore.Common, name) {
+		if name != "memory-place" && !slices.Contains(objstore.Common, name) {
 			return fmt.Errorf("store option %s: %w", name, objstore.ErrNoOption)
 		}
 	}
-	if options["place"] == "" {
-		return errors.New("store option place: is missing")
+	if options["memory-place"] == "" {
+		return errors.New("store option memory-place: is missing")
 	}
-	p, _ := places.LoadOrStore(options["place"], &place{objects: map[string]stored{}})
+	p, _ := places.LoadOrStore(options["memory-place"], &place{objects: map[string]stored{}})
 	s.current.Store(p.(*place))
 	return nil
 }

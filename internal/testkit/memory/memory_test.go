@@ -11,7 +11,7 @@ func TestMemoryKeepsTheContract(t *testing.T) {
 	place := t.Name()
 	storetest.Run(t, func(t *testing.T) storetest.Store {
 		s := Kind.New(objstore.Deps{})
-		if err := s.Init(t.Context(), map[string]string{"place": place}); err != nil {
+		if err := s.Init(t.Context(), map[string]string{"memory-place": place}); err != nil {
 			t.Fatal(err)
 		}
 		return s
