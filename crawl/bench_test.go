@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 // One operation is one file: allocs/op must round to 0 but for candidates, whose
@@ -71,7 +71,7 @@ func BenchmarkAttributeNames(b *testing.B) {
 	var p Policy
 	for b.Loop() {
 		f := Facts{Size: 1}
-		if f.readNames(list); p.byMarks(&f) != report.Broken {
+		if f.readNames(list); p.byMarks(&f) != outcome.Broken {
 			b.Fatal(f)
 		}
 	}

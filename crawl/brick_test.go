@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
@@ -223,8 +223,8 @@ func descriptors(t testing.TB) int {
 }
 
 // reasons turns the tally into what a test can name: how many files by reason.
-func reasons(stats Stats) map[report.Reason]int {
-	n := make(map[report.Reason]int)
+func reasons(stats Stats) map[outcome.Reason]int {
+	n := make(map[outcome.Reason]int)
 	for reason, count := range stats.Skipped {
 		n[reason] = int(count.Files)
 	}

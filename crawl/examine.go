@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 // The names that examine asks for, as C strings.
@@ -24,14 +24,14 @@ var (
 // policy has seen enough: most files cost a statx, stubs a list of names as
 // well, and only what remains its values. c.facts holds what was found, also
 // with an error. It does not allocate, unless globs have braces.
-func (c *crawler) examine(f *frame, name []byte) (report.Reason, error) {
+func (c *crawler) examine(f *frame, name []byte) (outcome.Reason, error) {
 	facts := &c.facts
 	*facts = Facts{Path: unsafeString(c.path), PinnedAbove: f.pinned}
 	if err := statAt(f.fd, &name[0], &c.stat); err != nil {
 		return "", err
 	}
 	if c.stat.Mode&unix.S_IFMT != unix.S_IFREG {
-		return report.Vanished, nil // replaced since the directory was read
+		return outcome.Vanished, nil // replaced since the directory was read
 	}
 	facts.readStat(&c.stat)
 	if c.marked {
@@ -45,12 +45,12 @@ func (c *crawler) examine(f *frame, name []byte) (report.Reason, error) {
 	if err != nil {
 		return "", err
 	}
-	values := facts.readNames(names)
+	facts.readNames(names)
 	if reason := c.policy.byMarks(facts); reason != "" {
 		return reason, nil
 	}
 
-	if err := c.readValues(&name[0], names, values); err != nil {
+	if err := c.readValues(&name[0], names); err != nil {
 		return "", err
 	}
 	if reason := c.policy.byValues(facts, c.now); reason != "" {
@@ -63,7 +63,7 @@ func (c *crawler) examine(f *frame, name []byte) (report.Reason, error) {
 }
 
 // examineMarks lets pass what carries a mark.
-func (c *crawler) examineMarks(name *byte) (report.Reason, error) {
+func (c *crawler) examineMarks(name *byte) (outcome.Reason, error) {
 	names, err := c.list(name)
 	if err != nil {
 		return "", err
@@ -71,13 +71,13 @@ func (c *crawler) examineMarks(name *byte) (report.Reason, error) {
 	c.facts.readNames(names)
 	switch {
 	case c.facts.Linkto:
-		return report.Linkto, nil
-	case c.facts.Marks.Clean() && !c.facts.Noted:
-		return report.Unmarked, nil
+		return outcome.Linkto, nil
+	case c.facts.Clean() && !c.facts.HasPointer && !c.facts.HasNotes:
+		return outcome.Unmarked, nil
 	case !c.facts.HasGFID:
-		return report.NoGFID, nil
+		return outcome.NoGFID, nil
 	}
-	return "", c.readValues(name, names, further{})
+	return "", c.readTimes(name)
 }
 
 func (f *Facts) readStat(st *unix.Statx_t) {
@@ -101,15 +101,35 @@ func (c *crawler) list(name *byte) ([]byte, error) {
 
 // readValues completes the facts by the values of the attributes whose names are
 // given.
-func (c *crawler) readValues(name *byte, names []byte, values further) error {
+func (c *crawler) readValues(name *byte, names []byte) error {
 	facts := &c.facts
-	if values.afr {
+	if facts.HasAFR {
 		pending, err := c.healPending(name, names)
 		if err != nil || pending {
 			facts.HealPending = pending
 			return err
 		}
 	}
+	if err := c.readTimes(name); err != nil {
+		return err
+	}
+	if facts.WasRecalled && c.policy.RecallGrace > 0 {
+		value, err := c.get(name, attrRecalled)
+		if err != nil {
+			return err
+		}
+		seconds, err := strconv.ParseInt(string(value), 10, 64)
+		if err != nil {
+			return fmt.Errorf("%s: %w", gluster.XattrRecalled, err)
+		}
+		facts.Recalled = time.Unix(seconds, 0)
+	}
+	return nil
+}
+
+// readTimes reads the gfid, and the times that clients see.
+func (c *crawler) readTimes(name *byte) error {
+	facts := &c.facts
 	gfid, err := c.get(name, attrGFID)
 	if err != nil {
 		return err
@@ -125,17 +145,6 @@ func (c *crawler) readValues(name *byte, names []byte, values further) error {
 		if facts.Mdata, err = gluster.ParseMdata(mdata); err != nil {
 			return err
 		}
-	}
-	if values.recalled && c.policy.RecallGrace > 0 {
-		value, err := c.get(name, attrRecalled)
-		if err != nil {
-			return err
-		}
-		seconds, err := strconv.ParseInt(string(value), 10, 64)
-		if err != nil {
-			return fmt.Errorf("%s: %w", gluster.XattrRecalled, err)
-		}
-		facts.Recalled = time.Unix(seconds, 0)
 	}
 	return nil
 }

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
+	"github.com/coldbrick/coldbrick/internal/stub"
 )
 
 // Whatever a brick claims, a file is archived only if each condition holds, here
@@ -23,12 +24,14 @@ func FuzzDecide(f *testing.F) {
 		has := func(bit int) bool { return flags>>bit&1 == 1 }
 		facts := Facts{
 			Path: path, Size: size, Links: links, Mode: mode,
-			Brick:  gluster.Mdata{Mtime: time.Unix(mtime, 0), Ctime: time.Unix(ctime, 0), Atime: time.Unix(atime, 0)},
-			Mdata:  gluster.Mdata{Mtime: time.Unix(clientMtime, 0), Ctime: time.Unix(ctime, 0), Atime: time.Unix(atime, 0)},
-			Marks:  gluster.Marks{Remote: has(0), Downloading: has(1), ObjectSize: has(2), BlockSize: has(3), NumBlocks: has(4)},
-			Linkto: has(5), Sharded: has(6), Dispersed: has(7), Pinned: has(8), PinnedAbove: has(9), HealPending: has(10),
-			WORM: has(11), BadFile: has(12),
-			HasMdata: has(13), HasGFID: has(14), Recalled: time.Unix(recalled, 0),
+			Brick: gluster.Mdata{Mtime: time.Unix(mtime, 0), Ctime: time.Unix(ctime, 0), Atime: time.Unix(atime, 0)},
+			Mdata: gluster.Mdata{Mtime: time.Unix(clientMtime, 0), Ctime: time.Unix(ctime, 0), Atime: time.Unix(atime, 0)},
+			Signs: stub.Signs{
+				Marks:  gluster.Marks{Remote: has(0), Downloading: has(1), ObjectSize: has(2), BlockSize: has(3), NumBlocks: has(4)},
+				Linkto: has(5), Sharded: has(6), Dispersed: has(7), Pinned: has(8),
+				WORM: has(11), BadFile: has(12), HasMdata: has(13), HasGFID: has(14),
+			},
+			PinnedAbove: has(9), HealPending: has(10), Recalled: time.Unix(recalled, 0),
 		}
 		if has(15) {
 			facts.GFID = gluster.GFID{1}
@@ -40,7 +43,7 @@ func FuzzDecide(f *testing.F) {
 			t.Fatalf("%q, then %q", reason, again)
 		}
 		if reason != "" {
-			if report.Meaning[reason] == "" {
+			if outcome.Meaning[reason] == "" {
 				t.Fatalf("%q means nothing", reason)
 			}
 			return
@@ -124,7 +127,7 @@ func FuzzAttributeNames(f *testing.F) {
 		noise := slices.Concat(before, []byte{0}, after)
 		alone.readNames(noise)
 		among.readNames(slices.Concat(before, []byte("\x00"+gluster.XattrRemote+"\x00"+gluster.XattrGFID+"\x00"), after))
-		alone.Marks.Remote, alone.HasGFID = true, true
+		alone.Remote, alone.HasGFID = true, true
 		if alone != among {
 			t.Fatalf("%+v, %+v", alone, among)
 		}

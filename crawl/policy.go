@@ -9,10 +9,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/bmatcuk/doublestar/v4"
-	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 // AgeBy names the time that a file's age is counted from.
@@ -98,9 +97,8 @@ func validateGlob(glob string) error {
 //
 //  1. From the directory entry and statx: too-warm, no-data, too-small,
 //     too-large, excluded, pinned (by a directory above).
-//  2. From the names of its attributes: linkto, sharded, dispersed, broken,
-//     recalling, stale-size, migrating, hard-linked, no-gfid, retained, bad-file,
-//     pinned (by its own mark).
+//  2. From the names of its attributes: what stub.Signs.Archivable says, then
+//     hard-linked, no-gfid, pinned (by its own mark).
 //  3. From their values: heal-pending, no-gfid, too-warm, mtime-out-of-range,
 //     recently-recalled.
 //
@@ -113,75 +111,56 @@ func validateGlob(glob string) error {
 // A file without data is not asked for its marks, which would tell a stub from
 // an empty file: those of a stub do not fit its inode, so each stub would cost a
 // nightly walk one more read of the disk, and most files are stubs in the end.
-func (p *Policy) Decide(f Facts, now time.Time) report.Reason {
+func (p *Policy) Decide(f Facts, now time.Time) outcome.Reason {
 	return cmp.Or(p.byStat(&f, now), p.byMarks(&f), p.byValues(&f, now))
 }
 
-func (p *Policy) byStat(f *Facts, now time.Time) report.Reason {
+func (p *Policy) byStat(f *Facts, now time.Time) outcome.Reason {
 	switch {
 	case p.warmOnBrick(f, now):
-		return report.TooWarm
+		return outcome.TooWarm
 	case f.Size == 0:
-		return report.NoData
+		return outcome.NoData
 	case f.Size < p.MinSize:
-		return report.TooSmall
+		return outcome.TooSmall
 	case p.MaxSize > 0 && f.Size > p.MaxSize:
-		return report.TooLarge
+		return outcome.TooLarge
 	case !p.selects(f.Path):
-		return report.Excluded
+		return outcome.Excluded
 	case f.PinnedAbove:
-		return report.Pinned
+		return outcome.Pinned
 	}
 	return ""
 }
 
-func (p *Policy) byMarks(f *Facts) report.Reason {
-	switch {
-	case f.Linkto:
-		return report.Linkto
-	case f.Sharded:
-		return report.Sharded
-	case f.Dispersed:
-		return report.Dispersed
-	}
-	switch f.Marks.State(f.Size) {
-	case gluster.Repair:
-		return report.Broken
-	case gluster.Downloading:
-		return report.Recalling
+func (p *Policy) byMarks(f *Facts) outcome.Reason {
+	if reason := f.Archivable(f.Size, f.Mode); reason != "" {
+		return reason
 	}
 	switch {
-	case !f.Marks.Clean():
-		return report.StaleSize
-	case f.Mode&migrating == migrating:
-		return report.Migrating
 	case f.Links > 2: // its name and its handle in .glusterfs make two
-		return report.HardLinked
+		return outcome.HardLinked
 	case f.Links < 2, !f.HasGFID:
-		return report.NoGFID
-	case f.WORM:
-		return report.Retained
-	case f.BadFile:
-		return report.BadFile
+		return outcome.NoGFID
 	case f.Pinned:
-		return report.Pinned
+		return outcome.Pinned
 	}
 	return ""
 }
 
-func (p *Policy) byValues(f *Facts, now time.Time) report.Reason {
+func (p *Policy) byValues(f *Facts, now time.Time) outcome.Reason {
 	times := f.clientTimes()
 	switch {
 	case f.HealPending:
-		return report.HealPending
+		return outcome.HealPending
 	case f.GFID.IsZero():
-		return report.NoGFID
+		return outcome.NoGFID
 	case p.isWarm(p.ageFrom(times), now), times.Mtime.After(now):
-		return report.TooWarm
+		return outcome.TooWarm
 	case !gluster.Stampable(times.Mtime):
-		return report.MtimeOutOfRange
+		return outcome.MtimeOutOfRange
 	case !f.Recalled.IsZero() && now.Sub(f.Recalled) < p.RecallGrace:
-		return report.RecentlyRecalled
+		return outcome.RecentlyRecalled
 	}
 	return ""
 }
@@ -236,8 +215,3 @@ func matchesAny(globs []string, path string) bool {
 	}
 	return false
 }
-
-// migrating is what rebalance sets on the source of a move until it is over:
-// sticky and setgid together, whatever the other bits are (dht's
-// IS_DHT_MIGRATION_PHASE1). Mounts do not show them.
-const migrating = uint32(unix.S_ISVTX | unix.S_ISGID)

@@ -6,7 +6,8 @@ import (
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
+	"github.com/coldbrick/coldbrick/internal/stub"
 )
 
 // limits is a policy with all its limits set, and atLimits the facts of a file
@@ -28,66 +29,66 @@ func times(age time.Duration) gluster.Mdata {
 func atLimits() Facts {
 	return Facts{
 		Path: "video/a.mov", Size: 100, Links: 2, Mode: 0o100644,
-		Brick: times(30 * day), HasMdata: true, Mdata: times(30 * day),
-		HasGFID: true, GFID: gluster.GFID{15: 7}, Recalled: now.Add(-7 * day),
+		Brick: times(30 * day), Mdata: times(30 * day),
+		Signs: stub.Signs{HasMdata: true, HasGFID: true}, GFID: gluster.GFID{15: 7}, Recalled: now.Add(-7 * day),
 	}
 }
 
 func TestDecideOneLimitAtATime(t *testing.T) {
-	const archive = report.Reason("")
+	const archive = outcome.Reason("")
 	for _, tt := range []struct {
 		name string
 		edit func(*Facts)
-		want report.Reason
+		want outcome.Reason
 	}{
 		{"exactly at all limits", func(*Facts) {}, archive},
-		{"one nanosecond too warm on the brick", func(f *Facts) { f.Brick.Mtime = f.Brick.Mtime.Add(1) }, report.TooWarm},
-		{"one nanosecond too warm for clients", func(f *Facts) { f.Mdata.Mtime = f.Mdata.Mtime.Add(1) }, report.TooWarm},
-		{"mtime in the future", func(f *Facts) { f.Mdata.Mtime = now.Add(1) }, report.TooWarm},
+		{"one nanosecond too warm on the brick", func(f *Facts) { f.Brick.Mtime = f.Brick.Mtime.Add(1) }, outcome.TooWarm},
+		{"one nanosecond too warm for clients", func(f *Facts) { f.Mdata.Mtime = f.Mdata.Mtime.Add(1) }, outcome.TooWarm},
+		{"mtime in the future", func(f *Facts) { f.Mdata.Mtime = now.Add(1) }, outcome.TooWarm},
 		{"without mdata the brick's mtime counts", func(f *Facts) { f.HasMdata, f.Mdata = false, gluster.Mdata{} }, archive},
 		{"other times do not count", func(f *Facts) {
 			f.Brick.Ctime, f.Brick.Atime, f.Mdata.Ctime, f.Mdata.Atime = now, now, now, now
 		}, archive},
-		{"one byte short", func(f *Facts) { f.Size-- }, report.TooSmall},
+		{"one byte short", func(f *Facts) { f.Size-- }, outcome.TooSmall},
 		{"at the largest size", func(f *Facts) { f.Size = 200 }, archive},
-		{"one byte too large", func(f *Facts) { f.Size = 201 }, report.TooLarge},
-		{"not included", func(f *Facts) { f.Path = "audio/a.mov" }, report.Excluded},
-		{"included and excluded", func(f *Facts) { f.Path = "video/x/a.tmp" }, report.Excluded},
-		{"pinned above", func(f *Facts) { f.PinnedAbove = true }, report.Pinned},
-		{"pinned", func(f *Facts) { f.Pinned = true }, report.Pinned},
-		{"empty", func(f *Facts) { f.Size = 0 }, report.NoData},
-		{"one name more", func(f *Facts) { f.Links = 3 }, report.HardLinked},
-		{"no handle", func(f *Facts) { f.Links = 1 }, report.NoGFID},
-		{"no gfid", func(f *Facts) { f.HasGFID = false }, report.NoGFID},
-		{"gfid unset", func(f *Facts) { f.GFID = gluster.GFID{} }, report.NoGFID},
+		{"one byte too large", func(f *Facts) { f.Size = 201 }, outcome.TooLarge},
+		{"not included", func(f *Facts) { f.Path = "audio/a.mov" }, outcome.Excluded},
+		{"included and excluded", func(f *Facts) { f.Path = "video/x/a.tmp" }, outcome.Excluded},
+		{"pinned above", func(f *Facts) { f.PinnedAbove = true }, outcome.Pinned},
+		{"pinned", func(f *Facts) { f.Pinned = true }, outcome.Pinned},
+		{"empty", func(f *Facts) { f.Size = 0 }, outcome.NoData},
+		{"one name more", func(f *Facts) { f.Links = 3 }, outcome.HardLinked},
+		{"no handle", func(f *Facts) { f.Links = 1 }, outcome.NoGFID},
+		{"no gfid", func(f *Facts) { f.HasGFID = false }, outcome.NoGFID},
+		{"gfid unset", func(f *Facts) { f.GFID = gluster.GFID{} }, outcome.NoGFID},
 		{"sticky only", func(f *Facts) { f.Mode |= 0o1000 }, archive},
 		{"setgid only", func(f *Facts) { f.Mode |= 0o2000 }, archive},
-		{"sticky and setgid", func(f *Facts) { f.Mode |= 0o3000 }, report.Migrating},
-		{"linkto", func(f *Facts) { f.Linkto = true }, report.Linkto},
-		{"shard", func(f *Facts) { f.Sharded = true }, report.Sharded},
-		{"fragment", func(f *Facts) { f.Dispersed = true }, report.Dispersed},
-		{"under WORM", func(f *Facts) { f.WORM = true }, report.Retained},
-		{"damaged", func(f *Facts) { f.BadFile = true }, report.BadFile},
-		{"heal pending", func(f *Facts) { f.HealPending = true }, report.HealPending},
-		{"stub", func(f *Facts) { f.Size, f.Marks = 0, gluster.Marks{Remote: true, ObjectSize: true} }, report.NoData},
-		{"stub with bytes", func(f *Facts) { f.Marks = gluster.Marks{Remote: true} }, report.Broken},
-		{"stub that is being recalled", func(f *Facts) { f.Size, f.Marks = 0, gluster.Marks{Remote: true, Downloading: true} }, report.NoData},
-		{"stub half written", func(f *Facts) { f.Marks = gluster.Marks{Remote: true, Downloading: true} }, report.Broken},
-		{"half written", func(f *Facts) { f.Marks = gluster.Marks{Downloading: true} }, report.Recalling},
-		{"object_size left", func(f *Facts) { f.Marks = gluster.Marks{ObjectSize: true} }, report.StaleSize},
-		{"block_size left", func(f *Facts) { f.Marks = gluster.Marks{BlockSize: true} }, report.StaleSize},
-		{"recalled one nanosecond too late", func(f *Facts) { f.Recalled = f.Recalled.Add(1) }, report.RecentlyRecalled},
-		{"recalled in the future", func(f *Facts) { f.Recalled = now.Add(day) }, report.RecentlyRecalled},
+		{"sticky and setgid", func(f *Facts) { f.Mode |= 0o3000 }, outcome.Migrating},
+		{"linkto", func(f *Facts) { f.Linkto = true }, outcome.Linkto},
+		{"shard", func(f *Facts) { f.Sharded = true }, outcome.Sharded},
+		{"fragment", func(f *Facts) { f.Dispersed = true }, outcome.Dispersed},
+		{"under WORM", func(f *Facts) { f.WORM = true }, outcome.Retained},
+		{"damaged", func(f *Facts) { f.BadFile = true }, outcome.BadFile},
+		{"heal pending", func(f *Facts) { f.HealPending = true }, outcome.HealPending},
+		{"stub", func(f *Facts) { f.Size, f.Marks = 0, gluster.Marks{Remote: true, ObjectSize: true} }, outcome.NoData},
+		{"stub with bytes", func(f *Facts) { f.Marks = gluster.Marks{Remote: true} }, outcome.Broken},
+		{"stub that is being recalled", func(f *Facts) { f.Size, f.Marks = 0, gluster.Marks{Remote: true, Downloading: true} }, outcome.NoData},
+		{"stub half written", func(f *Facts) { f.Marks = gluster.Marks{Remote: true, Downloading: true} }, outcome.Recalling},
+		{"half written", func(f *Facts) { f.Marks = gluster.Marks{Downloading: true} }, outcome.Recalling},
+		{"object_size left", func(f *Facts) { f.Marks = gluster.Marks{ObjectSize: true} }, outcome.StaleSize},
+		{"block_size left", func(f *Facts) { f.Marks = gluster.Marks{BlockSize: true} }, outcome.StaleSize},
+		{"recalled one nanosecond too late", func(f *Facts) { f.Recalled = f.Recalled.Add(1) }, outcome.RecentlyRecalled},
+		{"recalled in the future", func(f *Facts) { f.Recalled = now.Add(day) }, outcome.RecentlyRecalled},
 		{"never recalled", func(f *Facts) { f.Recalled = time.Time{} }, archive},
-		{"last second of 9 digits", func(f *Facts) { f.Mdata.Mtime = time.Unix(999_999_999, 0) }, report.MtimeOutOfRange},
+		{"last second of 9 digits", func(f *Facts) { f.Mdata.Mtime = time.Unix(999_999_999, 0) }, outcome.MtimeOutOfRange},
 		{"first second of 10 digits", func(f *Facts) { f.Mdata.Mtime = time.Unix(1_000_000_000, 0) }, archive},
-		{"no time at all", func(f *Facts) { f.Mdata.Mtime = time.Unix(math.MaxInt64, 0) }, report.MtimeOutOfRange},
+		{"no time at all", func(f *Facts) { f.Mdata.Mtime = time.Unix(math.MaxInt64, 0) }, outcome.MtimeOutOfRange},
 		// Which reason wins.
-		{"warm stub: its brick time is when it was stamped", func(f *Facts) { f.Marks.Remote, f.Brick.Mtime = true, now }, report.TooWarm},
-		{"stub with two names", func(f *Facts) { f.Size, f.Links, f.Marks.Remote = 0, 3, true }, report.NoData},
-		{"pinned stub", func(f *Facts) { f.Size, f.Pinned, f.Marks.Remote = 0, true, true }, report.NoData},
-		{"migrating, and pinned", func(f *Facts) { f.Mode |= 0o3000; f.Pinned = true }, report.Migrating},
-		{"heal pending, and recalled just now", func(f *Facts) { f.HealPending, f.Recalled = true, now }, report.HealPending},
+		{"warm stub: its brick time is when it was stamped", func(f *Facts) { f.Remote, f.Brick.Mtime = true, now }, outcome.TooWarm},
+		{"stub with two names", func(f *Facts) { f.Size, f.Links, f.Remote = 0, 3, true }, outcome.NoData},
+		{"pinned stub", func(f *Facts) { f.Size, f.Pinned, f.Remote = 0, true, true }, outcome.NoData},
+		{"migrating, and pinned", func(f *Facts) { f.Mode |= 0o3000; f.Pinned = true }, outcome.Migrating},
+		{"heal pending, and recalled just now", func(f *Facts) { f.HealPending, f.Recalled = true, now }, outcome.HealPending},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := atLimits()
@@ -116,23 +117,23 @@ func TestAgeBy(t *testing.T) {
 		by      AgeBy
 		brick   gluster.Mdata
 		clients gluster.Mdata
-		want    report.Reason
+		want    outcome.Reason
 	}{
 		{ByMtime, aged(0, 30*day, 0), aged(0, 30*day, 0), ""},
-		{ByMtime, aged(99*day, 30*day-1, 99*day), aged(99*day, 99*day, 99*day), report.TooWarm},
-		{ByMtime, aged(99*day, 99*day, 99*day), aged(99*day, 30*day-1, 99*day), report.TooWarm},
+		{ByMtime, aged(99*day, 30*day-1, 99*day), aged(99*day, 99*day, 99*day), outcome.TooWarm},
+		{ByMtime, aged(99*day, 99*day, 99*day), aged(99*day, 30*day-1, 99*day), outcome.TooWarm},
 		{ByCtime, aged(30*day, 0, 0), aged(30*day, 0, 0), ""},
-		{ByCtime, aged(30*day-1, 99*day, 99*day), aged(99*day, 99*day, 99*day), report.TooWarm},
-		{ByCtime, aged(99*day, 99*day, 99*day), aged(30*day-1, 99*day, 99*day), report.TooWarm},
+		{ByCtime, aged(30*day-1, 99*day, 99*day), aged(99*day, 99*day, 99*day), outcome.TooWarm},
+		{ByCtime, aged(99*day, 99*day, 99*day), aged(30*day-1, 99*day, 99*day), outcome.TooWarm},
 		{ByAtime, aged(0, 0, 0), aged(0, 0, 30*day), ""}, // a scrubber reads the brick's file
-		{ByAtime, aged(99*day, 99*day, 99*day), aged(99*day, 99*day, 30*day-1), report.TooWarm},
+		{ByAtime, aged(99*day, 99*day, 99*day), aged(99*day, 99*day, 30*day-1), outcome.TooWarm},
 		{ByNewest, aged(30*day, 30*day, 0), aged(30*day, 30*day, 30*day), ""},
-		{ByNewest, aged(30*day-1, 99*day, 99*day), aged(99*day, 99*day, 99*day), report.TooWarm},
-		{ByNewest, aged(99*day, 30*day-1, 99*day), aged(99*day, 99*day, 99*day), report.TooWarm},
-		{ByNewest, aged(99*day, 99*day, 99*day), aged(30*day-1, 99*day, 99*day), report.TooWarm},
-		{ByNewest, aged(99*day, 99*day, 99*day), aged(99*day, 30*day-1, 99*day), report.TooWarm},
-		{ByNewest, aged(99*day, 99*day, 99*day), aged(99*day, 99*day, 30*day-1), report.TooWarm},
-		{ByAtime, aged(99*day, 99*day, 99*day), aged(99*day, -1, 99*day), report.TooWarm}, // mtime in the future
+		{ByNewest, aged(30*day-1, 99*day, 99*day), aged(99*day, 99*day, 99*day), outcome.TooWarm},
+		{ByNewest, aged(99*day, 30*day-1, 99*day), aged(99*day, 99*day, 99*day), outcome.TooWarm},
+		{ByNewest, aged(99*day, 99*day, 99*day), aged(30*day-1, 99*day, 99*day), outcome.TooWarm},
+		{ByNewest, aged(99*day, 99*day, 99*day), aged(99*day, 30*day-1, 99*day), outcome.TooWarm},
+		{ByNewest, aged(99*day, 99*day, 99*day), aged(99*day, 99*day, 30*day-1), outcome.TooWarm},
+		{ByAtime, aged(99*day, 99*day, 99*day), aged(99*day, -1, 99*day), outcome.TooWarm}, // mtime in the future
 	} {
 		f := atLimits()
 		f.Brick, f.Mdata = tt.brick, tt.clients

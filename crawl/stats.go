@@ -3,7 +3,7 @@ package crawl
 import (
 	"sync/atomic"
 
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 // Count is a number of files and the sum of their sizes on the brick.
@@ -24,7 +24,7 @@ func (c *Count) merge(other Count) {
 type Stats struct {
 	Seen       Count
 	Candidates Count
-	Skipped    map[report.Reason]Count
+	Skipped    map[outcome.Reason]Count
 
 	Directories int64 // read, at least in part
 	Unreadable  int64 // directories that could not be read to their end
@@ -44,11 +44,11 @@ type tally struct {
 }
 
 func newTally() tally {
-	return tally{Stats: Stats{Skipped: make(map[report.Reason]Count)}}
+	return tally{Stats: Stats{Skipped: make(map[outcome.Reason]Count)}}
 }
 
 // skip counts a file that was seen and is left alone.
-func (t *tally) skip(reason report.Reason, bytes int64) {
+func (t *tally) skip(reason outcome.Reason, bytes int64) {
 	count := t.Skipped[reason]
 	count.add(bytes)
 	t.Skipped[reason] = count

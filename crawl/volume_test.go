@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
@@ -48,7 +48,7 @@ func TestWalkOnARealBrick(t *testing.T) {
 				}
 			}
 			// The stub's time on the brick is when it was stamped.
-			if want := map[report.Reason]int{report.TooWarm: 2, report.HardLinked: 2, report.Pinned: 2, report.NoData: 1}; !maps.Equal(reasons(stats), want) {
+			if want := map[outcome.Reason]int{outcome.TooWarm: 2, outcome.HardLinked: 2, outcome.Pinned: 2, outcome.NoData: 1}; !maps.Equal(reasons(stats), want) {
 				t.Errorf("skipped %v, want %v", reasons(stats), want)
 			}
 			if len(got.unreadable) != 0 || stats.Others != 1 {
@@ -57,7 +57,7 @@ func TestWalkOnARealBrick(t *testing.T) {
 
 			opts.Now = opts.Now.Add(31 * day)
 			_, stats = walkAll(t, v.BrickDir(), opts, attrs)
-			if stats.Skipped[report.TooWarm].Files != 0 || stats.Skipped[report.NoData].Files != 2 {
+			if stats.Skipped[outcome.TooWarm].Files != 0 || stats.Skipped[outcome.NoData].Files != 2 {
 				t.Errorf("a month later: %v", reasons(stats))
 			}
 		})

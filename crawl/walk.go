@@ -23,7 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
@@ -590,10 +590,10 @@ func (c *crawler) visitFile(ctx context.Context, f *frame, name []byte) error {
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODATA) {
 		// ENODATA: what has this name now lacks an attribute just listed, so
 		// another file took the name in between.
-		reason, err = report.Vanished, nil
+		reason, err = outcome.Vanished, nil
 	}
 	if err != nil {
-		reason = report.Unreadable
+		reason = outcome.Unreadable
 		c.unreadable(string(c.path), err)
 	}
 	c.tally.Seen.add(c.facts.Size)

@@ -18,19 +18,19 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 var monthly = Policy{ColdAfter: 30 * day, RecallGrace: 7 * day}
 
 func TestWalkVisitsEachFileOnceAndSaysWhyNot(t *testing.T) {
-	const cold = report.Reason("")
+	const cold = outcome.Reason("")
 	stub := map[string]string{gluster.XattrRemote: "key", gluster.XattrObjectSize: "9", gluster.XattrBlockSize: "4096", gluster.XattrNumBlocks: "1"}
 	with := func(attr, value string) node { return node{xattrs: map[string]string{attr: value}} }
 	long := strings.Repeat("n", 255)
 	tree := map[string]struct {
 		node
-		want report.Reason
+		want outcome.Reason
 	}{
 		"top":                             {node{}, cold},
 		"a/b/c/d/e/f/g/h/i/j/k/l/deep":    {node{}, cold},
@@ -43,46 +43,46 @@ func TestWalkVisitsEachFileOnceAndSaysWhyNot(t *testing.T) {
 		"sub/.shard":                      {node{}, cold},
 		"sub/bin/x":                       {node{}, cold},
 		"...":                             {node{}, cold},
-		"warm":                            {node{age: 29 * day}, report.TooWarm},
-		"warm for clients":                {node{mdata: 29 * day}, report.TooWarm},
+		"warm":                            {node{age: 29 * day}, outcome.TooWarm},
+		"warm for clients":                {node{mdata: 29 * day}, outcome.TooWarm},
 		"cold for clients":                {node{mdata: 31 * day}, cold},
-		"healed yesterday":                {node{age: day, mdata: 99 * day}, report.TooWarm}, // until its brick time aged as well
-		"tomorrow":                        {node{age: -day}, report.TooWarm},
-		"stub":                            {node{size: empty, xattrs: stub}, report.NoData},
-		"stub with bytes":                 {node{size: 5, xattrs: stub}, report.Broken},
-		"recalling":                       {with(gluster.XattrDownload, "1"), report.Recalling},
-		"recall cut short":                {node{xattrs: map[string]string{gluster.XattrRemote: "k", gluster.XattrDownload: "1"}}, report.Broken},
-		"former stub":                     {with(gluster.XattrObjectSize, "1"), report.StaleSize},
-		"former stub's blocks":            {with(gluster.XattrNumBlocks, "1"), report.StaleSize},
-		"linkto":                          {node{size: empty, mode: 0o1000, xattrs: map[string]string{gluster.XattrLinkto: "v-client-1"}}, report.NoData},
-		"linkto that is being filled":     {node{mode: 0o1000, xattrs: map[string]string{gluster.XattrLinkto: "v-client-1"}}, report.Linkto},
-		"linkto by another name":          {node{mode: 0o1000, xattrs: map[string]string{"trusted.hot.linkto": "v-client-1"}}, report.Linkto},
+		"healed yesterday":                {node{age: day, mdata: 99 * day}, outcome.TooWarm}, // until its brick time aged as well
+		"tomorrow":                        {node{age: -day}, outcome.TooWarm},
+		"stub":                            {node{size: empty, xattrs: stub}, outcome.NoData},
+		"stub with bytes":                 {node{size: 5, xattrs: stub}, outcome.Broken},
+		"recalling":                       {with(gluster.XattrDownload, "1"), outcome.Recalling},
+		"recall cut short":                {node{xattrs: map[string]string{gluster.XattrRemote: "k", gluster.XattrDownload: "1"}}, outcome.Recalling},
+		"former stub":                     {with(gluster.XattrObjectSize, "1"), outcome.StaleSize},
+		"former stub's blocks":            {with(gluster.XattrNumBlocks, "1"), outcome.StaleSize},
+		"linkto":                          {node{size: empty, mode: 0o1000, xattrs: map[string]string{gluster.XattrLinkto: "v-client-1"}}, outcome.NoData},
+		"linkto that is being filled":     {node{mode: 0o1000, xattrs: map[string]string{gluster.XattrLinkto: "v-client-1"}}, outcome.Linkto},
+		"linkto by another name":          {node{mode: 0o1000, xattrs: map[string]string{"trusted.hot.linkto": "v-client-1"}}, outcome.Linkto},
 		"sticky, but a file":              {node{mode: 0o1000}, cold},
-		"migrating":                       {node{mode: 0o3644}, report.Migrating},
-		"heal pending":                    {with("trusted.afr.v-client-1", "\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00"), report.HealPending},
-		"dirty":                           {with("trusted.afr.dirty", "\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00"), report.HealPending},
+		"migrating":                       {node{mode: 0o3644}, outcome.Migrating},
+		"heal pending":                    {with("trusted.afr.v-client-1", "\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00"), outcome.HealPending},
+		"dirty":                           {with("trusted.afr.dirty", "\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00"), outcome.HealPending},
 		"healed":                          {with("trusted.afr.v-client-1", strings.Repeat("\x00", 12)), cold},
-		"shard":                           {with("trusted.glusterfs.shard.block-size", "1"), report.Sharded},
-		"fragment":                        {with("trusted.ec.size", "1"), report.Dispersed},
-		"made under WORM":                 {with(gluster.XattrWORM, "1"), report.Retained},
-		"retained":                        {with(gluster.XattrRetention, "3/120/180"), report.Retained},
-		"damaged":                         {with(gluster.XattrBadFile, "1"), report.BadFile},
-		"pin":                             {with(gluster.XattrPin, ""), report.Pinned},
-		"pinned/by/a/directory":           {node{}, report.Pinned},
+		"shard":                           {with("trusted.glusterfs.shard.block-size", "1"), outcome.Sharded},
+		"fragment":                        {with("trusted.ec.size", "1"), outcome.Dispersed},
+		"made under WORM":                 {with(gluster.XattrWORM, "1"), outcome.Retained},
+		"retained":                        {with(gluster.XattrRetention, "3/120/180"), outcome.Retained},
+		"damaged":                         {with(gluster.XattrBadFile, "1"), outcome.BadFile},
+		"pin":                             {with(gluster.XattrPin, ""), outcome.Pinned},
+		"pinned/by/a/directory":           {node{}, outcome.Pinned},
 		"pinned too":                      {node{}, cold}, // no directory: only looks like it
-		"alien":                           {node{alien: true}, report.NoGFID},
-		"two names":                       {node{names: []string{"two names'"}}, report.HardLinked},
-		"two names'":                      {node{}, report.HardLinked},
-		"empty":                           {node{size: empty}, report.NoData},
-		"before 2001":                     {node{age: 26 * 365 * day}, report.MtimeOutOfRange},
-		"before 1970":                     {node{age: 60 * 365 * day}, report.MtimeOutOfRange},
-		"recalled":                        {with(gluster.XattrRecalled, fmt.Sprint(now.Add(-6*day).Unix())), report.RecentlyRecalled},
+		"alien":                           {node{alien: true}, outcome.NoGFID},
+		"two names":                       {node{names: []string{"two names'"}}, outcome.HardLinked},
+		"two names'":                      {node{}, outcome.HardLinked},
+		"empty":                           {node{size: empty}, outcome.NoData},
+		"before 2001":                     {node{age: 26 * 365 * day}, outcome.MtimeOutOfRange},
+		"before 1970":                     {node{age: 60 * 365 * day}, outcome.MtimeOutOfRange},
+		"recalled":                        {with(gluster.XattrRecalled, fmt.Sprint(now.Add(-6*day).Unix())), outcome.RecentlyRecalled},
 		"recalled long ago":               {with(gluster.XattrRecalled, fmt.Sprint(now.Add(-7*day).Unix())), cold},
-		"recalled, says nobody knows who": {with(gluster.XattrRecalled, "yesterday"), report.Unreadable},
-		"mdata of another version":        {with(gluster.XattrMdata, "\x02"), report.Unreadable},
-		"mdata far too long":              {with(gluster.XattrMdata, strings.Repeat("\x01", 100)), report.Unreadable},
+		"recalled, says nobody knows who": {with(gluster.XattrRecalled, "yesterday"), outcome.Unreadable},
+		"mdata of another version":        {with(gluster.XattrMdata, "\x02"), outcome.Unreadable},
+		"mdata far too long":              {with(gluster.XattrMdata, strings.Repeat("\x01", 100)), outcome.Unreadable},
 	}
-	files, want, tally := map[string]node{}, map[string]bool{}, map[report.Reason]int{}
+	files, want, tally := map[string]node{}, map[string]bool{}, map[outcome.Reason]int{}
 	dirs := map[string]bool{".": true}
 	for path, entry := range tree {
 		if path != "two names'" {
@@ -123,7 +123,7 @@ func TestWalkVisitsEachFileOnceAndSaysWhyNot(t *testing.T) {
 				if int(stats.Directories) != len(dirs) || stats.Others != 3 || stats.Unreadable != 0 {
 					t.Errorf("%d directories, %d others, %d unreadable; want %d, 3, 0", stats.Directories, stats.Others, stats.Unreadable, len(dirs))
 				}
-				if len(got.unreadable) != tally[report.Unreadable] {
+				if len(got.unreadable) != tally[outcome.Unreadable] {
 					t.Errorf("reported as unreadable: %v", got.unreadable)
 				}
 			})
@@ -182,7 +182,7 @@ func TestWalkUnderOneDirectory(t *testing.T) {
 			t.Errorf("under %s: %d directories, want 2", under, stats.Directories)
 		}
 	}
-	if _, stats := walkAll(t, root, Options{Under: "p/q"}, nil); stats.Skipped[report.Pinned].Files != 1 {
+	if _, stats := walkAll(t, root, Options{Under: "p/q"}, nil); stats.Skipped[outcome.Pinned].Files != 1 {
 		t.Errorf("a pin above --under does not count: %v", stats.Skipped)
 	}
 	for under, want := range map[string]error{
@@ -207,7 +207,7 @@ func TestWalkUnderOneDirectory(t *testing.T) {
 func TestAPinnedRootPinsAll(t *testing.T) {
 	root := brick(t, map[string]node{"a/b": {}, "c": {}})
 	setXattr(t, root, gluster.XattrPin, "")
-	if got, stats := walkAll(t, root, Options{}, nil); len(got.files) != 0 || stats.Skipped[report.Pinned].Files != 2 {
+	if got, stats := walkAll(t, root, Options{}, nil); len(got.files) != 0 || stats.Skipped[outcome.Pinned].Files != 2 {
 		t.Errorf("%q, %v", sorted(got.paths()), stats.Skipped)
 	}
 }
@@ -272,7 +272,7 @@ func TestDeepTreesAreWalkedAndTooDeepOnesReported(t *testing.T) {
 			if stats.Directories != 1+300+20 {
 				t.Errorf("%d directories, want 321", stats.Directories)
 			}
-			if want := map[report.Reason]int{report.NoGFID: 1}; !maps.Equal(reasons(stats), want) { // the bottom of 300
+			if want := map[outcome.Reason]int{outcome.NoGFID: 1}; !maps.Equal(reasons(stats), want) { // the bottom of 300
 				t.Errorf("skipped %v, want %v", reasons(stats), want)
 			}
 			if !got.paths()["last"] || stats.Unreadable != 1 || len(got.unreadable) != 1 {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/coldbrick/coldbrick/internal/object"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 // What copies extended attributes (rsync -X, cp -a, tar --xattrs) gives the copy
@@ -60,7 +60,7 @@ func (t *transaction) findCopied(e *Examined, p object.Pointer) {
 	if t.stat.Size == 0 {
 		detail += ", and it has no bytes: coldbrick recall brings them"
 	}
-	e.find(report.ClassCopiedMarks, detail)
+	e.find(outcome.ClassCopiedMarks, detail)
 }
 
 // unmark takes the marks from a copy that is whole. The plan for a stub with bytes

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
+	"github.com/coldbrick/coldbrick/internal/stub"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/internal/workers"
 )
@@ -29,14 +31,14 @@ const (
 type Examined struct {
 	Path     string
 	GFID     gluster.GFID
-	State    report.State
+	State    outcome.State
 	Size     int64  // of the data, wherever it is, in bytes
 	Key      string // of the object, empty if there is none or none can be told
 	Remote   string // value of cs.remote
 	Pointer  *object.Pointer
 	Notes    *Notes
 	Object   *Info // at depth Head and Read
-	Findings []report.Finding
+	Findings []outcome.Finding
 
 	// Candidate is the key of an object that may be the file's, though nothing
 	// but its name and size speaks for that. Other files may have the same.
@@ -90,26 +92,26 @@ func (r *Recaller) examine(ctx context.Context, name string, gfid gluster.GFID, 
 		err = t.examineHalf(ctx, &e, depth)
 	}
 	for _, f := range e.Findings {
-		if f.Severity != report.Remark && e.State != report.StateRecalling {
-			e.State = report.StateBroken
+		if f.Severity != outcome.Remark && e.State != outcome.StateRecalling {
+			e.State = outcome.StateBroken
 		}
 	}
 	return e, err
 }
 
-func (e *Examined) find(class report.Class, detail string) {
-	e.Findings = append(e.Findings, report.Finding{
+func (e *Examined) find(class outcome.Class, detail string) {
+	e.Findings = append(e.Findings, outcome.Finding{
 		Class: class, Severity: class.Severity(), Path: e.Path, GFID: e.GFID, Key: e.Key, Detail: detail,
 	})
 }
 
 func (t *transaction) examineLocal(ctx context.Context, e *Examined, depth Depth) error {
-	e.State = report.StateLocal
+	e.State = outcome.StateLocal
 	if t.attrs.AnySize() && !t.busy { // an archive that is at it has sent the stamp
-		e.find(report.ClassStaleSize, "")
+		e.find(outcome.ClassStaleSize, "")
 	}
 	if t.dead(e) {
-		e.find(report.ClassStaleNotes, "")
+		e.find(outcome.ClassStaleNotes, "")
 	}
 	header, ok := t.Plugin.(Header)
 	if depth == Marks || !ok {
@@ -129,9 +131,10 @@ func (t *transaction) examineLocal(ctx context.Context, e *Examined, depth Depth
 	if err != nil {
 		return err
 	}
-	made, err := object.DecodeMetadata(info.Metadata)
-	if err == nil && made.GFID == t.gfid && made.Size == t.stat.Size && made.Mtime == gluster.TimeOf(t.stat.Mtime) {
-		e.State, e.Key, e.Object = report.StateCopied, key, &info
+	own, mtime := t.origin(t.stat.Size), gluster.TimeOf(t.stat.Mtime)
+	own.Mtime = &mtime
+	if _, err := own.Made(info); err == nil {
+		e.State, e.Key, e.Object = outcome.StateCopied, key, &info
 	}
 	return nil
 }
@@ -152,17 +155,17 @@ func (t *transaction) dead(e *Examined) bool {
 
 func (t *transaction) examineHalf(ctx context.Context, e *Examined, depth Depth) error {
 	if !t.attrs.Downloading {
-		e.State = report.StateBroken
+		e.State = outcome.StateBroken
 		if p, copied := t.original(e.Remote); copied {
 			t.findCopied(e, p) // the pointer that came along vouches for its bytes, no object need do
 			return nil
 		}
-		e.find(report.ClassBytesInStub, fmt.Sprintf("%d bytes on the brick", t.stat.Size))
+		e.find(outcome.ClassBytesInStub, fmt.Sprintf("%d bytes on the brick", t.stat.Size))
 		return t.examineObject(ctx, e, depth)
 	}
-	e.State = report.StateRecalling
+	e.State = outcome.StateRecalling
 	if t.late() && !t.busy {
-		e.find(report.ClassInterrupted, "all its data is there")
+		e.find(outcome.ClassInterrupted, "all its data is there")
 		return nil
 	}
 	dead := !t.busy && time.Since(volume.Time(t.stat.Ctime)) > clientsIdle
@@ -170,30 +173,38 @@ func (t *transaction) examineHalf(ctx context.Context, e *Examined, depth Depth)
 		dead = t.dead(e)
 	}
 	if dead {
-		e.find(report.ClassInterrupted, "")
+		e.find(outcome.ClassInterrupted, "")
 		return t.examineObject(ctx, e, depth)
 	}
 	return nil
 }
 
 func (t *transaction) examineStub(ctx context.Context, e *Examined, depth Depth) error {
-	e.State = report.StateRemote
+	e.State = outcome.StateRemote
 	size, err := t.objectSize()
 	if err != nil {
-		e.find(report.ClassNoSize, err.Error())
+		e.find(outcome.ClassNoSize, err.Error())
 	}
 	if err == nil && size == 0 {
-		e.find(report.ClassEmptyStub, "")
+		e.find(outcome.ClassEmptyStub, "")
 	}
 	e.Size = size
 	if p, copied := t.original(e.Remote); copied {
 		t.findCopied(e, p)
 	}
+	if t.Torn != nil {
+		switch torn, err := t.Torn(ctx, t.file, t.path, t.gfid); {
+		case err != nil && !volume.Gone(err):
+			return err
+		case torn:
+			e.find(outcome.ClassBytesInStub, "on one of the bricks")
+		}
+	}
 	if t.dead(e) {
-		e.find(report.ClassStaleNotes, "")
+		e.find(outcome.ClassStaleNotes, "")
 	}
 	if t.attrs.Pointer == nil {
-		e.find(report.ClassNoPointer, "")
+		e.find(outcome.ClassNoPointer, "")
 	}
 	return t.examineObject(ctx, e, depth)
 }
@@ -201,17 +212,13 @@ func (t *transaction) examineStub(ctx context.Context, e *Examined, depth Depth)
 // examineObject finds the object of a file whose data is in the store, and
 // holds the one against the other.
 func (t *transaction) examineObject(ctx context.Context, e *Examined, depth Depth) error {
-	if e.Pointer != nil {
-		e.Key = e.Pointer.Key
-	} else {
-		e.Key = e.Remote
-	}
+	e.Key, _ = stub.Keys(t.pointer.Key, e.Remote)
 	if depth > Marks {
 		key, err := t.chooseKey(ctx)
-		var left *report.Left
+		var left *outcome.Left
 		switch {
 		case errors.As(err, &left):
-			e.find(report.ClassKeyUnknown, left.Detail)
+			e.find(outcome.ClassKeyUnknown, left.Detail)
 			return nil
 		case err != nil:
 			return err
@@ -221,15 +228,15 @@ func (t *transaction) examineObject(ctx context.Context, e *Examined, depth Dept
 	switch {
 	case !t.attrs.Remote:
 	case e.Remote == "":
-		e.find(report.ClassKeyEmpty, "")
+		e.find(outcome.ClassKeyEmpty, "")
 	case e.Pointer != nil && e.Remote != e.Pointer.Key:
-		e.find(report.ClassKeyDiffers, fmt.Sprintf("cs.remote is %q, the pointer %q", e.Remote, e.Pointer.Key))
+		e.find(outcome.ClassKeyDiffers, fmt.Sprintf("cs.remote is %q, the pointer %q", e.Remote, e.Pointer.Key))
 	}
 	if depth == Marks {
 		return nil
 	}
 	if err := t.newNotes(e.Key); err != nil {
-		e.find(report.ClassNoSize, err.Error())
+		e.find(outcome.ClassNoSize, err.Error())
 		return nil
 	}
 	return t.examineInfo(ctx, e, depth)
@@ -252,16 +259,16 @@ func (t *transaction) examineInfo(ctx context.Context, e *Examined, depth Depth)
 	}
 	e.Object = &info
 	if info.Size != t.notes.Size {
-		e.find(report.ClassObjectSize, fmt.Sprintf("object has %d bytes, the file had %d", info.Size, t.notes.Size))
+		e.find(outcome.ClassObjectSize, fmt.Sprintf("object has %d bytes, the file had %d", info.Size, t.notes.Size))
 		return nil
 	}
 	if err := t.accept(info); err != nil {
-		e.find(report.ClassObjectForeign, err.Error())
+		e.find(outcome.ClassObjectForeign, err.Error())
 		return nil
 	}
 	proof := t.proof(e.Key)
 	if proof != nil && info.HasCRC32 && info.CRC32 != proof.CRC32 {
-		e.find(report.ClassObjectChecksum, fmt.Sprintf("crc32 %08x, %08x when it was archived", info.CRC32, proof.CRC32))
+		e.find(outcome.ClassObjectChecksum, fmt.Sprintf("crc32 %08x, %08x when it was archived", info.CRC32, proof.CRC32))
 		return nil
 	}
 	if depth < Read {
@@ -270,13 +277,13 @@ func (t *transaction) examineInfo(ctx context.Context, e *Examined, depth Depth)
 	read, err := t.Plugin.Download(ctx, e.Key, discard{}, t.accept)
 	switch {
 	case errors.Is(err, object.ErrCorrupt):
-		e.find(report.ClassObjectChecksum, err.Error())
+		e.find(outcome.ClassObjectChecksum, err.Error())
 	case errors.Is(err, object.ErrCold):
-		e.find(report.ClassObjectCold, err.Error())
+		e.find(outcome.ClassObjectCold, err.Error())
 	case err != nil:
 		return err
 	case info.HasCRC32 && read.CRC32 != info.CRC32, proof != nil && read.CRC32 != proof.CRC32:
-		e.find(report.ClassObjectChecksum, fmt.Sprintf("crc32 of its bytes is %08x", read.CRC32))
+		e.find(outcome.ClassObjectChecksum, fmt.Sprintf("crc32 of its bytes is %08x", read.CRC32))
 	}
 	return nil
 }
@@ -297,7 +304,7 @@ func (t *transaction) examineMissing(ctx context.Context, e *Examined, header He
 			detail = fmt.Sprintf("an object of its size stands under %q, where the guide's shell script puts those of all files of that name: only its content tells whose it is", base)
 		}
 	}
-	e.find(report.ClassObjectMissing, detail)
+	e.find(outcome.ClassObjectMissing, detail)
 	return nil
 }
 
@@ -308,10 +315,10 @@ func (discard) WriteAt(b []byte, _ int64) (int, error) { return len(b), nil }
 // Repair mends what can be mended without guessing, and says of each finding
 // whether it was. Data is only ever given up for data that was proven: a file
 // whose bytes are not those of its object is left for a person.
-func (r *Recaller) Repair(ctx context.Context, e Examined) []report.Finding {
-	findings := append([]report.Finding{}, e.Findings...)
+func (r *Recaller) Repair(ctx context.Context, e Examined) []outcome.Finding {
+	findings := append([]outcome.Finding{}, e.Findings...)
 	for _, f := range findings {
-		if f.Severity == report.Grave {
+		if f.Severity == outcome.Grave {
 			// Whatever else is wrong, the object is not there to lean on.
 			return findings
 		}
@@ -320,11 +327,11 @@ func (r *Recaller) Repair(ctx context.Context, e Examined) []report.Finding {
 		f := &findings[i]
 		var err error
 		switch f.Class {
-		case report.ClassKeyEmpty, report.ClassKeyDiffers:
+		case outcome.ClassKeyEmpty, outcome.ClassKeyDiffers:
 			err = r.repoint(ctx, e)
-		case report.ClassBytesInStub, report.ClassInterrupted, report.ClassStaleSize, report.ClassStaleNotes, report.ClassEmptyStub:
+		case outcome.ClassBytesInStub, outcome.ClassInterrupted, outcome.ClassStaleSize, outcome.ClassStaleNotes, outcome.ClassEmptyStub:
 			err = r.finish(ctx, e)
-		case report.ClassCopiedMarks:
+		case outcome.ClassCopiedMarks:
 			err = r.unmark(ctx, e)
 		default:
 			continue
@@ -336,10 +343,13 @@ func (r *Recaller) Repair(ctx context.Context, e Examined) []report.Finding {
 	return findings
 }
 
-// finish completes a recall that was cut short, or clears what one has left.
+// finish completes a recall that was cut short, or clears what one has left. A stub
+// with bytes on one brick is recalled, since only bytes on all of them end a heal.
 func (r *Recaller) finish(ctx context.Context, e Examined) error {
-	res := r.Recall(ctx, e.Path, e.GFID)
-	if res.Reason == report.AlreadyLocal {
+	mender := *r
+	mender.unasked = slices.ContainsFunc(e.Findings, func(f outcome.Finding) bool { return f.Class == outcome.ClassBytesInStub })
+	res := mender.Recall(ctx, e.Path, e.GFID)
+	if res.Reason == outcome.AlreadyLocal {
 		return nil
 	}
 	return res.Err
@@ -361,7 +371,7 @@ func (r *Recaller) repoint(ctx context.Context, e Examined) (err error) {
 		return err
 	}
 	if t.state != gluster.Remote {
-		return report.Leave(report.Changed, "")
+		return outcome.Fail(outcome.Changed, "")
 	}
 	key, err := t.chooseKey(ctx)
 	if err != nil {

@@ -7,17 +7,17 @@ import (
 	"os"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/sparse"
 	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
 // Fetch makes the data of the file at path the content of dst, zeros as holes,
 // and leaves the file on the volume as it is. Unless the outcome is
-// report.Recalled, dst may hold anything.
+// outcome.Recalled, dst may hold anything.
 func (r *Recaller) Fetch(ctx context.Context, path string, gfid gluster.GFID, dst *os.File) Result {
 	t := &transaction{Recaller: r, path: path, gfid: gfid}
-	res := Result{Path: path, Outcome: report.Recalled}
+	res := Result{Path: path, Outcome: outcome.Recalled}
 	if res.Err = workers.Guard(func() error { return t.copyTo(ctx, dst) }); res.Err != nil {
 		res.Outcome, res.Reason = classify(res.Err)
 	}

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/owner"
-	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
 )
 
@@ -172,7 +172,7 @@ func (t *transaction) unattended() error {
 	if t.attrs.Recall != nil || !p.Unlocked() || t.Owner.Ended(p.Owner) && time.Since(p.Time) > owner.UnlockedLife {
 		return nil
 	}
-	return report.Leave(report.InProgress, fmt.Sprintf("run %s on %s, of a version without lock, is not known to have ended %d days ago",
+	return outcome.Skip(outcome.InProgress, fmt.Sprintf("run %s on %s, of a version without lock, is not known to have ended %d days ago",
 		p.Owner.Run, p.Owner.Host, owner.UnlockedLife/(24*time.Hour)))
 }
 
@@ -193,7 +193,7 @@ func (t *transaction) note() error {
 	}
 	if !same {
 		t.claimed, t.local = false, false
-		return report.Leave(report.InProgress, "another run has just changed it")
+		return outcome.Skip(outcome.InProgress, "another run has just changed it")
 	}
 	if t.repoint {
 		return volume.Replace(t.file, gluster.XattrPointer, t.pointer.Encode())
@@ -229,7 +229,7 @@ func (t *transaction) own() error {
 		err := volume.Create(t.file, gluster.XattrRecall, t.value())
 		if errors.Is(err, unix.EEXIST) {
 			if !t.wrote(gluster.XattrRecall) {
-				return report.Leave(report.InProgress, "another recall has just begun")
+				return outcome.Skip(outcome.InProgress, "another recall has just begun")
 			}
 			err = nil
 		}
@@ -244,7 +244,7 @@ func (t *transaction) own() error {
 		return err
 	}
 	if !t.abandoned(dead) {
-		return report.Leave(report.InProgress, "run "+dead.Run+" on "+dead.Host)
+		return outcome.Skip(outcome.InProgress, "run "+dead.Run+" on "+dead.Host)
 	}
 	if dead.Version == 1 {
 		if err := t.follow(dead.attempt); err != nil {
@@ -326,7 +326,7 @@ func (t *transaction) follow(attempt string) error {
 		}
 		value, err := volume.Get(t.file, name)
 		if errors.Is(err, unix.ENODATA) {
-			return report.Leave(report.InProgress, "another recall has just taken it over")
+			return outcome.Skip(outcome.InProgress, "another recall has just taken it over")
 		}
 		if err != nil {
 			return err
@@ -339,7 +339,7 @@ func (t *transaction) follow(attempt string) error {
 			break // of a run that held the lock, and died before it had replaced the notes
 		}
 		if !t.abandoned(claim) || claim.attempt == attempt {
-			return report.Leave(report.InProgress, "run "+claim.Run+" on "+claim.Host)
+			return outcome.Skip(outcome.InProgress, "run "+claim.Run+" on "+claim.Host)
 		}
 		attempt = claim.attempt
 	}
@@ -350,7 +350,7 @@ func (t *transaction) follow(attempt string) error {
 		return err
 	}
 	if !bytes.Equal(now, t.attrs.Recall) {
-		return errors.Join(report.Leave(report.InProgress, "another recall has just taken it over"), t.dropClaims())
+		return errors.Join(outcome.Skip(outcome.InProgress, "another recall has just taken it over"), t.dropClaims())
 	}
 	return nil
 }

@@ -9,61 +9,45 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/object"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
-// harmless are the reasons for which a recall that does nothing is no failure.
-var harmless = map[report.Reason]bool{
-	report.AlreadyLocal: true,
-	report.Vanished:     true,
-	report.InProgress:   true,
-	report.LockedByUser: true,
-	report.Interrupted:  true,
-}
-
-func classify(err error) (report.Outcome, report.Reason) {
-	reason := reasonOf(err)
-	if harmless[reason] {
-		return report.Skipped, reason
-	}
-	return report.Failed, reason
-}
-
-func reasonOf(err error) report.Reason {
-	var left *report.Left
+// classify turns the error that ended a recall into an outcome.
+func classify(err error) (outcome.Outcome, outcome.Reason) {
+	var left *outcome.Left
 	var errno syscall.Errno
 	var panicked *workers.PanicError
 	switch {
 	case errors.As(err, &panicked):
-		return report.InternalError
+		return outcome.Failed, outcome.InternalError
 	case errors.As(err, &left):
-		return left.Reason
+		return left.Outcome, left.Reason
 	case errors.Is(err, volume.ErrLocked):
-		return report.InProgress
+		return outcome.Skipped, outcome.InProgress
 	case errors.Is(err, volume.ErrLockedByUser):
-		return report.LockedByUser
+		return outcome.Skipped, outcome.LockedByUser
 	case errors.Is(err, object.ErrStore):
-		return report.StoreRefused
+		return outcome.Failed, outcome.StoreRefused
 	case errors.Is(err, context.Canceled):
-		return report.Interrupted
+		return outcome.Skipped, outcome.Interrupted
 	case errors.Is(err, object.ErrForeign):
-		return report.ObjectForeign
+		return outcome.Failed, outcome.ObjectForeign
 	case errors.Is(err, object.ErrCold):
-		return report.ObjectCold
+		return outcome.Failed, outcome.ObjectCold
 	case errors.Is(err, object.ErrCorrupt), errors.Is(err, object.ErrChanged):
-		return report.ObjectCorrupt
+		return outcome.Failed, outcome.ObjectCorrupt
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		return report.NoSpace
+		return outcome.Failed, outcome.NoSpace
 	case errors.Is(err, unix.EROFS):
-		return report.ReadOnly
+		return outcome.Failed, outcome.ReadOnly
 	case errors.As(err, &errno) && volume.Gone(err):
-		return report.Vanished
+		return outcome.Skipped, outcome.Vanished
 	case errors.Is(err, fs.ErrNotExist):
-		return report.ObjectMissing
+		return outcome.Failed, outcome.ObjectMissing
 	case errors.As(err, &errno):
-		return report.IOError
+		return outcome.Failed, outcome.IOError
 	}
-	return report.StoreRefused
+	return outcome.Failed, outcome.StoreRefused
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,9 +17,10 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/owner"
-	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/sparse"
+	"github.com/coldbrick/coldbrick/internal/stub"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/internal/workers"
 )
@@ -28,6 +30,11 @@ import (
 type Mount interface {
 	OpenRegular(path string) (*os.File, error)
 	OpenRegularRDWR(path string) (*os.File, error)
+}
+
+// Replicas opens a file as each brick of its replica set has it, for reading.
+type Replicas interface {
+	Open(ctx context.Context, file *os.File, path string) ([]*os.File, error)
 }
 
 // Recaller recalls files one by one; it may be used by many goroutines.
@@ -50,9 +57,17 @@ type Recaller struct {
 	// that files with marks of it can be written to. It is asked about such files
 	// only; nil: nobody knows.
 	WORMOff func(context.Context) bool
+	// Torn reports whether a brick keeps bytes of a file that is a stub on the mount,
+	// which shows one replica's view: self-heal may spread them any time. Examine asks
+	// about stubs; nil: nobody knows.
+	Torn func(ctx context.Context, file *os.File, path string, gfid gluster.GFID) (bool, error)
+	// Replicas opens the replicas of a file; nil on a volume without replication.
+	Replicas Replicas
 	// At is called before each step. Tests kill the process there, or return
 	// an error in place of the step.
 	At func(Step, string) error
+
+	unasked bool // nobody wants the data here: it is recalled to mend the file
 }
 
 // Result says what became of one file.
@@ -61,19 +76,19 @@ type Result struct {
 	GFID    gluster.GFID
 	Size    int64
 	Key     string
-	Outcome report.Outcome
-	Reason  report.Reason // unless recalled
+	Outcome outcome.Outcome
+	Reason  outcome.Reason // unless recalled
 	Err     error
 }
 
 // Recall makes the file at path, relative to the volume root, local. gfid is
 // the file that is meant; if it is not zero, another file at that path is left
-// alone. Unless the outcome is report.Recalled, the file is as it was, or half
+// alone. Unless the outcome is outcome.Recalled, the file is as it was, or half
 // written and invisible until the next recall.
 func (r *Recaller) Recall(ctx context.Context, path string, gfid gluster.GFID) Result {
 	t := &transaction{Recaller: r, path: path, gfid: gfid}
 	err := workers.Guard(func() error { return t.run(ctx) })
-	res := Result{Path: path, GFID: t.gfid, Size: t.notes.Size, Key: t.notes.Key, Outcome: report.Recalled, Err: err}
+	res := Result{Path: path, GFID: t.gfid, Size: t.notes.Size, Key: t.notes.Key, Outcome: outcome.Recalled, Err: err}
 	if err != nil {
 		res.Outcome, res.Reason = classify(err)
 	}
@@ -141,7 +156,7 @@ func (t *transaction) run(ctx context.Context) (err error) {
 		return err
 	}
 	if t.clean() {
-		return report.Leave(report.AlreadyLocal, "")
+		return outcome.Skip(outcome.AlreadyLocal, "")
 	}
 	if err := volume.Lock(t.file); err != nil {
 		return err
@@ -163,7 +178,7 @@ func (t *transaction) run(ctx context.Context) (err error) {
 		}
 	}
 	if t.clean() {
-		return report.Leave(report.AlreadyLocal, "")
+		return outcome.Skip(outcome.AlreadyLocal, "")
 	}
 	if t.state == gluster.Local {
 		if err := t.unattended(); err != nil {
@@ -175,7 +190,14 @@ func (t *transaction) run(ctx context.Context) (err error) {
 	} else if err := t.prepare(ctx); err != nil {
 		return err
 	}
-	for _, step := range Plan(t.state, t.stat.Size, t.attrs.Downloading, t.notes.Keep, t.late()) {
+	steps := t.plan()
+	if slices.Contains(steps, StepCheck) && t.Replicas != nil {
+		if err := t.checkReplicas(ctx); err != nil {
+			return err
+		}
+		steps = t.plan()
+	}
+	for _, step := range steps {
 		var err error
 		if !t.local {
 			err = ctx.Err()
@@ -198,9 +220,13 @@ func (t *transaction) run(ctx context.Context) (err error) {
 		}
 	}
 	if t.state == gluster.Local {
-		return report.Leave(report.AlreadyLocal, "finished a former recall")
+		return outcome.Skip(outcome.AlreadyLocal, "finished a former recall")
 	}
 	return nil
+}
+
+func (t *transaction) plan() []Step {
+	return Plan(t.state, t.stat.Size, t.attrs.Downloading, t.notes.Keep, t.late())
 }
 
 // clean says that the file is local and nothing of a recall is left on it.
@@ -230,7 +256,7 @@ func (t *transaction) look() (err error) {
 		return err
 	}
 	if !t.gfid.IsZero() && gfid != t.gfid {
-		return report.Leave(report.Vanished, "another file has its name now")
+		return outcome.Skip(outcome.Vanished, "another file has its name now")
 	}
 	t.gfid = gfid
 	if t.attrs, err = volume.ReadAttrs(t.file); err != nil {
@@ -271,7 +297,7 @@ func (t *transaction) prepare(ctx context.Context) error {
 		return fmt.Errorf("free space: %w", err)
 	}
 	if free := int64(fs.Bavail) * fs.Bsize; free < t.notes.Size-t.stat.Size {
-		return report.Leave(report.NoSpace, fmt.Sprintf("%d bytes free, %d needed", free, t.notes.Size))
+		return outcome.Fail(outcome.NoSpace, fmt.Sprintf("%d bytes free, %d needed", free, t.notes.Size))
 	}
 	return nil
 }
@@ -310,7 +336,7 @@ func (t *transaction) noRoom(err error) error {
 	if !errors.Is(err, unix.ENOSPC) || unix.Fstatfs(int(t.file.Fd()), &fs) != nil || fs.Bavail == 0 {
 		return err
 	}
-	return report.Leave(report.NoAttributeRoom, err.Error())
+	return outcome.Fail(outcome.NoAttributeRoom, err.Error())
 }
 
 func (t *transaction) mark() error {
@@ -362,7 +388,7 @@ func (t *transaction) claimable() error {
 	// A client has recalled it meanwhile, and says that the data is whole:
 	// nothing of ours may hide it.
 	t.claimed = false
-	return report.Leave(report.AlreadyLocal, "recalled by a client meanwhile")
+	return outcome.Skip(outcome.AlreadyLocal, "recalled by a client meanwhile")
 }
 
 // barrier waits until no client that had found the file remote before the claim
@@ -391,7 +417,7 @@ func (t *transaction) barrier(ctx context.Context) error {
 		t.touched = true
 		return nil
 	case <-limit.C:
-		return report.Leave(report.InProgress, "a client's recall is still under way")
+		return outcome.Skip(outcome.InProgress, "a client's recall is still under way")
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -419,7 +445,7 @@ func (t *transaction) reopen(mount Mount) (*os.File, error) {
 		}
 		path = strings.TrimLeft(strings.TrimRight(string(named), "\x00"), "/")
 	}
-	return nil, report.Leave(report.Vanished, "its name changes all the time")
+	return nil, outcome.Skip(outcome.Vanished, "its name changes all the time")
 }
 
 // unchanged looks at the file behind the barrier: it must still be half written
@@ -436,7 +462,7 @@ func (t *transaction) unchanged(mayBeEmpty bool) (marks gluster.Marks, size int6
 	}
 	if marks.Remote || !marks.Downloading && (st.Size > 0 || !mayBeEmpty) {
 		t.claimed = false // whatever it is now, it is not ours
-		return marks, 0, report.Leave(report.Changed, "somebody else changed its cloudsync marks")
+		return marks, 0, outcome.Fail(outcome.Changed, "somebody else changed its cloudsync marks")
 	}
 	if !marks.Downloading {
 		err = volume.Set(t.file, gluster.XattrDownload, []byte("1"))
@@ -505,21 +531,25 @@ func (t *transaction) download(ctx context.Context) error {
 // that it is a copy of. An object without metadata, put there by another tool, is
 // taken by its size.
 func (t *transaction) accept(info Info) error {
-	if info.Size != t.notes.Size {
-		return fmt.Errorf("%w: the object has %d bytes, the file had %d", object.ErrCorrupt, info.Size, t.notes.Size)
-	}
-	made, err := object.DecodeMetadata(info.Metadata)
-	if errors.Is(err, object.ErrForeign) && (t.pointer.Key == "" || t.pointer.Recalled) {
+	made, err := t.origin(t.notes.Size).Made(info)
+	switch {
+	case errors.Is(err, object.ErrForeign) && (t.pointer.Key == "" || t.pointer.Recalled):
 		return nil
+	case errors.Is(err, stub.ErrOtherFile) && t.copiedFrom(made, info):
+		return nil
+	case errors.Is(err, stub.ErrOtherFile):
+		return outcome.Fail(outcome.ObjectForeign, fmt.Sprintf("made from %s of volume %s", made.GFID, made.Volume))
 	}
-	if err != nil {
-		return err
+	return err
+}
+
+// origin is what the object of this file was made from.
+func (t *transaction) origin(size int64) stub.Origin {
+	o := stub.Origin{GFID: t.gfid, Size: size}
+	if t.Volume != "" {
+		o.Volumes = []string{t.Volume}
 	}
-	own := made.GFID == t.gfid && (t.Volume == "" || made.Volume == t.Volume)
-	if !own && !t.copiedFrom(made, info) {
-		return report.Leave(report.ObjectForeign, fmt.Sprintf("made from %s of volume %s", made.GFID, made.Volume))
-	}
-	return nil
+	return o
 }
 
 // check proves that the bytes on the brick are the object's.
@@ -531,13 +561,60 @@ func (t *transaction) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return t.sameBytes(t.file, t.stat.Size, want)
+}
+
+// checkReplicas looks at what a mount cannot show: it reads from one replica, and
+// self-heal may have brought the bytes back to that one alone. A file that is local
+// with other bytes on each brick gives its readers either. So where a replica has no
+// bytes, and all others have the object's, they are replaced like those of a stub. An
+// arbiter's never has any, which costs a download.
+func (t *transaction) checkReplicas(ctx context.Context) error {
+	replicas, err := t.Replicas.Open(ctx, t.file, t.path)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, f := range replicas {
+			f.Close() // read only
+		}
+	}()
+	want, err := t.wantCRC(ctx)
+	if err != nil {
+		return err
+	}
+	empty := 0
+	for _, f := range replicas {
+		st, err := volume.StatOf(f)
+		if err != nil {
+			return fmt.Errorf("replica: %w", err)
+		}
+		if st.Size == 0 {
+			empty++
+			continue
+		}
+		if err := t.sameBytes(f, st.Size, want); err != nil {
+			return err
+		}
+	}
+	if empty > 0 && t.notes.Size > 0 {
+		t.notes.Keep = false
+		if t.state == gluster.Repair && !t.attrs.Downloading {
+			t.state = gluster.Remote
+		}
+	}
+	return nil
+}
+
+// sameBytes refuses a file of so many bytes whose content is not the object's.
+func (t *transaction) sameBytes(f *os.File, size int64, want uint32) error {
 	sum := crc32.NewIEEE()
-	n, err := io.Copy(sum, io.NewSectionReader(t.file, 0, t.stat.Size))
+	n, err := io.Copy(sum, io.NewSectionReader(f, 0, size))
 	if err != nil {
 		return err
 	}
 	if n != t.notes.Size || sum.Sum32() != want {
-		return report.Leave(report.Broken, "bytes on the brick are not those of the object; somebody must decide")
+		return outcome.Fail(outcome.Broken, "bytes on the brick are not those of the object; somebody must decide")
 	}
 	return nil
 }
@@ -548,7 +625,7 @@ func (t *transaction) wantCRC(ctx context.Context) (uint32, error) {
 	}
 	header, ok := t.Plugin.(Header)
 	if !ok {
-		return 0, report.Leave(report.Broken, "no checksum is known")
+		return 0, outcome.Fail(outcome.Broken, "no checksum is known")
 	}
 	info, err := header.Head(ctx, t.notes.Key)
 	if err != nil {
@@ -558,7 +635,7 @@ func (t *transaction) wantCRC(ctx context.Context) (uint32, error) {
 		return 0, err
 	}
 	if !info.HasCRC32 {
-		return 0, report.Leave(report.Broken, "no checksum is known")
+		return 0, outcome.Fail(outcome.Broken, "no checksum is known")
 	}
 	return info.CRC32, nil
 }
@@ -600,7 +677,7 @@ func (t *transaction) settled() error {
 	}
 	file, err := t.reopen(t.Files)
 	if err != nil {
-		if volume.Gone(err) || reasonOf(err) == report.Vanished { // users may delete it by now
+		if _, reason := classify(err); volume.Gone(err) || reason == outcome.Vanished { // users may delete it by now
 			return nil
 		}
 		return err
@@ -611,9 +688,9 @@ func (t *transaction) settled() error {
 	case err != nil:
 		return err
 	case now.Linkto:
-		return report.Leave(report.Migrating, "")
+		return outcome.Fail(outcome.Migrating, "")
 	case t.state != gluster.Local && (now.Remote || now.Downloading || now.AnySize()):
-		return report.Leave(report.Migrating, "a rebalance has brought its marks back")
+		return outcome.Fail(outcome.Migrating, "a rebalance has brought its marks back")
 	}
 	return nil
 }
@@ -631,12 +708,12 @@ func (t *transaction) tidy() error {
 		if st.Size == 0 && t.notes.Size > 0 {
 			// A user may do that; so may a stock plugin whose recall began
 			// before ours and failed after it. The pointer stays.
-			return report.Leave(report.Broken, "it was emptied right after the recall")
+			return outcome.Fail(outcome.Broken, "it was emptied right after the recall")
 		}
 	}
 	// The grace after a recall is for people who asked for the data. Bytes that
 	// a self-heal had brought back may be archived again at once.
-	if !t.notes.Keep && (t.state != gluster.Local || t.noted()) {
+	if !t.notes.Keep && !t.unasked && (t.state != gluster.Local || t.noted()) {
 		now := []byte(strconv.FormatInt(time.Now().Unix(), 10))
 		if err := volume.Set(t.file, gluster.XattrRecalled, now); err != nil {
 			return err
@@ -750,7 +827,7 @@ func (t *transaction) objectSize() (int64, error) {
 	}
 	size, err := strconv.ParseInt(string(b), 10, 64)
 	if err != nil || size < 0 {
-		return 0, report.Leave(report.Broken, fmt.Sprintf("%s is %q", gluster.XattrObjectSize, b))
+		return 0, outcome.Fail(outcome.Broken, fmt.Sprintf("%s is %q", gluster.XattrObjectSize, b))
 	}
 	return size, nil
 }
@@ -759,21 +836,19 @@ func (t *transaction) objectSize() (int64, error) {
 // disagree: between stamp and rewrite, or if a crash came there. Then the one
 // whose object was made from this file is right.
 func (t *transaction) chooseKey(ctx context.Context) (string, error) {
-	pointed, remote := t.pointer.Key, t.attrs.RemoteKey
+	pointed, remote := stub.Keys(t.pointer.Key, t.attrs.RemoteKey)
 	switch {
-	case pointed == "" && remote == "":
+	case pointed == "":
 		if former, ok, _ := t.former(); ok && former.Key != "" {
 			return former.Key, nil
 		}
-		return "", report.Leave(report.Broken, "nothing tells its key")
-	case pointed == "":
-		return remote, nil
-	case remote == "" || remote == pointed:
+		return "", outcome.Fail(outcome.Broken, "nothing tells its key")
+	case remote == "":
 		return pointed, nil
 	}
 	header, ok := t.Plugin.(Header)
 	if !ok {
-		return "", report.Leave(report.Broken, "pointer and cs.remote disagree, and the store cannot tell")
+		return "", outcome.Fail(outcome.Broken, "pointer and cs.remote disagree, and the store cannot tell")
 	}
 	var mine []string
 	var asOld []bool // as the stub, for each of mine
@@ -789,15 +864,14 @@ func (t *transaction) chooseKey(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		made, err := object.DecodeMetadata(info.Metadata)
-		if err == nil && made.GFID == t.gfid && info.Size == size && (t.Volume == "" || made.Volume == t.Volume) {
+		if made, err := t.origin(size).Made(info); err == nil {
 			mine = append(mine, key)
 			asOld = append(asOld, made.Mtime == gluster.TimeOf(t.stat.Mtime))
 		}
 	}
 	switch {
 	case len(mine) == 0:
-		return "", report.Leave(report.Broken, fmt.Sprintf("pointer %q and cs.remote %q disagree, and neither object is its own", pointed, remote))
+		return "", outcome.Fail(outcome.Broken, fmt.Sprintf("pointer %q and cs.remote %q disagree, and neither object is its own", pointed, remote))
 	case mine[0] == pointed && (len(mine) == 1 || asOld[0] || !asOld[1]):
 		return pointed, nil
 	}

@@ -3,7 +3,7 @@ package recall
 import (
 	"context"
 
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 // writable refuses a file that takes no bytes, before anything is set on it: while
@@ -14,6 +14,6 @@ func (t *transaction) writable(ctx context.Context) error {
 	if !t.attrs.WORM || t.WORMOff != nil && t.WORMOff(ctx) {
 		return nil
 	}
-	return report.Leave(report.Retained, "writes to it fail while features.worm-file-level is on; "+
+	return outcome.Fail(outcome.Retained, "writes to it fail while features.worm-file-level is on; "+
 		"recall --to or --stdout copies its data elsewhere")
 }

@@ -18,9 +18,9 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/record"
-	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/internal/workers"
 )
@@ -53,10 +53,12 @@ type Brick interface {
 	OpenRegular(path string) (*os.File, error)
 }
 
-// Replicas tells whether any brick of the file's replica set has changes that
-// another one has missed.
+// Replicas tells what the other bricks of the file's replica set know.
 type Replicas interface {
+	// Pending reports whether any brick has changes that another one has missed.
 	Pending(ctx context.Context, file *os.File, path string) (bool, error)
+	// Torn reports so, too, and whether any brick has bytes beneath the marks of a stub.
+	Torn(ctx context.Context, file *os.File, path string) (bool, error)
 }
 
 // ErrDegraded ends a run: a brick is down or not healed, and a file that is
@@ -97,8 +99,8 @@ type Archiver struct {
 // Result says what became of one file.
 type Result struct {
 	File    gluster.File
-	Outcome report.Outcome
-	Reason  report.Reason // unless archived
+	Outcome outcome.Outcome
+	Reason  outcome.Reason // unless archived
 	Key     string
 	Adopted bool  // the object was there already, from a run that died
 	Err     error // the cause of a failure; of an archived file: what could not be noted or watched
@@ -152,7 +154,7 @@ func Steps() []Step {
 }
 
 // Archive takes one file to the store and makes it a stub. The file is left as
-// it was unless the outcome is report.Archived; in particular when ctx ends
+// it was unless the outcome is outcome.Archived; in particular when ctx ends
 // before the stamp.
 func (a *Archiver) Archive(ctx context.Context, f gluster.File) Result {
 	key, readable := object.PathKey(a.Prefix, f.Path)
@@ -164,7 +166,7 @@ func (a *Archiver) Archive(ctx context.Context, f gluster.File) Result {
 		// A new key means a new pointer, which moves the ctime: begin anew.
 		t, err = a.attempt(ctx, f, object.NonceKey(a.Prefix, f.GFID))
 	}
-	res := Result{File: f, Outcome: report.Archived, Key: t.key, Adopted: t.adopted, Err: err}
+	res := Result{File: f, Outcome: outcome.Archived, Key: t.key, Adopted: t.adopted, Err: err}
 	if err != nil && !t.verified {
 		res.Outcome, res.Reason = classify(err)
 	}
@@ -256,7 +258,7 @@ func (t *transaction) open(context.Context) (err error) {
 		return err
 	}
 	if st.Inode != t.want.GFID.Inode() {
-		return report.Leave(report.Vanished, "another file has its name now")
+		return outcome.Skip(outcome.Vanished, "another file has its name now")
 	}
 	if t.brick, err = t.Brick.OpenRegular(t.want.GFID.HandlePath()); err != nil {
 		return fmt.Errorf("brick: %w", err)
@@ -270,7 +272,7 @@ func (t *transaction) open(context.Context) (err error) {
 func (t *transaction) notInUse() error {
 	err := volume.NotInUse(t.brick)
 	if errors.Is(err, volume.ErrInUse) {
-		return report.Leave(report.InUse, "")
+		return outcome.Skip(outcome.InUse, "")
 	}
 	return err
 }
@@ -283,28 +285,14 @@ func (t *transaction) local() (volume.Attrs, error) {
 	if err != nil {
 		return attrs, err
 	}
-	const migrating = unix.S_ISVTX | unix.S_ISGID // DHT marks the source of a migration
-	switch state := attrs.State(st.Size); {
-	case state == gluster.Remote:
-		return attrs, report.Leave(report.AlreadyRemote, "")
-	case attrs.Downloading, attrs.Recall != nil:
-		return attrs, report.Leave(report.Recalling, "")
-	case state == gluster.Repair:
-		return attrs, report.Leave(report.Broken, "")
-	case !attrs.Clean():
-		return attrs, report.Leave(report.StaleSize, "")
-	case attrs.Linkto:
-		return attrs, report.Leave(report.Linkto, "")
-	case attrs.Foreign:
-		return attrs, report.Leave(report.Sharded, "")
-	case attrs.WORM:
-		return attrs, report.Leave(report.Retained, "")
-	case attrs.BadFile:
-		return attrs, report.Leave(report.BadFile, "")
+	reason := attrs.Archivable(st.Size, st.Mode)
+	switch {
+	case reason == outcome.Broken:
+		return attrs, outcome.Fail(reason, "")
+	case reason != "":
+		return attrs, outcome.Skip(reason, "")
 	case attrs.HealPending:
-		return attrs, report.Leave(report.HealPending, "")
-	case st.Mode&migrating == migrating:
-		return attrs, report.Leave(report.Migrating, "")
+		return attrs, outcome.Skip(outcome.HealPending, "")
 	}
 	return attrs, nil
 }
@@ -347,15 +335,30 @@ const (
 )
 
 // healPending asks all replicas whether one of them has missed a change of the
-// file. As with settled, a mark that goes within a moment is our own change's.
+// file.
 func (t *transaction) healPending(ctx context.Context) (bool, error) {
 	if t.Replicas == nil {
 		return false, nil
 	}
+	return t.stays(ctx, t.Replicas.Pending)
+}
+
+// torn asks all replicas of a stub whether one of them has kept its bytes, or missed
+// the stamp: self-heal would bring the data back under it.
+func (t *transaction) torn(ctx context.Context) (bool, error) {
+	if t.Replicas == nil {
+		return false, nil
+	}
+	return t.stays(ctx, t.Replicas.Torn)
+}
+
+// stays asks until it is not so any more. As with settled, a mark that goes within a
+// moment is our own change's.
+func (t *transaction) stays(ctx context.Context, so func(context.Context, *os.File, string) (bool, error)) (bool, error) {
 	for waited := time.Duration(0); ; waited += settlePause {
-		pending, err := t.Replicas.Pending(ctx, t.file, t.want.Path)
-		if err != nil || !pending || waited >= settlePatience {
-			return pending, err
+		is, err := so(ctx, t.file, t.want.Path)
+		if err != nil || !is || waited >= settlePatience {
+			return is, err
 		}
 		time.Sleep(settlePause)
 	}
@@ -386,7 +389,7 @@ func (t *transaction) held() error {
 // run on a host that has not been upgraded, holds none, see owner.UnlockedLife.
 func (t *transaction) alone(former object.Pointer, valid bool) error {
 	if valid && former.Unlocked() && !t.Owner.Ended(former.Owner) && time.Since(former.Time) < owner.UnlockedLife {
-		return report.Leave(report.InProgress, "run "+former.Owner.Run+" on "+former.Owner.Host)
+		return outcome.Skip(outcome.InProgress, "run "+former.Owner.Run+" on "+former.Owner.Host)
 	}
 	return volume.Locked(t.file)
 }
@@ -426,7 +429,7 @@ func (t *transaction) point(context.Context) error {
 	}
 	if err := set(t.file, gluster.XattrPointer, encoded); err != nil {
 		if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENODATA) {
-			return report.Leave(report.InProgress, "")
+			return outcome.Skip(outcome.InProgress, "")
 		}
 		return err
 	}
@@ -448,15 +451,15 @@ func (t *transaction) identify(ctx context.Context) (err error) {
 	mtime := volume.Time(t.before.Mtime)
 	switch {
 	case t.before.Links != 1:
-		return report.Leave(report.HardLinked, "")
+		return outcome.Skip(outcome.HardLinked, "")
 	case t.before.Size == 0:
-		return report.Leave(report.NoData, "")
+		return outcome.Skip(outcome.NoData, "")
 	case t.before.Size != t.want.Size, t.before.Size != t.witness.Size:
-		return report.Leave(report.Changed, "size")
+		return outcome.Skip(outcome.Changed, "size")
 	case !mtime.Before(t.ColdBefore):
-		return report.Leave(report.TooWarm, "")
+		return outcome.Skip(outcome.TooWarm, "")
 	case !gluster.Stampable(mtime):
-		return report.Leave(report.MtimeOutOfRange, "")
+		return outcome.Skip(outcome.MtimeOutOfRange, "")
 	}
 	return nil
 }
@@ -485,9 +488,9 @@ func (t *transaction) standing(ctx context.Context) (volume.Identity, error) {
 		case ok && wait <= 0:
 			return st.Identity, nil
 		case !ok:
-			return volume.Identity{}, report.Leave(report.Changed, fmt.Sprintf("its ctime on the brick is %v, in the future", gluster.TimeOf(st.Ctime)))
+			return volume.Identity{}, outcome.Skip(outcome.Changed, fmt.Sprintf("its ctime on the brick is %v, in the future", gluster.TimeOf(st.Ctime)))
 		case time.Since(begun) > patience+tick:
-			return volume.Identity{}, report.Leave(report.Changed, "its ctime on the brick does not stand still")
+			return volume.Identity{}, outcome.Skip(outcome.Changed, "its ctime on the brick does not stand still")
 		}
 		select {
 		case <-ctx.Done():
@@ -539,7 +542,7 @@ func (t *transaction) recheck(ctx context.Context) error {
 		return err
 	}
 	if !bytes.Equal(attrs.Pointer, t.encoded) {
-		return report.Leave(report.InProgress, "another run took it over")
+		return outcome.Skip(outcome.InProgress, "another run took it over")
 	}
 	switch pending, err := t.healPending(ctx); {
 	case ctx.Err() != nil:
@@ -547,7 +550,7 @@ func (t *transaction) recheck(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrDegraded, err)
 	case pending:
-		return report.Leave(report.HealPending, "")
+		return outcome.Skip(outcome.HealPending, "")
 	}
 	// The name is looked up afresh, on every brick: one that has forgotten the
 	// inode (restart, eviction) would else record an empty key. If it has
@@ -564,9 +567,9 @@ func (t *transaction) recheck(ctx context.Context) error {
 	}
 	switch {
 	case now.Inode != t.before.Inode:
-		return report.Leave(report.Vanished, "another file has its name now")
+		return outcome.Skip(outcome.Vanished, "another file has its name now")
 	case now.Identity != t.before.Identity:
-		return report.Leave(report.Changed, "")
+		return outcome.Skip(outcome.Changed, "")
 	}
 	if err := t.held(); err != nil {
 		return err
@@ -581,7 +584,7 @@ func (t *transaction) recheck(ctx context.Context) error {
 	t.looked = time.Now()
 	last, err := t.statBrick()
 	if err == nil && last.Identity != t.witness {
-		err = report.Leave(report.Changed, "on the brick")
+		err = outcome.Skip(outcome.Changed, "on the brick")
 	}
 	return err
 }
@@ -627,7 +630,7 @@ func (t *transaction) lookAgain(ctx context.Context) error {
 			return err
 		}
 	}
-	return report.Leave(report.Interrupted, "this host stalls between the last look and the stamp")
+	return outcome.Skip(outcome.Interrupted, "this host stalls between the last look and the stamp")
 }
 
 func (t *transaction) awaitChildren(ctx context.Context) error {
@@ -655,7 +658,7 @@ func (t *transaction) stamp(ctx context.Context) error {
 		return err
 	}
 	if t.seen() > 0 {
-		return report.Leave(report.Changed, "right before the stamp")
+		return outcome.Skip(outcome.Changed, "right before the stamp")
 	}
 	t.sent = true
 	// Exactly the decimal seconds: the brick compares strings, and passes
@@ -675,9 +678,9 @@ func (t *transaction) stamp(ctx context.Context) error {
 	case errors.Is(stampErr, unix.EINVAL):
 		t.sent = false
 		if attrs.Downloading {
-			return report.Leave(report.Recalling, "")
+			return outcome.Skip(outcome.Recalling, "")
 		}
-		return report.Leave(report.Changed, "mtime")
+		return outcome.Skip(outcome.Changed, "mtime")
 	case errors.Is(stampErr, unix.ESTALE), errors.Is(stampErr, unix.ENOENT):
 		t.sent = false
 	}
@@ -694,9 +697,9 @@ func (t *transaction) verify(ctx context.Context) error {
 		err = t.sound(attrs)
 	}
 	if children == nil {
-		pending, healErr := t.healPending(context.WithoutCancel(ctx)) // a stub must be verified whoever is in a hurry
-		if children = healErr; pending || attrs.HealPending {
-			children = errors.New("the stub waits for self-heal")
+		torn, healErr := t.torn(context.WithoutCancel(ctx)) // a stub must be verified whoever is in a hurry
+		if children = healErr; torn || attrs.HealPending {
+			children = errors.New("the stub waits for self-heal, or a brick has not freed its data")
 		}
 	}
 	if children != nil && !t.recalled {
@@ -718,7 +721,7 @@ func (t *transaction) sound(attrs volume.Attrs) error {
 		return t.noStub(attrs)
 	}
 	if !bytes.Equal(attrs.Pointer, t.encoded) {
-		return report.Leave(report.AlreadyRemote, "stamped by another run")
+		return outcome.Skip(outcome.AlreadyRemote, "stamped by another run")
 	}
 	if attrs.RemoteKey != t.key {
 		// Only ever replaced: a stub whose recall has begun meanwhile has no
@@ -745,7 +748,7 @@ func (t *transaction) sound(attrs volume.Attrs) error {
 		case err != nil:
 			return err
 		case string(key) != t.key:
-			return report.Leave(report.Broken, fmt.Sprintf("%s is %q on %s", gluster.XattrRemote, key, side.Name()))
+			return outcome.Fail(outcome.Broken, fmt.Sprintf("%s is %q on %s", gluster.XattrRemote, key, side.Name()))
 		}
 	}
 	if st.Size != 0 {
@@ -755,12 +758,12 @@ func (t *transaction) sound(attrs volume.Attrs) error {
 		}
 		// A write that the brick had let pass when it was asked for the stamp;
 		// or the data, which it failed to free.
-		return report.Leave(report.Broken, fmt.Sprintf("written to at the instant of the stamp, or not freed: the brick has %d bytes", st.Size))
+		return outcome.Fail(outcome.Broken, fmt.Sprintf("written to at the instant of the stamp, or not freed: the brick has %d bytes", st.Size))
 	}
 	// The stamp truncates, once, after it has set attributes. What a recall writes
 	// comes after its mark.
 	if t.changes > 1 && !attrs.Downloading && attrs.Recall == nil {
-		return report.Leave(report.Broken, "written to at the instant of the stamp: the brick has changed its bytes not only by the stamp")
+		return outcome.Fail(outcome.Broken, "written to at the instant of the stamp: the brick has changed its bytes not only by the stamp")
 	}
 	return t.asUploaded()
 }
@@ -787,7 +790,7 @@ func (t *transaction) noStub(attrs volume.Attrs) error {
 	if err == nil && string(key) == t.key {
 		return nil
 	}
-	return errors.Join(report.Leave(report.Migrating, "moved by a rebalance while it was stamped"), err)
+	return errors.Join(outcome.Skip(outcome.Migrating, "moved by a rebalance while it was stamped"), err)
 }
 
 // asUploaded finds out whether somebody wrote at the very instant of the stamp.
@@ -803,7 +806,7 @@ func (t *transaction) asUploaded() error {
 		return err
 	}
 	if want := strconv.FormatInt(t.before.Size, 10); string(size) != want {
-		return report.Leave(report.Broken, fmt.Sprintf("written to at the instant of the stamp: it had %s bytes then, its object has %s", size, want))
+		return outcome.Fail(outcome.Broken, fmt.Sprintf("written to at the instant of the stamp: it had %s bytes then, its object has %s", size, want))
 	}
 	value, err := volume.Get(t.brick, gluster.XattrMdata)
 	if errors.Is(err, unix.ENODATA) {
@@ -817,7 +820,7 @@ func (t *transaction) asUploaded() error {
 		return err
 	}
 	if !mdata.Mtime.Equal(volume.Time(t.before.Mtime)) {
-		return report.Leave(report.Broken, fmt.Sprintf("written to at the instant of the stamp: its mtime is %v, that of its object %v",
+		return outcome.Fail(outcome.Broken, fmt.Sprintf("written to at the instant of the stamp: its mtime is %v, that of its object %v",
 			mdata.Mtime.UTC(), volume.Time(t.before.Mtime).UTC()))
 	}
 	return nil
@@ -846,8 +849,7 @@ func (t *transaction) better(name string, value []byte) error {
 }
 
 // withdraw takes back what this run has set on a file that stays local, so that a
-// failed run leaves nothing behind. Once the stamp was sent the pointer stays,
-// since it may be all that a stub has; unless it is certain that there is none.
+// failed run leaves nothing behind; undo says what that is.
 func (t *transaction) withdraw() error {
 	if t.encoded == nil {
 		return nil
@@ -856,43 +858,25 @@ func (t *transaction) withdraw() error {
 		return nil //nolint:nilerr // the file may be another run's by now; if not, the next one takes it over
 	}
 	attrs, err := volume.ReadAttrs(t.brick)
-	switch {
-	case err != nil && volume.Gone(err):
+	if volume.Gone(err) {
 		return nil
-	case err != nil:
-		return fmt.Errorf("withdraw: %w", err)
-	case !bytes.Equal(attrs.Pointer, t.encoded): // another run's
-		return nil
-	case t.sent:
-		if refused, err := t.refused(attrs); err != nil || !refused {
-			return err
-		}
 	}
-	for _, name := range []string{gluster.XattrObjectSize, gluster.XattrNumBlocks, gluster.XattrBlockSize, gluster.XattrPointer} {
-		if name != gluster.XattrPointer && !t.sent {
-			continue
-		}
+	left := aftermath{own: bytes.Equal(attrs.Pointer, t.encoded), sent: t.sent, answered: t.answered, signs: attrs.Signs, pending: attrs.HealPending, size: t.witness.Size}
+	if err == nil && left.own && left.sent {
+		var st volume.Stat
+		st, err = volume.StatOf(t.brick)
+		left.bytes, left.linked = st.Size, st.Links > 0
+	}
+	if err == nil && left.refusedHere() {
+		left.pending, err = t.healPending(context.Background())
+	}
+	if err != nil {
+		return fmt.Errorf("withdraw: %w", err)
+	}
+	for _, name := range left.undo() {
 		if err := volume.RemoveAny(t.file, name); err != nil && !volume.Gone(err) { // what stays, the next run takes over
 			return fmt.Errorf("withdraw %s: %w", name, err)
 		}
 	}
 	return nil
-}
-
-// refused reports whether a stamp that was sent has made no stub on any brick,
-// and that for good: the brick has answered and has all bytes and no cs.remote,
-// and no replica blames another for having missed something. posix sets the
-// sizes first and cs.remote next, and may find no room for one of them; or it
-// cannot truncate, takes cs.remote away again, and answers that all is well. The
-// sizes that it leaves would hide from readers what users append.
-func (t *transaction) refused(attrs volume.Attrs) (bool, error) {
-	st, err := volume.StatOf(t.brick)
-	if err != nil {
-		return false, fmt.Errorf("withdraw: %w", err)
-	}
-	if !t.answered || attrs.Remote || attrs.Downloading || attrs.HealPending || attrs.Linkto || st.Links == 0 || st.Size < t.witness.Size {
-		return false, nil
-	}
-	pending, err := t.healPending(context.Background())
-	return !pending, err
 }

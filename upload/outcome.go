@@ -9,47 +9,45 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/object"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
 // classify turns the error that ended a transaction into an outcome.
-func classify(err error) (report.Outcome, report.Reason) {
-	var left *report.Left
+func classify(err error) (outcome.Outcome, outcome.Reason) {
+	var left *outcome.Left
 	var errno syscall.Errno
 	var panicked *workers.PanicError
 	switch {
 	case errors.As(err, &panicked):
-		return report.Failed, report.InternalError
-	case errors.As(err, &left) && left.Reason == report.Broken:
-		return report.Failed, report.Broken
+		return outcome.Failed, outcome.InternalError
 	case errors.As(err, &left):
-		return report.Skipped, left.Reason
+		return left.Outcome, left.Reason
 	case errors.Is(err, volume.ErrLocked):
-		return report.Skipped, report.InProgress
+		return outcome.Skipped, outcome.InProgress
 	case errors.Is(err, volume.ErrLockedByUser):
-		return report.Skipped, report.LockedByUser
+		return outcome.Skipped, outcome.LockedByUser
 	case errors.Is(err, ErrDegraded):
-		return report.Failed, report.Degraded
+		return outcome.Failed, outcome.Degraded
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, object.ErrStore):
-		return report.Skipped, report.Interrupted
+		return outcome.Skipped, outcome.Interrupted
 	case errors.Is(err, object.ErrStore):
-		return report.Failed, report.StoreRefused
+		return outcome.Failed, outcome.StoreRefused
 	case errors.Is(err, unix.EBADFD): // the lock was lost, and what was open with it is dead
-		return report.Skipped, report.Interrupted
+		return outcome.Skipped, outcome.Interrupted
 	case errors.Is(err, unix.EREMOTE):
-		return report.Skipped, report.AlreadyRemote
+		return outcome.Skipped, outcome.AlreadyRemote
 	case volume.Gone(err) && !errors.Is(err, fs.ErrExist):
-		return report.Skipped, report.Vanished
+		return outcome.Skipped, outcome.Vanished
 	case errors.Is(err, object.ErrChanged):
-		return report.Skipped, report.Changed
+		return outcome.Skipped, outcome.Changed
 	case errors.Is(err, object.ErrCorrupt):
-		return report.Failed, report.ObjectCorrupt
+		return outcome.Failed, outcome.ObjectCorrupt
 	case errors.As(err, &errno):
-		return report.Failed, report.IOError
+		return outcome.Failed, outcome.IOError
 	}
-	return report.Failed, report.StoreRefused
+	return outcome.Failed, outcome.StoreRefused
 }
 
 // fatal reports whether no further file can be archived.

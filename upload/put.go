@@ -10,6 +10,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/stub"
 )
 
 // errKeyTaken means that the key belongs to another object, that the store does
@@ -60,10 +61,9 @@ func (t *transaction) put(ctx context.Context) error {
 // --inplace -t changes the bytes and keeps both. So the file is read again and
 // only the upload is saved.
 func (t *transaction) adopt(ctx context.Context, info object.Info) error {
-	made, err := object.DecodeMetadata(info.Metadata)
-	if err != nil || !info.HasCRC32 || info.Size != t.before.Size ||
-		made.GFID != t.want.GFID || made.Volume != t.Volume || made.Size != t.before.Size ||
-		made.Mtime != gluster.TimeOf(t.before.Mtime) {
+	mtime := gluster.TimeOf(t.before.Mtime)
+	own := stub.Origin{GFID: t.want.GFID, Volumes: []string{t.Volume}, Size: t.before.Size, Mtime: &mtime}
+	if _, err := own.Made(info); err != nil || !info.HasCRC32 {
 		return errKeyTaken
 	}
 	crc := t.proof.CRC32

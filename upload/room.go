@@ -6,7 +6,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/volume"
 )
 
@@ -40,5 +40,5 @@ func (t *transaction) room(pointer int) error {
 	case !t.inherited && len(t.key) > len(object.NonceKey(t.Prefix, t.want.GFID)):
 		return errKeyTaken
 	}
-	return report.Leave(report.NoAttributeRoom, "")
+	return outcome.Skip(outcome.NoAttributeRoom, "")
 }

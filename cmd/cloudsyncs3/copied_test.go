@@ -9,13 +9,13 @@ import (
 	"testing"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/recall"
 )
 
 // classes are what fsck has to say of a file.
-func (g *ground) classes(e recall.Examined) (list []report.Class) {
+func (g *ground) classes(e recall.Examined) (list []outcome.Class) {
 	for _, f := range e.Findings {
 		list = append(list, f.Class)
 	}
@@ -72,7 +72,7 @@ func TestACopyWithTheMarksOfAStubIsMended(t *testing.T) {
 	g.mustNotRead(copied)
 	r := g.recaller()
 	e := g.examine(r, copied)
-	if got := g.classes(e); !slices.Equal(got, []report.Class{report.ClassCopiedMarks}) {
+	if got := g.classes(e); !slices.Equal(got, []outcome.Class{outcome.ClassCopiedMarks}) {
 		t.Errorf("found %v", got)
 	}
 	for _, f := range r.Repair(t.Context(), e) {
@@ -92,10 +92,10 @@ func TestACopyWithTheMarksOfAStubIsMended(t *testing.T) {
 	copied = copyBy("tar", `tar -C "$(dirname "$1")" --xattrs --xattrs-include='*' --transform "s,.*,$(basename "$2")," -cf - "$(basename "$1")" |
 		tar -C "$(dirname "$2")" --xattrs --xattrs-include='*' -xf -`)
 	g.mustNotRead(copied)
-	if got := g.classes(g.examine(r, copied)); !slices.Equal(got, []report.Class{report.ClassCopiedMarks}) {
+	if got := g.classes(g.examine(r, copied)); !slices.Equal(got, []outcome.Class{outcome.ClassCopiedMarks}) {
 		t.Errorf("found %v", got)
 	}
-	if res := r.Recall(t.Context(), copied, g.GFID(copied)); res.Outcome != report.Recalled {
+	if res := r.Recall(t.Context(), copied, g.GFID(copied)); res.Outcome != outcome.Recalled {
 		t.Errorf("recall: %s %s: %v", res.Outcome, res.Reason, res.Err)
 	}
 	g.mustBeUnmarked(copied, data)
@@ -133,13 +133,13 @@ func TestACopyThatIsNotWholeIsLeftAlone(t *testing.T) {
 			g.copyMarks(plain, "stub-"+name, name, bytes)
 			before := g.BrickXattrs(name)
 			e := g.examine(r, name)
-			if got := g.classes(e); !slices.Equal(got, []report.Class{report.ClassCopiedMarks}) {
+			if got := g.classes(e); !slices.Equal(got, []outcome.Class{outcome.ClassCopiedMarks}) {
 				t.Errorf("found %v", got)
 			}
-			if f := r.Repair(t.Context(), e); f[0].Repaired || f[0].Severity != report.Problem {
+			if f := r.Repair(t.Context(), e); f[0].Repaired || f[0].Severity != outcome.Problem {
 				t.Errorf("%+v", f[0])
 			}
-			if res := r.Recall(t.Context(), name, g.GFID(name)); res.Outcome != report.Failed || res.Reason != report.Broken {
+			if res := r.Recall(t.Context(), name, g.GFID(name)); res.Outcome != outcome.Failed || res.Reason != outcome.Broken {
 				t.Errorf("recall: %s %s: %v", res.Outcome, res.Reason, res.Err)
 			}
 			elsewhere, err := os.Create(filepath.Join(t.TempDir(), "f"))
@@ -148,7 +148,7 @@ func TestACopyThatIsNotWholeIsLeftAlone(t *testing.T) {
 			}
 			defer elsewhere.Close()
 			res := r.Fetch(t.Context(), name, g.GFID(name), elsewhere)
-			if got, err := os.ReadFile(elsewhere.Name()); res.Outcome != report.Recalled || err != nil || !slices.Equal(got, data) {
+			if got, err := os.ReadFile(elsewhere.Name()); res.Outcome != outcome.Recalled || err != nil || !slices.Equal(got, data) {
 				t.Errorf("elsewhere: %s %s: %v; %d bytes, %v", res.Outcome, res.Reason, res.Err, len(got), err)
 			}
 			if got, err := os.ReadFile(g.BrickPath(name)); err != nil || !slices.Equal(got, bytes) {
@@ -178,13 +178,13 @@ func TestACopyWithoutBytesIsRecalledOrSaidToBeLost(t *testing.T) {
 	}
 	g.mustFail(g.client(), "copy")
 	e := g.examine(r, "copy")
-	if got := g.classes(e); !slices.Equal(got, []report.Class{report.ClassCopiedMarks}) {
+	if got := g.classes(e); !slices.Equal(got, []outcome.Class{outcome.ClassCopiedMarks}) {
 		t.Errorf("found %v", got)
 	}
 	if f := r.Repair(t.Context(), e); f[0].Repaired {
 		t.Errorf("fsck brought the data: %+v", f[0]) // that may be more than the volume has room for
 	}
-	if res := r.Recall(t.Context(), "copy", g.GFID("copy")); res.Outcome != report.Recalled {
+	if res := r.Recall(t.Context(), "copy", g.GFID("copy")); res.Outcome != outcome.Recalled {
 		t.Errorf("recall: %s %s: %v", res.Outcome, res.Reason, res.Err)
 	}
 	g.mustBeUnmarked("copy", data)
@@ -192,13 +192,13 @@ func TestACopyWithoutBytesIsRecalledOrSaidToBeLost(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		damage func(path string)
-		class  report.Class
+		class  outcome.Class
 	}{
 		{"no object", func(path string) {
 			if err := os.Remove(g.server.ObjectFile("of-" + path)); err != nil {
 				t.Fatal(err)
 			}
-		}, report.ClassObjectMissing},
+		}, outcome.ClassObjectMissing},
 		{"another file's object", func(path string) {
 			other := g.metadata(path, len(data)) // of the copy's own gfid; then of a third
 			other.GFID[3] ^= 1
@@ -206,14 +206,14 @@ func TestACopyWithoutBytesIsRecalledOrSaidToBeLost(t *testing.T) {
 				t.Fatal(err)
 			}
 			g.put("of-"+path, data, other.Encode())
-		}, report.ClassObjectForeign},
+		}, outcome.ClassObjectForeign},
 		{"other bytes", func(path string) {
 			made := g.metadata("of-"+path, len(data))
 			if err := os.Remove(g.server.ObjectFile("of-" + path)); err != nil {
 				t.Fatal(err)
 			}
 			g.put("of-"+path, random(2, len(data)), made.Encode())
-		}, report.ClassObjectForeign},
+		}, outcome.ClassObjectForeign},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			g := g.in(t)
@@ -225,7 +225,7 @@ func TestACopyWithoutBytesIsRecalledOrSaidToBeLost(t *testing.T) {
 			if got := g.classes(e); !slices.Contains(got, tt.class) {
 				t.Errorf("found %v", got)
 			}
-			if res := r.Recall(t.Context(), path, g.GFID(path)); res.Outcome != report.Failed {
+			if res := r.Recall(t.Context(), path, g.GFID(path)); res.Outcome != outcome.Failed {
 				t.Errorf("recall: %s %s: %v", res.Outcome, res.Reason, res.Err)
 			}
 			if m := g.BrickMarks(path); m.State(g.BrickSize(path)) != gluster.Remote {

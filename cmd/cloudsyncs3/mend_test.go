@@ -12,9 +12,9 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/record"
-	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/recall"
@@ -73,7 +73,7 @@ func TestAKilledClientLeavesWhatCanBeMended(t *testing.T) {
 
 func (g *ground) mend(path string, data []byte) {
 	g.t.Helper()
-	if res := g.recaller().Recall(g.t.Context(), path, g.GFID(path)); res.Outcome != report.Recalled {
+	if res := g.recaller().Recall(g.t.Context(), path, g.GFID(path)); res.Outcome != outcome.Recalled {
 		g.t.Fatalf("mend %q: %+v", path, res)
 	}
 	g.mustRead(g.client(), path, data)
@@ -142,7 +142,7 @@ func TestALateFailureLosesNothing(t *testing.T) {
 	}
 	gate.Wait(t)                                          // the client recalls
 	res := recaller.Recall(t.Context(), "f", g.GFID("f")) // past the proxy
-	if res.Outcome != report.Recalled {
+	if res.Outcome != outcome.Recalled {
 		t.Fatalf("%+v", res)
 	}
 	appendTo(t, g.Path("f"), more)
@@ -184,7 +184,7 @@ func TestAFrozenArchiveHarmsNoReader(t *testing.T) {
 		return nil
 	}
 	res := a.Archive(t.Context(), gluster.File{Path: "f", GFID: g.GFID("f"), Size: int64(len(data)), Mtime: testkit.Old})
-	if res.Outcome != report.Archived || res.Key == "f" {
+	if res.Outcome != outcome.Archived || res.Key == "f" {
 		t.Errorf("%+v", res)
 	}
 	g.mustRead(g.client(), "f", data)

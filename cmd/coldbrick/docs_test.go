@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/coldbrick/coldbrick/internal/config"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/report"
 )
 
@@ -118,11 +119,11 @@ func reasonsPage() string {
 	b.WriteString("The same words stand in output, logs, metrics and here, and never change their meaning.\n\n" +
 		"## Outcomes of a file\n\n`candidate` (would be archived), `archived`, `recalled`, `skipped`, `failed`.\n\n" +
 		"## Reasons\n\nWhy a file was skipped, or failed. The file ...\n\n| reason | meaning |\n|---|---|\n")
-	for _, r := range slices.Sorted(maps.Keys(report.Meaning)) {
-		fmt.Fprintf(&b, "| `%s` | %s |\n", r, report.Meaning[r])
+	for _, r := range slices.Sorted(maps.Keys(outcome.Meaning)) {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", r, outcome.Meaning[r])
 	}
 	b.WriteString("\n## Findings\n\nWhat is wrong with a stub, as `status` and `fsck` tell it.\n\n| class | severity | meaning |\n|---|---|---|\n")
-	for _, c := range slices.Sorted(slices.Values(report.Classes())) {
+	for _, c := range slices.Sorted(slices.Values(outcome.Classes())) {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", c, c.Severity(), c.Meaning())
 	}
 	return b.String()

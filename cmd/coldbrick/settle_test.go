@@ -13,6 +13,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/record"
 	"github.com/coldbrick/coldbrick/internal/testkit"
@@ -41,27 +42,13 @@ func TestTheNextRunClearsAwayWhatADeadOneLeft(t *testing.T) {
 	if err := os.Chtimes(filepath.Join(nocs, "f"), cold, cold); err != nil { // as a heal does
 		t.Fatal(err)
 	}
-	gfid := v.GFID("f")
-	dead, err := owner.Self(object.NewID())
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead.Start++
-	log, err := record.Create(filepath.Join(state, "runs"), dead, v.BrickDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range []record.Entry{
-		{Phase: record.Uploading, Key: "half", Upload: "c0ffee"},
-		{Phase: record.Degraded, Path: []byte("f"), GFID: &gfid, Key: "f"},
-	} {
-		if err := log.Append(e); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dead := leaveRecord(t, filepath.Join(state, "runs"), v.BrickDir(),
+		record.Entry{Phase: record.Uploading, Key: "half", Upload: "c0ffee"},
+		record.Entry{Phase: record.Degraded, Path: []byte("f"), GFID: ref(v.GFID("f")), Key: "f"})
 
 	archived := false
 	for _, l := range archive() {
+		t.Logf("%+v", l)
 		archived = archived || l.path() == "f" && l.Outcome == "archived"
 	}
 	if !archived || v.BrickSize("f") != 0 {
@@ -85,6 +72,67 @@ func TestTheNextRunClearsAwayWhatADeadOneLeft(t *testing.T) {
 	}
 }
 
+// A brick was down at the stamp, and self-heal has begun to bring the data back under
+// the stub: one brick has it, nothing is noted as pending any more, and the mount
+// shows one of the others, where all is well. Whoever believes that has a file that
+// nobody can read as soon as self-heal goes on.
+func TestTheNextRunMendsAStubWhoseBytesOneReplicaKept(t *testing.T) {
+	v, s3 := testkit.NewVolume(t, testkit.Replica(3)), testkit.S3(t)
+	state := t.TempDir()
+	coldbrick := commandOn(t, v, s3)
+	archive := func() []treeLine {
+		t.Helper()
+		return coldbrick("archive", v.BrickDir(), "--mount", v.MountDir(), "--json", "--state-dir", state)
+	}
+	data := bytes.Repeat([]byte("data "), 1000)
+	v.Write("f", data, time.Unix(1672628645, 0))
+	archive()
+	kept := v.BrickDirs()[2] + "/f"
+	if err := os.WriteFile(kept, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	found, code, stderr := anyCommandOn(t, v, s3)("fsck", v.BrickDirs()[2], "--mount", v.MountDir(), "--json")
+	if code != 14 || len(found) == 0 || found[0].Class != string(outcome.ClassBytesInStub) {
+		t.Errorf("fsck of that brick: exit code %d, found %+v: %s", code, found, stderr)
+	}
+	leaveRecord(t, filepath.Join(state, "runs"), v.BrickDir(),
+		record.Entry{Phase: record.Degraded, Path: []byte("f"), GFID: ref(v.GFID("f")), Key: "f"})
+
+	archived := false
+	for _, l := range archive() {
+		archived = archived || l.path() == "f" && l.Outcome == "archived"
+	}
+	if info, err := os.Stat(kept); !archived || err != nil || info.Size() != 0 {
+		t.Errorf("archived again: %v; the brick: %d bytes, %v", archived, info.Size(), err)
+	}
+	coldbrick("recall", v.Path("f"))
+	if got, err := os.ReadFile(filepath.Join(v.NewMount(t), "f")); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("after all that: %d bytes, %v", len(got), err)
+	}
+}
+
+// leaveRecord leaves the record of a run that died, with what it had noted.
+func leaveRecord(t *testing.T, dir, brick string, entries ...record.Entry) owner.Owner {
+	t.Helper()
+	dead, err := owner.Self(object.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.Start++
+	log, err := record.Create(dir, dead, brick)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if err := log.Append(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dead
+}
+
+func ref[T any](v T) *T { return &v }
+
 // The power fails within a stamp: after each of the attributes that a brick sets,
 // in its order, before it frees the data. Nobody reads the file then, or nobody
 // sees what is appended to it, and no line of the run says so.
@@ -104,15 +152,7 @@ func TestTheNextRunMendsAStampThatWasCut(t *testing.T) {
 		v.Write(fmt.Sprint("cut", n), data, cold)
 	}
 	archive()
-	dead, err := owner.Self(object.NewID())
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead.Start++
-	log, err := record.Create(filepath.Join(state, "runs"), dead, v.BrickDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	var proven []record.Entry
 	for n := range set {
 		path := fmt.Sprint("cut", n)
 		if err := os.WriteFile(filepath.Join(nocs, path), data, 0o644); err != nil {
@@ -126,12 +166,11 @@ func TestTheNextRunMendsAStampThatWasCut(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		gfid := v.GFID(path)
-		err := log.Append(record.Entry{Phase: record.Proven, Path: []byte(path), GFID: &gfid, Key: path, Attempt: path, Size: int64(len(data))})
-		if err != nil {
-			t.Fatal(err)
-		}
+		proven = append(proven, record.Entry{
+			Phase: record.Proven, Path: []byte(path), GFID: ref(v.GFID(path)), Key: path, Attempt: path, Size: int64(len(data)),
+		})
 	}
+	dead := leaveRecord(t, filepath.Join(state, "runs"), v.BrickDir(), proven...)
 
 	archived := map[string]bool{}
 	for _, l := range archive() {

@@ -5,11 +5,13 @@ import (
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 func TestAChainHasOneLineForEachLinkWhateverTheNames(t *testing.T) {
 	const hostile = "a\n  proof     forged\x1b[2J\xff"
-	l := Located{Path: hostile, GFID: gfid, State: StateRemote, Chain: []Link{
+	l := Located{Path: hostile, GFID: gfid, State: outcome.StateRemote, Chain: []Link{
 		{Name: "cs.remote", Key: hostile, Text: hostile}, {Name: "pointer", Text: "p", Value: map[string]string{"key": hostile}},
 	}}
 	text, to := l.line()

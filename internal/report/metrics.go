@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 // Metrics are what monitoring learns of the last run on a brick.
@@ -49,13 +51,13 @@ func AllMetrics() []Metric {
 			return []sample{{value: float64(when(m).UnixMilli()) / 1000}}
 		}
 	}
-	by := func(value func(Total) int64) func(Metrics) []sample {
+	by := func(value func(outcome.Total) int64) func(Metrics) []sample {
 		return func(m Metrics) []sample { return m.byResult(value) }
 	}
 	return []Metric{
 		{"coldbrick_runs_total", "counter", "Runs on this brick.", one(func(m Metrics) float64 { return float64(m.Runs) })},
-		{"coldbrick_run_files", "gauge", "Files of the last run by outcome and reason.", by(func(t Total) int64 { return t.Files })},
-		{"coldbrick_run_bytes", "gauge", "Bytes of the files of the last run by outcome and reason.", by(func(t Total) int64 { return t.Bytes })},
+		{"coldbrick_run_files", "gauge", "Files of the last run by outcome and reason.", by(func(t outcome.Total) int64 { return t.Files })},
+		{"coldbrick_run_bytes", "gauge", "Bytes of the files of the last run by outcome and reason.", by(func(t outcome.Total) int64 { return t.Bytes })},
 		{"coldbrick_run_duration_seconds", "gauge", "How long the last run took.", one(func(m Metrics) float64 { return m.Duration.Seconds() })},
 		{"coldbrick_run_exit_code", "gauge", "Exit code of the last run.", one(func(m Metrics) float64 { return float64(m.ExitCode) })},
 		{"coldbrick_run_ended_by", "gauge", "1 for the flag whose limit or goal ended the last run; absent if it came to its end.", func(m Metrics) []sample {
@@ -80,7 +82,7 @@ func AllMetrics() []Metric {
 	}
 }
 
-func (m Metrics) byResult(value func(Total) int64) []sample {
+func (m Metrics) byResult(value func(outcome.Total) int64) []sample {
 	var samples []sample
 	for r, t := range m.Totals {
 		samples = append(samples, sample{[]string{"outcome", string(r.Outcome), "reason", string(r.Reason)}, float64(value(t))})

@@ -10,6 +10,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 // parseMetrics reads a file as Prometheus does.
@@ -52,7 +54,7 @@ func TestPrometheusReadsTheMetrics(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "coldbrick.prom")
 	m := Metrics{
 		Summary: Summary{Command: "archive", ExitCode: 3, EndedBy: "until-free", Started: time.Unix(1700000000, 0), Duration: 90 * time.Second,
-			Totals: map[Result]Total{{Archived, ""}: {12, 1 << 40}, {Skipped, TooWarm}: {3, 7}}},
+			Totals: map[outcome.Result]outcome.Total{{Outcome: outcome.Archived}: {Files: 12, Bytes: 1 << 40}, {Outcome: outcome.Skipped, Reason: outcome.TooWarm}: {Files: 3, Bytes: 7}}},
 		Brick: "/bricks/\"b\\1\n\xff", Runs: 5, LastSuccess: time.Unix(1600000000, 0), FailingSince: time.Unix(1650000000, 0),
 		BrickSize: 1 << 51, FreeBefore: 100, FreeAfter: 1 << 50, PluginLoaded: true,
 	}

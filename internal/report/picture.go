@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 // The measures and colours of the picture.
@@ -157,7 +159,7 @@ func (p *picture) ages(s *Survey) {
 	}
 }
 
-func numbers(n Total) string { return Bytes(n.Bytes) + ", " + Count(n.Files, "file") }
+func numbers(n outcome.Total) string { return Bytes(n.Bytes) + ", " + Count(n.Files, "file") }
 
 func (p *picture) directories(s *Survey) {
 	p.section("Top directories", [2]string{coldColor, "cold"}, [2]string{warmColour, "warm"})

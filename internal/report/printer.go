@@ -1,3 +1,6 @@
+// Package report prints what every command did, for people and for programs: lines
+// and JSON, summaries, surveys and their pictures, metrics. The words are those of
+// package outcome.
 package report
 
 import (

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 // Record is one line of output. docs/schema/record.json describes the JSON form.
@@ -43,10 +44,10 @@ type File struct {
 	Path    string
 	GFID    gluster.GFID
 	Size    int64
-	Outcome Outcome
-	Reason  Reason // of skipped and failed
-	Key     string // of the object, empty if there is none
-	Err     error  // of failed
+	Outcome outcome.Outcome
+	Reason  outcome.Reason // of skipped and failed
+	Key     string         // of the object, empty if there is none
+	Err     error          // of failed
 }
 
 // Located says where the data of one path is.
@@ -54,12 +55,15 @@ type Located struct {
 	Path   string
 	GFID   gluster.GFID
 	Size   int64 // of the data, in bytes
-	State  State
-	Reason Reason // of broken
+	State  outcome.State
+	Reason outcome.Reason // of broken
 	Key    string
 	Err    error
 	Chain  []Link // with -v
 }
+
+// Finding is what fsck has to tell about a file.
+type Finding outcome.Finding
 
 // Check is one answer of doctor.
 type Check struct {
@@ -101,9 +105,9 @@ func (c Cold) MarshalJSON() ([]byte, error) {
 
 func (f File) line() (string, audience) {
 	switch f.Outcome {
-	case Failed:
+	case outcome.Failed:
 		return fmt.Sprintf("failed: %s: %s%s", Quote(f.Path), f.Reason, suffix(f.Err)), trouble
-	case Skipped:
+	case outcome.Skipped:
 		return fmt.Sprintf("skipped: %s: %s", Quote(f.Path), f.Reason), detail
 	}
 	return fmt.Sprintf("%s: %s, %s", f.Outcome, Quote(f.Path), Bytes(f.Size)), detail
@@ -114,10 +118,10 @@ func (f File) MarshalJSON() ([]byte, error) {
 	return marshal(struct {
 		Type string `json:"type"`
 		name
-		GFID    string  `json:"gfid,omitempty"`
-		Size    int64   `json:"size"`
-		Outcome Outcome `json:"outcome"`
-		Reason  Reason  `json:"reason,omitempty"`
+		GFID    string          `json:"gfid,omitempty"`
+		Size    int64           `json:"size"`
+		Outcome outcome.Outcome `json:"outcome"`
+		Reason  outcome.Reason  `json:"reason,omitempty"`
 		keyName
 		Error string `json:"error,omitempty"`
 	}{"file", nameOf(f.Path), gfidText(f.GFID), f.Size, f.Outcome, f.Reason, keyNameOf(f.Key), message(f.Err)})
@@ -140,10 +144,10 @@ func (s Located) MarshalJSON() ([]byte, error) {
 	return marshal(struct {
 		Type string `json:"type"`
 		name
-		GFID   string `json:"gfid,omitempty"`
-		Size   int64  `json:"size"`
-		State  State  `json:"state"`
-		Reason Reason `json:"reason,omitempty"`
+		GFID   string         `json:"gfid,omitempty"`
+		Size   int64          `json:"size"`
+		State  outcome.State  `json:"state"`
+		Reason outcome.Reason `json:"reason,omitempty"`
 		keyName
 		Error string `json:"error,omitempty"`
 		Chain []Link `json:"chain,omitempty"`
@@ -168,10 +172,10 @@ func (f Finding) MarshalJSON() ([]byte, error) {
 		name
 		GFID string `json:"gfid,omitempty"`
 		keyName
-		Class    Class    `json:"class"`
-		Severity Severity `json:"severity"`
-		Repaired bool     `json:"repaired"`
-		Detail   string   `json:"detail,omitempty"`
+		Class    outcome.Class    `json:"class"`
+		Severity outcome.Severity `json:"severity"`
+		Repaired bool             `json:"repaired"`
+		Detail   string           `json:"detail,omitempty"`
 	}{"finding", nameOf(f.Path), gfidText(f.GFID), keyNameOf(f.Key), f.Class, f.Severity, f.Repaired, f.Detail})
 }
 

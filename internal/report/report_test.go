@@ -18,6 +18,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 var (
@@ -29,14 +30,14 @@ var (
 func each(path, key string) []Record {
 	return []Record{
 		Cold{Path: path, GFID: gfid, Size: 5, Mtime: gluster.TimeAt(moment)},
-		File{Path: path, GFID: gfid, Size: 5, Outcome: Archived, Key: key},
-		File{Path: path, Size: 5, Outcome: Failed, Reason: IOError, Err: errors.New("read: " + path)},
-		Located{Path: path, GFID: gfid, Size: 5, State: StateBroken, Reason: ObjectMissing, Key: key, Err: errors.New("x")},
-		Finding{Path: path, GFID: gfid, Key: key, Class: ClassKeyEmpty, Severity: Problem, Repaired: true, Detail: "d"},
+		File{Path: path, GFID: gfid, Size: 5, Outcome: outcome.Archived, Key: key},
+		File{Path: path, Size: 5, Outcome: outcome.Failed, Reason: outcome.IOError, Err: errors.New("read: " + path)},
+		Located{Path: path, GFID: gfid, Size: 5, State: outcome.StateBroken, Reason: outcome.ObjectMissing, Key: key, Err: errors.New("x")},
+		Finding{Path: path, GFID: gfid, Key: key, Class: outcome.ClassKeyEmpty, Severity: outcome.Problem, Repaired: true, Detail: "d"},
 		Check{Name: "quick-read", Status: Bad, Detail: "on", Hint: "switch it off"},
 		Store{Name: "s3", Library: "cloudsyncs3.so", Description: "d"},
-		Summary{Command: "archive", Aim: Archived, Outcome: "partial", ExitCode: 3, Started: moment, Duration: time.Second,
-			EndedBy: "max-errors", Totals: map[Result]Total{{Archived, ""}: {1, 5}, {Skipped, TooWarm}: {2, 6}}, Err: errors.New("x")},
+		Summary{Command: "archive", Aim: outcome.Archived, Outcome: "partial", ExitCode: 3, Started: moment, Duration: time.Second,
+			EndedBy: "max-errors", Totals: map[outcome.Result]outcome.Total{{Outcome: outcome.Archived}: {Files: 1, Bytes: 5}, {Outcome: outcome.Skipped, Reason: outcome.TooWarm}: {Files: 2, Bytes: 6}}, Err: errors.New("x")},
 	}
 }
 
@@ -101,9 +102,9 @@ func TestARecordInJSON(t *testing.T) {
 	}{
 		{Cold{Path: "a/<b>&", GFID: gfid, Size: 5, Mtime: gluster.TimeAt(moment)},
 			`{"type":"candidate","path":"a/<b>&","gfid":"ab000000-0000-0000-0000-000000000001","size":5,"mtime":"2024-02-03T03:05:06.000000007Z"}`},
-		{File{Path: "a\xff", Size: 5, Outcome: Skipped, Reason: Changed},
+		{File{Path: "a\xff", Size: 5, Outcome: outcome.Skipped, Reason: outcome.Changed},
 			`{"type":"file","path":"a\ufffd","path_base64":"Yf8=","size":5,"outcome":"skipped","reason":"changed"}`},
-		{File{Path: "a", GFID: gfid, Outcome: Failed, Reason: IOError, Err: errors.Join(errors.New("one"), errors.New("two"))},
+		{File{Path: "a", GFID: gfid, Outcome: outcome.Failed, Reason: outcome.IOError, Err: errors.Join(errors.New("one"), errors.New("two"))},
 			`{"type":"file","path":"a","gfid":"ab000000-0000-0000-0000-000000000001","size":0,"outcome":"failed","reason":"io-error","error":"one; two"}`},
 	} {
 		got, err := tt.record.MarshalJSON()
@@ -118,14 +119,14 @@ func TestTheSummaryInOneLine(t *testing.T) {
 		summary Summary
 		want    string
 	}{
-		{Summary{Command: "archive", Aim: Archived, Duration: 3200 * time.Millisecond, Totals: map[Result]Total{
-			{Archived, ""}: {12, 4509715661}, {Skipped, TooWarm}: {290, 1}, {Skipped, HardLinked}: {10, 1}, {Failed, IOError}: {1, 9}}},
+		{Summary{Command: "archive", Aim: outcome.Archived, Duration: 3200 * time.Millisecond, Totals: map[outcome.Result]outcome.Total{
+			{Outcome: outcome.Archived}: {Files: 12, Bytes: 4509715661}, {Outcome: outcome.Skipped, Reason: outcome.TooWarm}: {Files: 290, Bytes: 1}, {Outcome: outcome.Skipped, Reason: outcome.HardLinked}: {Files: 10, Bytes: 1}, {Outcome: outcome.Failed, Reason: outcome.IOError}: {Files: 1, Bytes: 9}}},
 			"archived 12 files, 4.2 GiB; skipped 300 (too-warm 290, hard-linked 10); failed 1 (io-error 1); 3.2s"},
-		{Summary{Command: "archive", Aim: Archived}, "archived 0 files; 0.0s"},
-		{Summary{Command: "archive", Aim: Archived, EndedBy: "until-free"}, "archived 0 files; 0.0s; --until-free reached"},
-		{Summary{Command: "crawl", Aim: Candidate, Duration: 75 * time.Second, Totals: map[Result]Total{{Candidate, ""}: {1234567, 1023}}},
+		{Summary{Command: "archive", Aim: outcome.Archived}, "archived 0 files; 0.0s"},
+		{Summary{Command: "archive", Aim: outcome.Archived, EndedBy: "until-free"}, "archived 0 files; 0.0s; --until-free reached"},
+		{Summary{Command: "crawl", Aim: outcome.Candidate, Duration: 75 * time.Second, Totals: map[outcome.Result]outcome.Total{{Outcome: outcome.Candidate}: {Files: 1234567, Bytes: 1023}}},
 			"found cold 1,234,567 files, 1023 bytes; 1m15s"},
-		{Summary{Command: "archive", DryRun: true, Aim: Candidate, Totals: map[Result]Total{{Candidate, ""}: {1, 1024}}},
+		{Summary{Command: "archive", DryRun: true, Aim: outcome.Candidate, Totals: map[outcome.Result]outcome.Total{{Outcome: outcome.Candidate}: {Files: 1, Bytes: 1024}}},
 			"would archive 1 file, 1.0 KiB; 0.0s"},
 	} {
 		if got, _ := tt.summary.line(); got != tt.want {
@@ -135,10 +136,10 @@ func TestTheSummaryInOneLine(t *testing.T) {
 }
 
 func TestWhoSeesWhat(t *testing.T) {
-	good := File{Path: "good", Size: 5, Outcome: Archived}
-	bad := File{Path: "bad", Outcome: Failed, Reason: IOError, Err: errors.New("read: input/output error")}
+	good := File{Path: "good", Size: 5, Outcome: outcome.Archived}
+	bad := File{Path: "bad", Outcome: outcome.Failed, Reason: outcome.IOError, Err: errors.New("read: input/output error")}
 	cold := Cold{Path: "cold"}
-	done, trouble := Summary{Aim: Archived}, Summary{Aim: Archived, ExitCode: 3}
+	done, trouble := Summary{Aim: outcome.Archived}, Summary{Aim: outcome.Archived, ExitCode: 3}
 	const badLine, summaryLine = "failed: bad: io-error: read: input/output error\n", "archived 0 files; 0.0s\n"
 	for _, tt := range []struct {
 		name       string
@@ -239,7 +240,7 @@ func TestLinesOfManyGoroutinesAreNeverTorn(t *testing.T) {
 	for w := range workers {
 		wg.Go(func() {
 			for i := range lines {
-				p.Print(File{Path: fmt.Sprintf("%d/%d/%s", w, i, strings.Repeat("x", i)), Outcome: Archived})
+				p.Print(File{Path: fmt.Sprintf("%d/%d/%s", w, i, strings.Repeat("x", i)), Outcome: outcome.Archived})
 			}
 		})
 	}
@@ -272,34 +273,6 @@ func TestAFullDiskIsToldAndStays(t *testing.T) {
 	for range 2 {
 		if err := p.Print(Cold{Path: "a"}); err == nil || !strings.Contains(err.Error(), "no space left") {
 			t.Errorf("Print: %v", err)
-		}
-	}
-}
-
-func TestATallyCountsFromManyGoroutines(t *testing.T) {
-	var tally Tally
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			for range 1000 {
-				tally.Add(Skipped, TooWarm, 3)
-				tally.Add(Skipped, NoData, 0)
-			}
-		})
-	}
-	wg.Wait()
-	if got := tally.Outcome(Skipped); got != (Total{16000, 24000}) {
-		t.Errorf("skipped %+v", got)
-	}
-	if got := tally.Totals()[Result{Skipped, TooWarm}]; got != (Total{8000, 24000}) {
-		t.Errorf("too warm %+v", got)
-	}
-}
-
-func TestEveryReasonHasAMeaning(t *testing.T) {
-	for reason, meaning := range Meaning {
-		if strings.Trim(string(reason), "abcdefghijklmnopqrstuvwxyz-") != "" || meaning == "" {
-			t.Errorf("%q: %q", reason, meaning)
 		}
 	}
 }

@@ -7,16 +7,18 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 // Summary ends the output of each run.
 type Summary struct {
 	Command  string
 	DryRun   bool
-	Aim      Outcome // what the command is for: named also when it is 0
-	Outcome  string  // a stable word for ExitCode
+	Aim      outcome.Outcome // what the command is for: named also when it is 0
+	Outcome  string          // a stable word for ExitCode
 	ExitCode int
-	Totals   map[Result]Total
+	Totals   map[outcome.Result]outcome.Total
 	Started  time.Time
 	Duration time.Duration
 	EndedBy  string // the flag whose limit or goal ended the run, empty if none did
@@ -25,43 +27,33 @@ type Summary struct {
 }
 
 // Of is the total of one outcome, whatever the reason.
-func (s Summary) Of(o Outcome) Total { return total(s.Totals, o) }
-
-func total(totals map[Result]Total, o Outcome) Total {
-	var sum Total
-	for r, n := range totals {
-		if r.Outcome == o {
-			sum = Total{sum.Files + n.Files, sum.Bytes + n.Bytes}
-		}
-	}
-	return sum
-}
+func (s Summary) Of(o outcome.Outcome) outcome.Total { return outcome.Of(s.Totals, o) }
 
 // reasons are those of one outcome, the most frequent first.
-func (s Summary) reasons(o Outcome) []Reason {
-	var reasons []Reason
+func (s Summary) reasons(o outcome.Outcome) []outcome.Reason {
+	var reasons []outcome.Reason
 	for r := range s.Totals {
 		if r.Outcome == o && r.Reason != "" {
 			reasons = append(reasons, r.Reason)
 		}
 	}
-	slices.SortFunc(reasons, func(a, b Reason) int {
-		return cmp.Or(cmp.Compare(s.Totals[Result{o, b}].Files, s.Totals[Result{o, a}].Files), cmp.Compare(a, b))
+	slices.SortFunc(reasons, func(a, b outcome.Reason) int {
+		return cmp.Or(cmp.Compare(s.Totals[outcome.Result{Outcome: o, Reason: b}].Files, s.Totals[outcome.Result{Outcome: o, Reason: a}].Files), cmp.Compare(a, b))
 	})
 	return reasons
 }
 
 // outcomes are the aim first, then the others; skipped and failed are last.
-func (s Summary) outcomes() []Outcome {
-	found := map[Outcome]bool{}
+func (s Summary) outcomes() []outcome.Outcome {
+	found := map[outcome.Outcome]bool{}
 	for r := range s.Totals {
 		found[r.Outcome] = true
 	}
 	if s.Aim != "" {
 		found[s.Aim] = true
 	}
-	rank := map[Outcome]int{s.Aim: -1, Skipped: 1, Failed: 2}
-	return slices.SortedFunc(maps.Keys(found), func(a, b Outcome) int {
+	rank := map[outcome.Outcome]int{s.Aim: -1, outcome.Skipped: 1, outcome.Failed: 2}
+	return slices.SortedFunc(maps.Keys(found), func(a, b outcome.Outcome) int {
 		return cmp.Or(cmp.Compare(rank[a], rank[b]), cmp.Compare(a, b))
 	})
 }
@@ -76,12 +68,12 @@ func (s Summary) line() (string, audience) {
 		if i == 0 {
 			part = fmt.Sprintf("%s %s", s.verb(o), Count(n.Files, "file"))
 		}
-		if n.Bytes > 0 && o != Skipped && o != Failed {
+		if n.Bytes > 0 && o != outcome.Skipped && o != outcome.Failed {
 			part += ", " + Bytes(n.Bytes)
 		}
 		var why []string
 		for _, r := range s.reasons(o) {
-			why = append(why, fmt.Sprintf("%s %s", r, number(s.Totals[Result{o, r}].Files)))
+			why = append(why, fmt.Sprintf("%s %s", r, number(s.Totals[outcome.Result{Outcome: o, Reason: r}].Files)))
 		}
 		if len(why) > 0 {
 			part += " (" + strings.Join(why, ", ") + ")"
@@ -99,11 +91,11 @@ func (s Summary) line() (string, audience) {
 	return strings.Join(parts, "; "), to
 }
 
-func (s Summary) verb(o Outcome) string {
+func (s Summary) verb(o outcome.Outcome) string {
 	switch {
-	case o == Candidate && s.DryRun:
+	case o == outcome.Candidate && s.DryRun:
 		return "would archive"
-	case o == Candidate:
+	case o == outcome.Candidate:
 		return "found cold"
 	}
 	return string(o)
@@ -119,32 +111,32 @@ func took(d time.Duration) string {
 
 // MarshalJSON gives the summary record.
 func (s Summary) MarshalJSON() ([]byte, error) {
-	files, bytes := map[Outcome]int64{}, map[Outcome]int64{}
+	files, bytes := map[outcome.Outcome]int64{}, map[outcome.Outcome]int64{}
 	for _, o := range s.outcomes() {
 		n := s.Of(o)
 		files[o], bytes[o] = n.Files, n.Bytes
 	}
-	by := func(o Outcome) map[Reason]int64 {
-		counts := map[Reason]int64{}
+	by := func(o outcome.Outcome) map[outcome.Reason]int64 {
+		counts := map[outcome.Reason]int64{}
 		for _, r := range s.reasons(o) {
-			counts[r] = s.Totals[Result{o, r}].Files
+			counts[r] = s.Totals[outcome.Result{Outcome: o, Reason: r}].Files
 		}
 		return counts
 	}
 	return marshal(struct {
-		Type     string            `json:"type"`
-		Command  string            `json:"command"`
-		DryRun   bool              `json:"dry_run,omitempty"`
-		Outcome  string            `json:"outcome"`
-		Files    map[Outcome]int64 `json:"files"`
-		Bytes    map[Outcome]int64 `json:"bytes"`
-		Skipped  map[Reason]int64  `json:"skipped"`
-		Failed   map[Reason]int64  `json:"failed"`
-		Started  string            `json:"started"`
-		Seconds  float64           `json:"duration_seconds"`
-		ExitCode int               `json:"exit_code"`
-		EndedBy  string            `json:"ended_by,omitempty"`
-		Error    string            `json:"error,omitempty"`
-	}{"summary", s.Command, s.DryRun, s.Outcome, files, bytes, by(Skipped), by(Failed),
+		Type     string                    `json:"type"`
+		Command  string                    `json:"command"`
+		DryRun   bool                      `json:"dry_run,omitempty"`
+		Outcome  string                    `json:"outcome"`
+		Files    map[outcome.Outcome]int64 `json:"files"`
+		Bytes    map[outcome.Outcome]int64 `json:"bytes"`
+		Skipped  map[outcome.Reason]int64  `json:"skipped"`
+		Failed   map[outcome.Reason]int64  `json:"failed"`
+		Started  string                    `json:"started"`
+		Seconds  float64                   `json:"duration_seconds"`
+		ExitCode int                       `json:"exit_code"`
+		EndedBy  string                    `json:"ended_by,omitempty"`
+		Error    string                    `json:"error,omitempty"`
+	}{"summary", s.Command, s.DryRun, s.Outcome, files, bytes, by(outcome.Skipped), by(outcome.Failed),
 		timestamp(s.Started), s.Duration.Seconds(), s.ExitCode, s.EndedBy, message(s.Err)})
 }

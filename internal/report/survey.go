@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 // Survey is what report tells about one brick: what is cold there, and what the
@@ -21,12 +22,12 @@ type Survey struct {
 	ColdAfter time.Duration
 	Size      int64 // of the brick's file system, in bytes
 	Free      int64
-	Skipped   map[Result]Total // files that no policy about age can free
-	Runs      []Run            // oldest first
+	Skipped   map[outcome.Result]outcome.Total // files that no policy about age can free
+	Runs      []Run                            // oldest first
 
 	mu          sync.Mutex
-	all, cold   Total
-	ages        [len(ageClasses)]Total
+	all, cold   outcome.Total
+	ages        [len(ageClasses)]outcome.Total
 	directories map[string]*Directory // by path, at most mostDirectories
 	others      Directory             // those that had to give way
 }
@@ -36,7 +37,7 @@ type Run struct {
 	Started   time.Time
 	Ended     time.Time // zero: it has not, or was killed
 	Outcome   string    // as of a summary, or running, or died
-	Archived  Total
+	Archived  outcome.Total
 	Failed    int64
 	FreeAfter int64 // bytes; 0: not known
 }
@@ -44,8 +45,8 @@ type Run struct {
 // Directory is a top directory of the volume, and the part of it on the brick.
 type Directory struct {
 	Path string // "." for the files in the root itself
-	All  Total
-	Cold Total
+	All  outcome.Total
+	Cold outcome.Total
 }
 
 // AgeClass is a range of ages in days.
@@ -90,12 +91,12 @@ func (s *Survey) Add(f gluster.File) {
 		dir = &Directory{Path: strings.Clone(top)} // not a part of the whole path
 		s.directories[dir.Path] = dir
 	}
-	s.all.add(f.Size)
-	s.ages[class].add(f.Size)
-	dir.All.add(f.Size)
+	s.all.Add(f.Size)
+	s.ages[class].Add(f.Size)
+	dir.All.Add(f.Size)
 	if age >= s.ColdAfter {
-		s.cold.add(f.Size)
-		dir.Cold.add(f.Size)
+		s.cold.Add(f.Size)
+		dir.Cold.Add(f.Size)
 	}
 }
 
@@ -133,15 +134,8 @@ func (s *Survey) top() (list []Directory, others Directory) {
 }
 
 func (d *Directory) merge(other Directory) {
-	d.All.merge(other.All)
-	d.Cold.merge(other.Cold)
-}
-
-func (t *Total) add(bytes int64) { t.merge(Total{1, bytes}) }
-
-func (t *Total) merge(other Total) {
-	t.Files += other.Files
-	t.Bytes += other.Bytes
+	d.All.Merge(other.All)
+	d.Cold.Merge(other.Cold)
 }
 
 // line is a page for people.
@@ -166,10 +160,10 @@ func (s *Survey) line() (string, audience) {
 	if others.All.Files > 0 {
 		fmt.Fprintf(&b, row, Bytes(others.Cold.Bytes), number(others.Cold.Files), Bytes(others.All.Bytes), number(others.All.Files), "(others)")
 	}
-	if why := (Summary{Totals: s.Skipped}).reasons(Skipped); len(why) > 0 {
+	if why := (Summary{Totals: s.Skipped}).reasons(outcome.Skipped); len(why) > 0 {
 		b.WriteString("\nleft alone whatever their age:")
 		for i, r := range why {
-			fmt.Fprintf(&b, "%s %s %s", strings.Repeat(",", min(i, 1)), r, number(s.Skipped[Result{Skipped, r}].Files))
+			fmt.Fprintf(&b, "%s %s %s", strings.Repeat(",", min(i, 1)), r, number(s.Skipped[outcome.Result{Outcome: outcome.Skipped, Reason: r}].Files))
 		}
 		b.WriteString("\n")
 	}
@@ -221,41 +215,41 @@ func (s *Survey) MarshalJSON() ([]byte, error) {
 	type class struct {
 		From int `json:"from_days"`
 		To   int `json:"to_days,omitempty"`
-		Total
+		outcome.Total
 	}
 	type directory struct {
 		name
-		All  Total `json:"all"`
-		Cold Total `json:"cold"`
+		All  outcome.Total `json:"all"`
+		Cold outcome.Total `json:"cold"`
 	}
 	type others struct {
-		All  Total `json:"all"`
-		Cold Total `json:"cold"`
+		All  outcome.Total `json:"all"`
+		Cold outcome.Total `json:"cold"`
 	}
 	type run struct {
-		Started   string  `json:"started"`
-		Seconds   float64 `json:"duration_seconds,omitempty"`
-		Outcome   string  `json:"outcome"`
-		Archived  Total   `json:"archived"`
-		Failed    int64   `json:"failed"`
-		FreeAfter int64   `json:"free_after,omitempty"`
+		Started   string        `json:"started"`
+		Seconds   float64       `json:"duration_seconds,omitempty"`
+		Outcome   string        `json:"outcome"`
+		Archived  outcome.Total `json:"archived"`
+		Failed    int64         `json:"failed"`
+		FreeAfter int64         `json:"free_after,omitempty"`
 	}
 	r := struct {
-		Type        string           `json:"type"`
-		Brick       string           `json:"brick"`
-		Size        int64            `json:"size"`
-		Free        int64            `json:"free"`
-		OlderThan   float64          `json:"older_than_seconds"`
-		All         Total            `json:"all"`
-		Cold        Total            `json:"cold"`
-		Ages        []class          `json:"ages"`
-		Directories []directory      `json:"directories"`
-		Others      *others          `json:"others,omitempty"`
-		Skipped     map[Reason]Total `json:"skipped"`
-		Runs        []run            `json:"runs"`
+		Type        string                           `json:"type"`
+		Brick       string                           `json:"brick"`
+		Size        int64                            `json:"size"`
+		Free        int64                            `json:"free"`
+		OlderThan   float64                          `json:"older_than_seconds"`
+		All         outcome.Total                    `json:"all"`
+		Cold        outcome.Total                    `json:"cold"`
+		Ages        []class                          `json:"ages"`
+		Directories []directory                      `json:"directories"`
+		Others      *others                          `json:"others,omitempty"`
+		Skipped     map[outcome.Reason]outcome.Total `json:"skipped"`
+		Runs        []run                            `json:"runs"`
 	}{
 		Type: "report", Brick: s.Brick, Size: s.Size, Free: s.Free, OlderThan: s.ColdAfter.Seconds(), All: s.all, Cold: s.cold,
-		Directories: []directory{}, Skipped: map[Reason]Total{}, Runs: []run{},
+		Directories: []directory{}, Skipped: map[outcome.Reason]outcome.Total{}, Runs: []run{},
 	}
 	for i, n := range s.ages {
 		r.Ages = append(r.Ages, class{ageClasses[i].From, ageClasses[i].To, n})

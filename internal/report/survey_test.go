@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 const testDay = 24 * time.Hour
@@ -20,8 +21,8 @@ const testDay = 24 * time.Hour
 func surveyOf(path string) *Survey {
 	s := &Survey{
 		Brick: "/bricks/" + path, Now: moment, ColdAfter: 30 * testDay, Size: 1000, Free: 100,
-		Skipped: map[Result]Total{{Skipped, AlreadyRemote}: {7, 0}},
-		Runs:    []Run{{Started: moment, Ended: moment.Add(time.Minute), Outcome: "partial", Archived: Total{2, 50}, Failed: 1, FreeAfter: 100}},
+		Skipped: map[outcome.Result]outcome.Total{{Outcome: outcome.Skipped, Reason: outcome.AlreadyRemote}: {Files: 7, Bytes: 0}},
+		Runs:    []Run{{Started: moment, Ended: moment.Add(time.Minute), Outcome: "partial", Archived: outcome.Total{Files: 2, Bytes: 50}, Failed: 1, FreeAfter: 100}},
 	}
 	s.Add(gluster.File{Path: path, Size: 300, ColdSince: moment.Add(-40 * testDay)})
 	return s
@@ -74,7 +75,7 @@ func TestASurveyOfManyDirectoriesStaysSmallAndLosesNoFile(t *testing.T) {
 	list, others := s.top()
 	sum := others.All
 	for _, d := range list {
-		sum.merge(d.All)
+		sum.Merge(d.All)
 	}
 	if len(list) != topDirectories || sum != s.all || sum.Files != many || list[0].Path != fmt.Sprintf("d%d", many-1) {
 		t.Errorf("%d directories, %+v in all, %+v counted, first %s", len(list), sum, s.all, list[0].Path)

@@ -11,6 +11,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/record"
 	"github.com/coldbrick/coldbrick/internal/report"
@@ -25,9 +26,9 @@ const childPatience = 15 * time.Second
 // Archive takes the cold files of the brick named to the store, or else those of
 // all active bricks of the volume on this host, one after the other.
 func Archive(ctx context.Context, s *Session, named []string) error {
-	aim := report.Archived
+	aim := outcome.Archived
 	if s.DryRun {
-		aim = report.Candidate
+		aim = outcome.Candidate
 	}
 	return s.Finish("archive", aim, archive(ctx, s, named))
 }
@@ -59,7 +60,7 @@ func archive(ctx context.Context, s *Session, named []string) error {
 		return causeOf(preparing, err)
 	}
 	s.on.bricks, s.on.pluginLoaded = scope.bricks, pluginLoaded(scope.mount)
-	checks := scope.checks(s.Settings)
+	checks := scope.checks()
 	if err := volume.Unsafe(checks); err != nil {
 		return err
 	}
@@ -156,7 +157,11 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 	if err := register(preparing, store, a.Store.keyPrefix(), brick); err != nil {
 		return causeOf(preparing, err)
 	}
-	l := leftovers{Session: a.Session, mount: mount, brick: brick, stamping: private, plugin: store, self: self}
+	replicas := mount.Replicas(true)
+	if replicas != nil {
+		defer func() { err = errors.Join(err, replicas.Close()) }()
+	}
+	l := leftovers{Session: a.Session, mount: mount, brick: brick, stamping: private, replicas: replicas, plugin: store, self: self}
 	if err := l.settle(preparing); err != nil {
 		return causeOf(preparing, err)
 	}
@@ -165,8 +170,7 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 		Volume: brick.VolumeID, Prefix: a.Store.keyPrefix(),
 		ColdBefore: a.Started.Add(-coldFor(a.policy)), Patience: childPatience,
 	}
-	if replicas := mount.Replicas(); replicas != nil {
-		defer func() { err = errors.Join(err, replicas.Close()) }()
+	if replicas != nil {
 		archiver.Replicas = replicas
 	}
 	return a.upload(ctx, archiver, brick, goal, meter)
@@ -232,9 +236,9 @@ func (a *archiving) upload(ctx context.Context, archiver *upload.Archiver, brick
 	}
 	done := func(r upload.Result) {
 		goal.done(r.File.Size)
-		a.tried(r.Outcome == report.Failed)
+		a.tried(r.Outcome == outcome.Failed)
 		a.tally.Add(r.Outcome, r.Reason, r.File.Size)
-		if r.Outcome == report.Archived {
+		if r.Outcome == outcome.Archived {
 			g.Files.Add(1)
 			g.Bytes.Add(r.File.Size)
 			if r.Err != nil {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/record"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/recall"
@@ -17,7 +18,7 @@ func chain(e recall.Examined, records string) ([]report.Link, error) {
 	add := func(name, key string, value any, format string, args ...any) {
 		links = append(links, report.Link{Name: name, Key: key, Value: value, Text: fmt.Sprintf(format, args...)})
 	}
-	if e.Remote != "" || e.State == report.StateRemote {
+	if e.Remote != "" || e.State == outcome.StateRemote {
 		add("cs.remote", e.Remote, nil, "%s", report.Quote(e.Remote))
 	}
 	if p := e.Pointer; p != nil {

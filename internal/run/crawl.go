@@ -10,6 +10,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/crawl"
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
 )
@@ -21,7 +22,7 @@ func Crawl(ctx context.Context, s *Session, bricks []string) error {
 	if err != nil {
 		return err
 	}
-	return s.Finish("crawl", report.Candidate, list(ctx, s, bricks, policy))
+	return s.Finish("crawl", outcome.Candidate, list(ctx, s, bricks, policy))
 }
 
 func list(ctx context.Context, s *Session, bricks []string, policy crawl.Policy) error {
@@ -73,7 +74,7 @@ func (w *walk) list(ctx context.Context, goal *freeGoal) error {
 		if err := goal.take(ctx, f.Size); err != nil {
 			return err
 		}
-		w.tally.Add(report.Candidate, "", f.Size)
+		w.tally.Add(outcome.Candidate, "", f.Size)
 		return w.UI.Print(report.Cold{Path: f.Path, GFID: f.GFID, Size: f.Size, Mtime: gluster.TimeAt(f.Mtime)})
 	})
 }
@@ -89,12 +90,12 @@ func (w *walk) find(ctx context.Context, emit func(context.Context, gluster.File
 	options := crawl.Options{
 		Policy: w.policy, Now: w.Started, Under: w.Under, Crawlers: w.Crawlers, Progress: &w.gauge.Seen,
 		Order:      w.Order,
-		Unreadable: func(path string, err error) { w.failed(path, report.Unreadable, err) },
+		Unreadable: func(path string, err error) { w.failed(path, outcome.Unreadable, err) },
 	}
 	stats, err := crawl.Walk(ctx, root, options, func(_ context.Context, f gluster.File) error {
 		switch err := w.budget.take(f.Size); {
 		case errors.Is(err, errTooLargeForBudget):
-			w.tally.Add(report.Skipped, report.OverBudget, f.Size)
+			w.tally.Add(outcome.Skipped, outcome.OverBudget, f.Size)
 			return nil
 		case err != nil:
 			return err
@@ -102,8 +103,8 @@ func (w *walk) find(ctx context.Context, emit func(context.Context, gluster.File
 		return emit(ctx, f) // not with the crawler's context: a file within the budget is not dropped because another is not
 	})
 	for reason, n := range stats.Skipped {
-		if reason != report.Unreadable { // told and counted one by one
-			w.tally.AddTotal(report.Result{Outcome: report.Skipped, Reason: reason}, report.Total(n))
+		if reason != outcome.Unreadable { // told and counted one by one
+			w.tally.AddTotal(outcome.Result{Outcome: outcome.Skipped, Reason: reason}, outcome.Total(n))
 		}
 	}
 	if isMissing(err) {

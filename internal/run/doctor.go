@@ -75,7 +75,7 @@ func (e *examination) run(ctx context.Context) error {
 	if err != nil {
 		s = &scope{}
 	} else {
-		e.judge(s.checks(e.Settings)...)
+		e.judge(s.checks()...)
 		e.note(e.inherent(s)...)
 	}
 	if s.cluster != nil && s.cluster.Started {

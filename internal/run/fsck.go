@@ -12,6 +12,7 @@ import (
 	"github.com/coldbrick/coldbrick/crawl"
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/internal/workers"
@@ -48,9 +49,9 @@ func fsck(ctx context.Context, s *Session, named []string) (err error) {
 		}
 	}
 	switch f.worst {
-	case report.Grave:
+	case outcome.Grave:
 		return ErrAtRisk
-	case report.Problem:
+	case outcome.Problem:
 		return ErrProblems
 	}
 	return nil
@@ -63,7 +64,7 @@ type checker struct {
 	gauge    Gauge
 
 	mu    sync.Mutex
-	worst report.Severity         // of what remains
+	worst outcome.Severity        // of what remains
 	keys  map[string]gluster.GFID // of objects that do not tell their file themselves
 }
 
@@ -78,6 +79,9 @@ func (f *checker) examine(ctx context.Context, s *scope, dir string, files *volu
 		return err
 	}
 	f.recaller.Volume = brick.VolumeID
+	f.recaller.Torn = func(_ context.Context, _ *os.File, _ string, gfid gluster.GFID) (bool, error) {
+		return brick.Torn(gfid)
+	}
 	return workers.Run(ctx, f.Jobs, func(ctx context.Context, emit func(context.Context, gluster.File) error) error {
 		ctx, stop := f.drains(ctx)
 		defer stop()
@@ -94,7 +98,7 @@ func (f *checker) walk(ctx context.Context, brick *volume.Brick, emit func(conte
 	defer root.Close()
 	_, err = crawl.Walk(ctx, root, crawl.Options{
 		Marked: true, Now: f.Started, Under: f.Under, Crawlers: f.Crawlers, Progress: &f.gauge.Seen,
-		Unreadable: func(path string, err error) { f.failed(path, report.Unreadable, err) },
+		Unreadable: func(path string, err error) { f.failed(path, outcome.Unreadable, err) },
 	}, emit)
 	if isMissing(err) {
 		return Usagef("--under %w", err)
@@ -108,7 +112,7 @@ func (f *checker) check(ctx context.Context, file gluster.File) error {
 	err := workers.Guard(func() error { return f.checkOne(ctx, file) })
 	var mistake *workers.PanicError
 	if errors.As(err, &mistake) {
-		f.failed(file.Path, report.InternalError, err)
+		f.failed(file.Path, outcome.InternalError, err)
 		return nil
 	}
 	return err
@@ -120,32 +124,32 @@ func (f *checker) checkOne(ctx context.Context, file gluster.File) error {
 		depth = recall.Read
 	}
 	e, err := f.recaller.Examine(ctx, file.Path, file.GFID, depth)
-	var left *report.Left
+	var left *outcome.Left
 	switch {
 	case errors.Is(err, object.ErrStore), errors.Is(err, context.Canceled):
 		return err
 	case errors.As(err, &left), volume.Gone(err):
 		return nil // renamed or deleted since it was found
 	case err != nil:
-		f.failed(file.Path, report.IOError, err)
+		f.failed(file.Path, outcome.IOError, err)
 		return nil
 	}
 	if f.Repair {
 		e.Findings = f.recaller.Repair(ctx, e)
 	}
 	if key, other, shared := f.sharesKey(e); shared {
-		e.Findings = append(e.Findings, report.Finding{
-			Class: report.ClassKeyShared, Severity: report.ClassKeyShared.Severity(),
+		e.Findings = append(e.Findings, outcome.Finding{
+			Class: outcome.ClassKeyShared, Severity: outcome.ClassKeyShared.Severity(),
 			Path: e.Path, GFID: e.GFID, Key: key, Detail: "with " + other.String(),
 		})
 	}
 	f.gauge.Files.Add(1)
-	f.tally.Add(report.Outcome(e.State), "", e.Size)
+	f.tally.Add(outcome.Outcome(e.State), "", e.Size)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, finding := range e.Findings {
-		f.print(finding)
-		if !finding.Repaired && (finding.Severity == report.Grave || f.worst == "" && finding.Severity == report.Problem) {
+		f.print(report.Finding(finding))
+		if !finding.Repaired && (finding.Severity == outcome.Grave || f.worst == "" && finding.Severity == outcome.Problem) {
 			f.worst = finding.Severity
 		}
 	}
@@ -157,7 +161,7 @@ func (f *checker) checkOne(ctx context.Context, file gluster.File) error {
 func (f *checker) sharesKey(e recall.Examined) (key string, other gluster.GFID, shared bool) {
 	key = e.Candidate
 	if key == "" {
-		if e.Object == nil || e.State != report.StateRemote {
+		if e.Object == nil || e.State != outcome.StateRemote {
 			return "", gluster.GFID{}, false
 		}
 		if _, err := object.DecodeMetadata(e.Object.Metadata); !errors.Is(err, object.ErrForeign) {

@@ -14,10 +14,11 @@ import (
 type ground struct {
 	recaller recall.Recaller
 	files    *volume.Private
-	barrier  *volume.Private // nil if the volume has no cloudsync
-	plugin   recall.Plugin   // nil if the store is not asked
-	meter    *Meter          // of the store
-	moves    *moves          // nil if nothing is changed
+	barrier  *volume.Private  // nil if the volume has no cloudsync
+	plugin   recall.Plugin    // nil if the store is not asked
+	meter    *Meter           // of the store
+	moves    *moves           // nil if nothing is changed
+	replicas *volume.Replicas // nil on a volume without replication, and if nothing is changed
 }
 
 // openGround prepares to recall from a volume, or only to look at it: without
@@ -49,6 +50,11 @@ func (s *Session) openGround(ctx context.Context, mount *volume.Mount, bricks []
 		Files: g.files, Barrier: g.files, BarrierLimit: barrierPatience,
 		Distributed: mount.Graph.Distributed(),
 		WORMOff:     func(ctx context.Context) bool { return volume.WORMOff(ctx, mount.Volume) },
+	}
+	if write {
+		if g.replicas = mount.Replicas(false); g.replicas != nil {
+			g.recaller.Replicas = g.replicas
+		}
 	}
 	if store { // whose objects are they?
 		if g.recaller.Volume, err = volumeIDOf(ctx, s.Log, mount); err != nil {
@@ -96,6 +102,9 @@ func (g *ground) Close() error {
 	}
 	if g.plugin != nil {
 		errs = append(errs, g.plugin.Fini())
+	}
+	if g.replicas != nil {
+		errs = append(errs, g.replicas.Close())
 	}
 	for _, p := range []*volume.Private{g.barrier, g.files} {
 		if p != nil {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
@@ -34,13 +35,13 @@ const mostRecent = 10
 // pastRun is one run on one brick. Of one that never came to its end, only the
 // owner and the beginning are known.
 type pastRun struct {
-	Owner     *owner.Owner `json:"owner,omitempty"`
-	Started   time.Time    `json:"started"`
-	Ended     time.Time    `json:"ended,omitzero"`
-	Outcome   string       `json:"outcome,omitempty"`
-	Archived  report.Total `json:"archived,omitzero"`
-	Failed    int64        `json:"failed,omitempty"`
-	FreeAfter int64        `json:"free_after,omitempty"` // bytes
+	Owner     *owner.Owner  `json:"owner,omitempty"`
+	Started   time.Time     `json:"started"`
+	Ended     time.Time     `json:"ended,omitzero"`
+	Outcome   string        `json:"outcome,omitempty"`
+	Archived  outcome.Total `json:"archived,omitzero"`
+	Failed    int64         `json:"failed,omitempty"`
+	FreeAfter int64         `json:"free_after,omitempty"` // bytes
 }
 
 // add counts a run. One that the user's own limits ended did not fail.
@@ -138,8 +139,8 @@ func (s *Session) noteRun(self owner.Owner, brick *volume.Brick) (ended func(err
 	return func(err error) {
 		all := report.Summary{Totals: s.tally.Totals()}
 		r.Ended = time.Now().UTC()
-		r.Archived = all.Of(report.Archived).Minus(before.Of(report.Archived))
-		r.Failed = all.Of(report.Failed).Minus(before.Of(report.Failed)).Files
+		r.Archived = all.Of(outcome.Archived).Minus(before.Of(outcome.Archived))
+		r.Failed = all.Of(outcome.Failed).Minus(before.Of(outcome.Failed)).Files
 		r.Outcome = string(EndOf(verdict(err, r.Failed)))
 		if room, err := spaceOf(brick.Dir()); err == nil {
 			r.FreeAfter = room.free

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/recall"
 )
@@ -88,31 +88,31 @@ func (s *search) findOne(ctx context.Context, path string, emit func(context.Con
 	on, rel, err := volume.FindMount(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		s.failed(path, report.Vanished, err)
+		s.failed(path, outcome.Vanished, err)
 		return nil
 	case err != nil:
-		s.failed(path, report.IOError, err)
+		s.failed(path, outcome.IOError, err)
 		return nil
 	case on != s.paths.dir:
-		s.failed(path, report.IOError, fmt.Errorf("is on another mount, %s: it needs a run of its own", on))
+		s.failed(path, outcome.IOError, fmt.Errorf("is on another mount, %s: it needs a run of its own", on))
 		return nil
 	}
 	at, err := s.files.Open(rel, unix.O_PATH)
 	if err != nil {
-		s.failed(rel, report.Vanished, err)
+		s.failed(rel, outcome.Vanished, err)
 		return nil
 	}
 	info, err := at.Stat()
 	at.Close()
 	switch {
 	case err != nil:
-		s.failed(rel, report.IOError, err)
+		s.failed(rel, outcome.IOError, err)
 	case !info.IsDir():
 		return emit(ctx, recall.Target{Path: rel})
 	case !s.Recursive:
-		s.failed(rel, report.IOError, errors.New("is a directory: -r takes all below it"))
+		s.failed(rel, outcome.IOError, errors.New("is a directory: -r takes all below it"))
 	default:
-		return recall.Walk(ctx, s.files, rel, emit, func(dir string, err error) { s.failed(dir, report.Unreadable, err) })
+		return recall.Walk(ctx, s.files, rel, emit, func(dir string, err error) { s.failed(dir, outcome.Unreadable, err) })
 	}
 	return nil
 }

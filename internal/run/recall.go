@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/recall"
 )
@@ -18,7 +19,7 @@ const barrierPatience = time.Minute
 
 // Recall brings back the data of the files that the user named.
 func Recall(ctx context.Context, s *Session, paths *Paths) error {
-	return s.Finish("recall", report.Recalled, recallAll(ctx, s, paths))
+	return s.Finish("recall", outcome.Recalled, recallAll(ctx, s, paths))
 }
 
 func recallAll(ctx context.Context, s *Session, paths *Paths) error {
@@ -44,7 +45,7 @@ func recallAll(ctx context.Context, s *Session, paths *Paths) error {
 		s.UI.ShowBar("recalling", ByBytes, &gauge)
 		err := causeOf(ctx, recall.Run(ctx, jobs, find, one, func(r recall.Result) {
 			s.tally.Add(r.Outcome, r.Reason, r.Size)
-			if r.Outcome == report.Recalled {
+			if r.Outcome == outcome.Recalled {
 				gauge.Files.Add(1)
 				gauge.Bytes.Add(r.Size)
 			}
@@ -62,7 +63,7 @@ func recallAll(ctx context.Context, s *Session, paths *Paths) error {
 // an unnamed file.
 func pour(ctx context.Context, s *Session, g *ground, t recall.Target) recall.Result {
 	fail := func(err error) recall.Result {
-		return recall.Result{Path: t.Path, GFID: t.GFID, Outcome: report.Failed, Reason: report.IOError, Err: err}
+		return recall.Result{Path: t.Path, GFID: t.GFID, Outcome: outcome.Failed, Reason: outcome.IOError, Err: err}
 	}
 	dst, err := os.OpenFile(os.TempDir(), os.O_RDWR|unix.O_TMPFILE, 0o600)
 	if err != nil {
@@ -70,7 +71,7 @@ func pour(ctx context.Context, s *Session, g *ground, t recall.Target) recall.Re
 	}
 	defer dst.Close()
 	r := g.recaller.Fetch(ctx, t.Path, t.GFID, dst)
-	if r.Outcome != report.Recalled {
+	if r.Outcome != outcome.Recalled {
 		return r
 	}
 	if _, err := dst.Seek(0, io.SeekStart); err != nil {

@@ -12,13 +12,13 @@ import (
 )
 
 // checks judges the volume: what archive refuses, doctor shows.
-func (s *scope) checks(wanted Settings) []volume.Check {
+func (s *scope) checks() []volume.Check {
 	checks := s.mount.Checks()
 	for i, c := range checks {
-		if c.Name == volume.CheckPlugin && wanted.RequirePlugin && !pluginLoaded(s.mount) {
+		if c.Name == volume.CheckPlugin && s.wanted.RequirePlugin && !pluginLoaded(s.mount) {
 			checks[i].Verdict, checks[i].Reason = volume.Fail, "require_plugin is set, and the volume has no recall plugin"
 		}
-		if c.Name == volume.CheckVersion && wanted.AnyVersion && c.Verdict == volume.Fail {
+		if c.Name == volume.CheckVersion && s.wanted.AnyVersion && c.Verdict == volume.Fail {
 			checks[i].Verdict = volume.Warn
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 // scope is what a run is about: bricks of this host, and the volume they are of.
 type scope struct {
+	wanted   Settings
 	mount    *volume.Mount
 	cluster  *volume.Volume // what glusterd knows; nil: it was not asked
 	notAsked error          // why not
@@ -51,7 +52,7 @@ func (s *Session) scopeOf(ctx context.Context, named []string) (*scope, error) {
 
 // look finds out about the volume: through its mount if that is given.
 func (s *Session) look(ctx context.Context) (found *scope, err error) {
-	found = &scope{}
+	found = &scope{wanted: s.Settings}
 	if s.Mount != "" {
 		found.mount, err = s.Target.inspect(s.Mount)
 	} else {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/coldbrick/coldbrick/crawl"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/workers"
 )
@@ -34,7 +35,7 @@ type Session struct {
 	ExitCode func(err error) int // what the summary and the metrics call the end of a run
 	Stdout   io.Writer           // where recall --stdout writes
 
-	tally   report.Tally
+	tally   outcome.Tally
 	errors  *breaker // nil: no limit
 	endedBy string   // the flag whose goal ended the run
 	on      *runOn   // what history and metrics are about; nil: nothing
@@ -86,8 +87,8 @@ func (m *Meter) WaitN(ctx context.Context, n int) error {
 
 // Finish ends a run that returned err: it writes history and metrics, prints the
 // summary, and returns the error that decides how the run ended.
-func (s *Session) Finish(command string, aim report.Outcome, err error) error {
-	err = verdict(err, s.tally.Outcome(report.Failed).Files)
+func (s *Session) Finish(command string, aim outcome.Outcome, err error) error {
+	err = verdict(err, s.tally.Outcome(outcome.Failed).Files)
 	s.UI.HideBar()
 	sum := report.Summary{
 		Command: command, DryRun: s.DryRun, Aim: aim,
@@ -115,14 +116,14 @@ func (s *Session) drains(ctx context.Context) (context.Context, context.CancelFu
 }
 
 // failed tells and counts a file or directory that could not be dealt with.
-func (s *Session) failed(path string, reason report.Reason, err error) {
+func (s *Session) failed(path string, reason outcome.Reason, err error) {
 	var mistake *workers.PanicError
 	if errors.As(err, &mistake) {
-		reason = report.InternalError
+		reason = outcome.InternalError
 	}
-	s.tally.Add(report.Failed, reason, 0)
+	s.tally.Add(outcome.Failed, reason, 0)
 	s.tried(true)
-	s.print(report.File{Path: path, Outcome: report.Failed, Reason: reason, Err: err})
+	s.print(report.File{Path: path, Outcome: outcome.Failed, Reason: reason, Err: err})
 }
 
 // tried counts a file for --max-errors. When that is reached the run drains.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/crawl"
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
@@ -37,8 +38,8 @@ func (*listener) ShowBar(string, Unit, *Gauge) {}
 func (*listener) HideBar()                     {}
 
 // outcomes tells what became of the files, by path.
-func (l *listener) outcomes() map[string]report.Outcome {
-	of := map[string]report.Outcome{}
+func (l *listener) outcomes() map[string]outcome.Outcome {
+	of := map[string]outcome.Outcome{}
 	for _, r := range l.records {
 		if f, ok := r.(report.File); ok {
 			of[f.Path] = f.Outcome
@@ -92,10 +93,10 @@ func TestARunNeedsNoCommandLine(t *testing.T) {
 	if err := Archive(t.Context(), s, []string{v.BrickDir()}); err != nil {
 		t.Fatal(err)
 	}
-	if got := l.outcomes()["f"]; got != report.Archived || v.BrickSize("f") != 0 {
+	if got := l.outcomes()["f"]; got != outcome.Archived || v.BrickSize("f") != 0 {
 		t.Fatalf("the file is %q, with %d bytes on the brick", got, v.BrickSize("f"))
 	}
-	if sum := l.summary(t); sum.Outcome != string(EndDone) || sum.Of(report.Archived).Files != 1 {
+	if sum := l.summary(t); sum.Outcome != string(EndDone) || sum.Of(outcome.Archived).Files != 1 {
 		t.Errorf("summary: %+v", sum)
 	}
 
@@ -107,7 +108,7 @@ func TestARunNeedsNoCommandLine(t *testing.T) {
 	s, l = sessionOn(t, v, store, state)
 	paths := pathsOf(v.Path("f"))
 	defer paths.Close()
-	if err := Recall(t.Context(), s, paths); err != nil || l.outcomes()["f"] != report.Recalled {
+	if err := Recall(t.Context(), s, paths); err != nil || l.outcomes()["f"] != outcome.Recalled {
 		t.Fatalf("recall: %v, %+v", err, l.records)
 	}
 	if got, err := os.ReadFile(v.Path("f")); err != nil || string(got) != "data" {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/record"
 	"github.com/coldbrick/coldbrick/internal/report"
@@ -21,6 +23,7 @@ type leftovers struct {
 	mount    *volume.Mount
 	brick    *volume.Brick
 	stamping *volume.Private
+	replicas *volume.Replicas // nil on a volume without replication
 	plugin   recall.Plugin
 	self     owner.Owner
 }
@@ -120,8 +123,9 @@ func halfStamped(brick *volume.Brick, e record.Entry) (bool, error) {
 	return false, nil
 }
 
-// mend makes files local again that have their data under a stub: a self-heal has
-// brought it back, or it was never freed. It reports whether all are sound.
+// mend makes files local again that have their data under a stub, if only on one of
+// the bricks: a self-heal has brought it back, or it was never freed. It reports
+// whether all are sound.
 func (l *leftovers) mend(ctx context.Context, suspects []record.Entry) (all bool, err error) {
 	files, err := l.mount.Private(ctx, volume.ForRecall)
 	if err != nil {
@@ -132,6 +136,12 @@ func (l *leftovers) mend(ctx context.Context, suspects []record.Entry) (all bool
 		Files: files, Barrier: l.stamping, Plugin: l.plugin, Owner: l.self,
 		Volume: l.brick.VolumeID, BarrierLimit: barrierPatience, Distributed: l.mount.Graph.Distributed(),
 	}
+	if l.replicas != nil {
+		r.Replicas = l.replicas
+		r.Torn = func(ctx context.Context, file *os.File, path string, _ gluster.GFID) (bool, error) {
+			return l.replicas.Torn(ctx, file, path)
+		}
+	}
 	all = true
 	for _, entry := range suspects {
 		var gfid gluster.GFID
@@ -139,7 +149,7 @@ func (l *leftovers) mend(ctx context.Context, suspects []record.Entry) (all bool
 			gfid = *entry.GFID
 		}
 		e, err := r.Examine(ctx, string(entry.Path), gfid, recall.Head)
-		var left *report.Left
+		var left *outcome.Left
 		if errors.As(err, &left) || volume.Gone(err) {
 			continue // renamed or deleted: fsck finds it under its new name
 		}
@@ -147,7 +157,7 @@ func (l *leftovers) mend(ctx context.Context, suspects []record.Entry) (all bool
 			return false, err
 		}
 		for _, f := range r.Repair(ctx, e) {
-			if f.Severity == report.Remark {
+			if f.Severity == outcome.Remark {
 				continue
 			}
 			if f.Repaired {
@@ -155,7 +165,7 @@ func (l *leftovers) mend(ctx context.Context, suspects []record.Entry) (all bool
 				continue
 			}
 			all = false
-			l.print(f)
+			l.print(report.Finding(f))
 		}
 	}
 	return all, nil

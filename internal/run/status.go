@@ -6,6 +6,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/workers"
 	"github.com/coldbrick/coldbrick/recall"
@@ -32,10 +33,10 @@ func status(ctx context.Context, s *Session, paths *Paths) error {
 				if errors.Is(err, object.ErrStore) {
 					return err
 				}
-				s.failed(t.Path, report.IOError, err)
+				s.failed(t.Path, outcome.IOError, err)
 				return nil
 			}
-			s.tally.Add(report.Outcome(e.State), "", e.Size)
+			s.tally.Add(outcome.Outcome(e.State), "", e.Size)
 			l := located(e)
 			if s.Verbose {
 				if l.Chain, err = chain(e, s.records()); err != nil {
@@ -46,7 +47,7 @@ func status(ctx context.Context, s *Session, paths *Paths) error {
 			return nil
 		}))
 	})
-	if err == nil && s.tally.Outcome(report.Outcome(report.StateBroken)).Files > 0 {
+	if err == nil && s.tally.Outcome(outcome.Outcome(outcome.StateBroken)).Files > 0 {
 		err = ErrProblems
 	}
 	return err
@@ -58,11 +59,11 @@ func located(e recall.Examined) report.Located {
 	l := report.Located{Path: e.Path, GFID: e.GFID, Size: e.Size, State: e.State, Key: e.Key}
 	var found []error
 	for _, f := range e.Findings {
-		if f.Severity == report.Remark {
+		if f.Severity == outcome.Remark {
 			continue
 		}
 		if l.Reason == "" {
-			l.Reason = report.Reason(f.Class)
+			l.Reason = outcome.Reason(f.Class)
 		}
 		text := f.Class.Meaning()
 		if f.Detail != "" {

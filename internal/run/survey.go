@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/report"
 )
 
@@ -51,7 +52,7 @@ func survey(ctx context.Context, s *Session, dir string) error {
 	if err != nil {
 		return err
 	}
-	found.Skipped = s.tally.Take(report.Skipped)
+	found.Skipped = s.tally.Take(outcome.Skipped)
 	s.UI.HideBar()
 	if err := s.UI.Print(found); err != nil {
 		return err

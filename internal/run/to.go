@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/recall"
 )
@@ -15,7 +15,7 @@ import (
 // volume, with its times. Nothing is there until it is whole and proven, and an
 // existing file is not touched.
 func fetchTo(ctx context.Context, g *ground, root *os.Root, t recall.Target) recall.Result {
-	r := recall.Result{Path: t.Path, GFID: t.GFID, Outcome: report.Failed, Reason: report.IOError}
+	r := recall.Result{Path: t.Path, GFID: t.GFID, Outcome: outcome.Failed, Reason: outcome.IOError}
 	mtime, err := mtimeOf(g, t.Path)
 	if err != nil {
 		r.Err = err
@@ -28,11 +28,11 @@ func fetchTo(ctx context.Context, g *ground, root *os.Root, t recall.Target) rec
 	}
 	defer n.discard()
 	r = g.recaller.Fetch(ctx, t.Path, t.GFID, n.File)
-	if r.Outcome != report.Recalled {
+	if r.Outcome != outcome.Recalled {
 		return r
 	}
 	if err := n.publish(mtime); err != nil {
-		r.Outcome, r.Reason, r.Err = report.Failed, report.IOError, err
+		r.Outcome, r.Reason, r.Err = outcome.Failed, outcome.IOError, err
 	}
 	return r
 }

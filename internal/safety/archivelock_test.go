@@ -12,8 +12,8 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/owner"
-	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/recall"
 	"github.com/coldbrick/coldbrick/upload"
@@ -115,10 +115,10 @@ func TestNobodyWorksOnAFileBesideAnArchive(t *testing.T) {
 		if before[gluster.XattrPointer] == "" {
 			t.Errorf("before %s: the archive has set no pointer", step)
 		}
-		if res := s.livingRecall(func(r *recall.Recaller) { r.Owner = s.ofOtherHost() }); res.Reason != report.InProgress {
+		if res := s.livingRecall(func(r *recall.Recaller) { r.Owner = s.ofOtherHost() }); res.Reason != outcome.InProgress {
 			t.Errorf("before %s: recall: %s %s: %v", step, res.Outcome, res.Reason, res.Err)
 		}
-		if res := s.archive(func(a *upload.Archiver) { a.Owner = s.ofOtherHost() }); res.Outcome != report.Skipped {
+		if res := s.archive(func(a *upload.Archiver) { a.Owner = s.ofOtherHost() }); res.Outcome != outcome.Skipped {
 			t.Errorf("before %s: archive: %s %s: %v", step, res.Outcome, res.Reason, res.Err)
 		}
 		r := s.recaller()
@@ -127,8 +127,8 @@ func TestNobodyWorksOnAFileBesideAnArchive(t *testing.T) {
 		if !stamped && len(e.Findings) > 0 {
 			t.Errorf("before %s: found beside a stopped archive: %+v", step, e.Findings)
 		}
-		for _, class := range []report.Class{report.ClassStaleSize, report.ClassKeyDiffers} { // as if it had been found before
-			e.Findings = []report.Finding{{Class: class}}
+		for _, class := range []outcome.Class{outcome.ClassStaleSize, outcome.ClassKeyDiffers} { // as if it had been found before
+			e.Findings = []outcome.Finding{{Class: class}}
 			if f := r.Repair(t.Context(), e)[0]; f.Repaired || !strings.HasPrefix(f.Detail, "cannot: ") {
 				t.Errorf("before %s: repair of %s beside a stopped archive: %+v", step, class, f)
 			}
@@ -144,7 +144,7 @@ func TestNobodyWorksOnAFileBesideAnArchive(t *testing.T) {
 			if _, err := s.mend(); err != nil {
 				t.Errorf("before %s: after its end: %v", step, err)
 			}
-		} else if res := s.livingRecall(func(r *recall.Recaller) { r.Owner = s.ofOtherHost() }); res.Outcome != report.Recalled {
+		} else if res := s.livingRecall(func(r *recall.Recaller) { r.Owner = s.ofOtherHost() }); res.Outcome != outcome.Recalled {
 			t.Errorf("before %s: recall after its end: %s %s: %v", step, res.Outcome, res.Reason, res.Err)
 		}
 		check(t, s.whole())
@@ -165,11 +165,11 @@ func TestAStoppedArchiveThatLostItsLockChangesNothing(t *testing.T) {
 		check(t, s.unlocked())
 		if !stamped {
 			res := s.archive(func(a *upload.Archiver) { a.Owner = s.ofOtherHost() })
-			if res.Outcome != report.Archived {
+			if res.Outcome != outcome.Archived {
 				t.Fatalf("before %s: take over: %s %s: %v", step, res.Outcome, res.Reason, res.Err)
 			}
 		}
-		if res := s.livingRecall(func(r *recall.Recaller) { r.Owner = s.ofOtherHost() }); res.Outcome != report.Recalled {
+		if res := s.livingRecall(func(r *recall.Recaller) { r.Owner = s.ofOtherHost() }); res.Outcome != outcome.Recalled {
 			t.Fatalf("before %s: recall: %s %s: %v", step, res.Outcome, res.Reason, res.Err)
 		}
 		check(t, s.append("written by a user since"))
@@ -193,7 +193,7 @@ func TestAStubIsMadeGoodWithoutTheLock(t *testing.T) {
 		s, err := p.subject(single)
 		check(t, err)
 		res := s.archive(func(a *upload.Archiver) { a.At = before(step, p.restartBrick) })
-		if res.Outcome != report.Archived || res.Err != nil {
+		if res.Outcome != outcome.Archived || res.Err != nil {
 			t.Errorf("before %s: %s %s: %v", step, res.Outcome, res.Reason, res.Err)
 		}
 		check(t, s.settle())
@@ -212,7 +212,7 @@ func TestTheEndOfAnArchiveFreesItsFile(t *testing.T) {
 			t.Errorf("before %s: nothing is left of the process that was killed", step)
 		}
 		res := s.archive(func(a *upload.Archiver) { a.Owner = s.ofOtherHost() })
-		if res.Outcome != report.Archived || res.Err != nil || res.Adopted != (step != upload.StepIdentify) {
+		if res.Outcome != outcome.Archived || res.Err != nil || res.Adopted != (step != upload.StepIdentify) {
 			t.Errorf("before %s: %+v", step, res)
 		}
 		check(t, s.settle())
@@ -237,9 +237,9 @@ func TestOfArchivesAtOnceAtMostOneWorks(t *testing.T) {
 	worked := 0
 	for _, res := range results {
 		switch {
-		case res.Outcome == report.Archived && res.Err == nil:
+		case res.Outcome == outcome.Archived && res.Err == nil:
 			worked++
-		case res.Outcome != report.Skipped:
+		case res.Outcome != outcome.Skipped:
 			t.Errorf("%+v", res)
 		}
 	}
@@ -263,23 +263,23 @@ func TestWhoeverHoldsTheLockKeepsArchivesOff(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		lock func() error
-		want report.Reason
+		want outcome.Reason
 	}{
 		{"a recall that has just begun", func() (err error) {
 			if held, err = s.Files.OpenRegularRDWR(s.path); err == nil {
 				err = volume.Lock(held)
 			}
 			return err
-		}, report.InProgress},
+		}, outcome.InProgress},
 		{"a user", func() (err error) {
 			if held, err = os.OpenFile(s.Path(s.path), os.O_RDWR, 0); err == nil {
 				err = unix.FcntlFlock(held.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
 			}
 			return err
-		}, report.LockedByUser},
+		}, outcome.LockedByUser},
 	} {
 		res := s.archive(func(a *upload.Archiver) { a.At = before(upload.StepPoint, func() { check(t, tt.lock()) }) })
-		if res.Outcome != report.Skipped || res.Reason != tt.want {
+		if res.Outcome != outcome.Skipped || res.Reason != tt.want {
 			t.Errorf("%s: %s %s: %v", tt.name, res.Outcome, res.Reason, res.Err)
 		}
 		if left := s.ours(t); len(left) > 0 {
@@ -340,7 +340,7 @@ func TestAnArchiveOfAVersionWithoutLockIsLeftAlone(t *testing.T) {
 			check(t, unix.Lsetxattr(s.Path(s.path), gluster.XattrPointer, pointer.Encode(), 0))
 		}
 		res := s.archive(func(a *upload.Archiver) { a.Owner = s.livingRun() })
-		if tt.taken != (res.Outcome == report.Archived) || !tt.taken && res.Reason != report.InProgress {
+		if tt.taken != (res.Outcome == outcome.Archived) || !tt.taken && res.Reason != outcome.InProgress {
 			t.Errorf("%s: archive: %s %s: %v", tt.name, res.Outcome, res.Reason, res.Err)
 		}
 		if !tt.taken { // what the manual tells people to do once they know that nobody is at it

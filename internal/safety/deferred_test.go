@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/recall"
@@ -82,7 +82,7 @@ func TestAWriteThatFailsLateIsNoRecall(t *testing.T) {
 		r := g.recaller()
 		r.Plugin = interrupted{g.Store, c.fail}
 		res := r.Recall(t.Context(), path, gluster.GFID{})
-		if res.Outcome == report.Recalled {
+		if res.Outcome == outcome.Recalled {
 			t.Errorf("%s: recalled, though writes failed", c.name)
 		}
 		c.mend()

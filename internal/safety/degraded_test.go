@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/record"
-	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/recall"
 	"github.com/coldbrick/coldbrick/upload"
@@ -43,7 +43,7 @@ func TestNothingIsStampedWhileABrickIsDown(t *testing.T) {
 		testkit.Eventually(t, 20*time.Second, "the brick is missed", func() bool { return g.Stamping.Children() != nil })
 	})
 	res := a.Archive(t.Context(), g.file("f"))
-	if res.Outcome != report.Failed || res.Reason != report.Degraded || !errors.Is(res.Err, upload.ErrDegraded) {
+	if res.Outcome != outcome.Failed || res.Reason != outcome.Degraded || !errors.Is(res.Err, upload.ErrDegraded) {
 		t.Fatalf("%+v", res)
 	}
 	g.mustRead("f", data)
@@ -73,6 +73,13 @@ func (m *losesABrick) Pending(ctx context.Context, file *os.File, path string) (
 	return m.Replicas.Pending(ctx, file, path)
 }
 
+func (m *losesABrick) Torn(ctx context.Context, file *os.File, path string) (bool, error) {
+	if m.unseen {
+		return false, nil
+	}
+	return m.Replicas.Torn(ctx, file, path)
+}
+
 // The brick goes between the last look and the stamp. When it is back, self-heal
 // brings the data back to all bricks under the stub (GLUSTER-FACTS 6.2), and
 // nobody can read the file, until it is mended.
@@ -92,7 +99,7 @@ func TestAFileStampedOnADegradedVolumeIsMended(t *testing.T) {
 		return nil
 	}
 	res := a.Archive(t.Context(), g.file("f"))
-	if res.Reason != report.Degraded || !errors.Is(res.Err, upload.ErrDegraded) {
+	if res.Reason != outcome.Degraded || !errors.Is(res.Err, upload.ErrDegraded) {
 		t.Fatalf("%+v", res)
 	}
 	left, err := record.Open(g.StateDir+"/runs", g.run())
@@ -113,7 +120,7 @@ func TestAFileStampedOnADegradedVolumeIsMended(t *testing.T) {
 	r := g.recaller()
 	e, err := r.Examine(t.Context(), "f", gluster.GFID{}, recall.Head)
 	check(t, err)
-	if len(e.Findings) != 1 || e.Findings[0].Class != report.ClassBytesInStub {
+	if len(e.Findings) != 1 || e.Findings[0].Class != outcome.ClassBytesInStub {
 		t.Fatalf("found %+v", e.Findings)
 	}
 	for _, f := range r.Repair(t.Context(), e) {
@@ -148,7 +155,7 @@ func TestADegradedStampIsRecordedWhateverElseIsWrong(t *testing.T) {
 		return nil
 	}
 	res := a.Archive(t.Context(), g.file("f"))
-	if res.Outcome != report.Failed || res.Reason != report.Broken || !errors.Is(res.Err, upload.ErrDegraded) {
+	if res.Outcome != outcome.Failed || res.Reason != outcome.Broken || !errors.Is(res.Err, upload.ErrDegraded) {
 		t.Errorf("%+v", res)
 	}
 	left, err := record.Open(g.StateDir+"/runs", g.run())
@@ -196,14 +203,14 @@ func TestAReplicaThatCannotBeAskedLosesNothing(t *testing.T) {
 				check(t, os.Remove(l.File))
 			}
 			if step == upload.StepRecheck {
-				if res.Outcome == report.Archived || degraded != 0 {
+				if res.Outcome == outcome.Archived || degraded != 0 {
 					t.Errorf("%s: %s %s, %d recorded", path, res.Outcome, res.Reason, degraded)
 				}
 				g.mustBeUnmarked(path)
 				g.mustRead(path, data)
 				continue
 			}
-			if res.Outcome != report.Failed || res.Reason != report.Degraded || degraded != 1 {
+			if res.Outcome != outcome.Failed || res.Reason != outcome.Degraded || degraded != 1 {
 				t.Errorf("%s: %s %s, %d recorded", path, res.Outcome, res.Reason, degraded)
 			}
 			g.mustBeStub(path, res.Key)

@@ -16,9 +16,9 @@ import (
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore/s3"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/record"
-	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/recall"
@@ -61,7 +61,7 @@ func newGround(t *testing.T, options ...testkit.Option) *ground {
 		return p
 	}
 	g.Stamping, g.Files = private(volume.ForStamping), private(volume.ForRecall)
-	if g.Replicas = mount.Replicas(); g.Replicas != nil {
+	if g.Replicas = mount.Replicas(true); g.Replicas != nil {
 		t.Cleanup(func() { check(t, g.Replicas.Close()) })
 	}
 	g.Store = g.newStore(g.Proxy.Endpoint)
@@ -108,10 +108,14 @@ func (g *ground) archiver() *upload.Archiver {
 
 func (g *ground) recaller() *recall.Recaller {
 	g.t.Helper()
-	return &recall.Recaller{
+	r := &recall.Recaller{
 		Files: g.Files, Barrier: g.Stamping, Plugin: g.Store, Owner: g.run(),
 		Volume: g.ID, BarrierLimit: time.Minute,
 	}
+	if g.Replicas != nil {
+		r.Replicas = g.Replicas
+	}
+	return r
 }
 
 // archiveAll archives all cold files of the brick and returns the results by
@@ -158,7 +162,7 @@ func (g *ground) archive(path string) upload.Result {
 func (g *ground) mustArchive(path string) upload.Result {
 	g.t.Helper()
 	res := g.archive(path)
-	if res.Outcome != report.Archived || res.Err != nil {
+	if res.Outcome != outcome.Archived || res.Err != nil {
 		g.t.Fatalf("archive %q: %s %s: %v", path, res.Outcome, res.Reason, res.Err)
 	}
 	g.mustBeStub(path, res.Key)
@@ -184,7 +188,7 @@ func (g *ground) recall(path string) recall.Result {
 
 func (g *ground) mustRecall(path string) {
 	g.t.Helper()
-	if res := g.recall(path); res.Outcome != report.Recalled {
+	if res := g.recall(path); res.Outcome != outcome.Recalled {
 		g.t.Fatalf("recall %q: %s %s: %v", path, res.Outcome, res.Reason, res.Err)
 	}
 }

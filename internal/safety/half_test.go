@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/upload"
 )
@@ -30,7 +30,7 @@ func TestAStampThatIsRefusedLeavesNoMarks(t *testing.T) {
 			full = unix.Setxattr(g.Path(path), "user.samba", []byte(strings.Repeat("x", room)), 0) != nil
 		})
 		res := a.Archive(t.Context(), g.file(path))
-		if res.Outcome == report.Archived || full {
+		if res.Outcome == outcome.Archived || full {
 			continue
 		}
 		seen[string(res.Reason)] = true

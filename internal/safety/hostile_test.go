@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/recall"
 	"github.com/coldbrick/coldbrick/upload"
 )
@@ -50,7 +50,7 @@ func TestAPanicCostsOneFile(t *testing.T) {
 			}
 			return nil
 		}
-		if res := a.Archive(t.Context(), g.file(path)); res.Outcome != report.Failed || res.Reason != report.InternalError {
+		if res := a.Archive(t.Context(), g.file(path)); res.Outcome != outcome.Failed || res.Reason != outcome.InternalError {
 			t.Errorf("%s: %+v", step, res)
 		}
 		g.mustBeUnmarked(path)
@@ -66,7 +66,7 @@ func TestAPanicCostsOneFile(t *testing.T) {
 			}
 			return nil
 		}
-		if res := r.Recall(t.Context(), "f", gluster.GFID{}); res.Reason != report.InternalError {
+		if res := r.Recall(t.Context(), "f", gluster.GFID{}); res.Reason != outcome.InternalError {
 			t.Errorf("%s: %+v", step, res)
 		}
 		g.mustRecallOrBeLocal("f")
@@ -77,7 +77,7 @@ func TestAPanicCostsOneFile(t *testing.T) {
 
 func (g *ground) mustRecallOrBeLocal(path string) {
 	g.t.Helper()
-	if res := g.recall(path); res.Outcome != report.Recalled && res.Reason != report.AlreadyLocal {
+	if res := g.recall(path); res.Outcome != outcome.Recalled && res.Reason != outcome.AlreadyLocal {
 		g.t.Errorf("%s: %+v", path, res)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/upload"
 )
@@ -57,7 +57,7 @@ func TestAChangeAtTheInstantOfTheStampIsReported(t *testing.T) {
 				path := path.Join("d", name)
 				g.Write(path, randomBytes(9000), longAgo)
 				res := g.atTheInstant(g.archiver(), path, func() { check(t, change(path)) })
-				if res.Outcome != report.Failed || res.Reason != report.Broken || !strings.Contains(res.Err.Error(), "at the instant of the stamp") {
+				if res.Outcome != outcome.Failed || res.Reason != outcome.Broken || !strings.Contains(res.Err.Error(), "at the instant of the stamp") {
 					t.Errorf("%s: %s %s (%v)", name, res.Outcome, res.Reason, res.Err)
 				}
 			}
@@ -78,7 +78,7 @@ func TestAChangeAtTheInstantOfTheStampIsReported(t *testing.T) {
 				path := path.Join("d", name)
 				data := randomBytes(9000)
 				g.Write(path, data, longAgo)
-				if res := g.atTheInstant(g.archiver(), path, func() { check(t, look(path)) }); res.Outcome != report.Archived {
+				if res := g.atTheInstant(g.archiver(), path, func() { check(t, look(path)) }); res.Outcome != outcome.Archived {
 					t.Errorf("%s: %s %s (%v)", name, res.Outcome, res.Reason, res.Err)
 				}
 				g.mustRecall(path)
@@ -95,7 +95,7 @@ func TestAChangeRightBeforeTheStampKeepsTheFile(t *testing.T) {
 	g.Write("f", data, longAgo)
 	a := g.archiver()
 	a.At = before(upload.StepStamp, func() { check(t, punch(g.BrickPath("f"))) })
-	if res := a.Archive(t.Context(), g.file("f")); res.Outcome != report.Skipped || res.Reason != report.Changed {
+	if res := a.Archive(t.Context(), g.file("f")); res.Outcome != outcome.Skipped || res.Reason != outcome.Changed {
 		t.Errorf("%s %s (%v)", res.Outcome, res.Reason, res.Err)
 	}
 	g.mustBeUnmarked("f")
@@ -118,7 +118,7 @@ func TestAHostWithoutWatchesArchivesAndSaysSo(t *testing.T) {
 			}
 			return verdict{effect: true}
 		}))
-		if res.Outcome != report.Archived || !errors.Is(res.Err, errno) {
+		if res.Outcome != outcome.Archived || !errors.Is(res.Err, errno) {
 			t.Errorf("%s: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
 		}
 		g.mustRecall(path)

@@ -5,7 +5,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/objstore/dir"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit/memory"
 )
 
@@ -29,11 +29,11 @@ func TestAnyStoreTakesFilesAndGivesThemBack(t *testing.T) {
 				a, r := g.archiver(), g.recaller()
 				a.Store, r.Plugin = store, store
 				res := a.Archive(t.Context(), g.file(path))
-				if res.Outcome != report.Archived || res.Key != path {
+				if res.Outcome != outcome.Archived || res.Key != path {
 					t.Fatalf("archive %q: %+v", path, res)
 				}
 				g.mustBeStub(path, path)
-				if res := r.Recall(t.Context(), path, g.GFID(path)); res.Outcome != report.Recalled {
+				if res := r.Recall(t.Context(), path, g.GFID(path)); res.Outcome != outcome.Recalled {
 					t.Fatalf("recall %q: %+v", path, res)
 				}
 				g.mustRead(path, data)

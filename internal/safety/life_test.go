@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/object"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
@@ -24,7 +24,7 @@ func TestAFileComesBackAsItWas(t *testing.T) {
 		if _, readable := object.PathKey("", path); readable && res.Key != path {
 			t.Errorf("%q has key %q", path, res.Key)
 		}
-		if res := g.archive(path); res.Outcome != report.Skipped || res.Reason != report.AlreadyRemote {
+		if res := g.archive(path); res.Outcome != outcome.Skipped || res.Reason != outcome.AlreadyRemote {
 			t.Errorf("%q archived twice: %+v", path, res)
 		}
 		g.mustRecall(path)
@@ -68,7 +68,7 @@ func TestAFileTooWarmByASecondStays(t *testing.T) {
 	g.Write("f", data, time.Now().Add(-time.Minute))
 	a := g.archiver()
 	a.ColdBefore = g.file("f").Mtime // exactly as old as the limit is too warm
-	if res := a.Archive(t.Context(), g.file("f")); res.Reason != report.TooWarm {
+	if res := a.Archive(t.Context(), g.file("f")); res.Reason != outcome.TooWarm {
 		t.Fatalf("%+v", res)
 	}
 	g.mustBeUnmarked("f")

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/recall"
 )
@@ -117,7 +117,7 @@ func TestAStoppedRecallIsAliveAndAKilledOneIsNot(t *testing.T) {
 		check(t, err)
 		check(t, s.archived())
 		victim := s.stop(t, order{Recall: step})
-		if res := s.livingRecall(nil); res.Reason != report.InProgress {
+		if res := s.livingRecall(nil); res.Reason != outcome.InProgress {
 			t.Errorf("before %s: beside a stopped recall: %s %s: %v", step, res.Outcome, res.Reason, res.Err)
 		}
 		e, err := s.recaller().Examine(t.Context(), s.path, s.gfid, recall.Head)
@@ -129,7 +129,7 @@ func TestAStoppedRecallIsAliveAndAKilledOneIsNot(t *testing.T) {
 		check(t, victim.Process.Kill())
 		_ = victim.Wait() // says that it was killed
 		check(t, s.unlocked())
-		if res := s.livingRecall(nil); res.Outcome != report.Recalled {
+		if res := s.livingRecall(nil); res.Outcome != outcome.Recalled {
 			t.Errorf("before %s: after its end: %s %s: %v", step, res.Outcome, res.Reason, res.Err)
 		}
 		check(t, s.whole())
@@ -155,7 +155,7 @@ func TestAStoppedRecallThatLostItsLockChangesNothing(t *testing.T) {
 				victim := s.stop(t, order{Recall: step})
 				cut(t, p, victim)
 				check(t, s.unlocked())
-				if res := s.livingRecall(nil); res.Outcome != report.Recalled {
+				if res := s.livingRecall(nil); res.Outcome != outcome.Recalled {
 					t.Fatalf("before %s: take over: %s %s: %v", step, res.Outcome, res.Reason, res.Err)
 				}
 				check(t, s.append("written by a user since"))
@@ -185,13 +185,13 @@ func TestNeitherMachineIDNorClockTellsWhoIsDead(t *testing.T) {
 				return nil
 			}
 			other := s.livingRecall(func(r *recall.Recaller) { r.Owner.Boot = "of a clone" })
-			if other.Reason != report.InProgress {
+			if other.Reason != outcome.InProgress {
 				return fmt.Errorf("a clone: %s %s: %w", other.Outcome, other.Reason, other.Err)
 			}
 			return nil
 		}
 	})
-	if res.Outcome != report.Recalled {
+	if res.Outcome != outcome.Recalled {
 		t.Fatalf("%s %s: %v", res.Outcome, res.Reason, res.Err)
 	}
 	check(t, s.whole())
@@ -212,11 +212,11 @@ func TestNotesOfAVersionWithoutLockAreFollowed(t *testing.T) {
 		name string
 		boot string
 		pid  int
-		want report.Reason
+		want outcome.Reason
 	}{
-		{"alive here", p.self.Boot, p.self.PID, report.InProgress},
+		{"alive here", p.self.Boot, p.self.PID, outcome.InProgress},
 		{"ended here", p.self.Boot, 1 << 30, ""},
-		{"rebooted, or a clone", "earlier", p.self.PID, report.InProgress},
+		{"rebooted, or a clone", "earlier", p.self.PID, outcome.InProgress},
 	} {
 		s, err := p.subject(single)
 		check(t, err)
@@ -225,7 +225,7 @@ func TestNotesOfAVersionWithoutLockAreFollowed(t *testing.T) {
 		check(t, unix.Lsetxattr(s.Path(s.path), gluster.XattrDownload, []byte("1"), 0))
 		check(t, unix.Lsetxattr(s.Path(s.path), gluster.XattrRecall+".a0", []byte(s.notes1(p.self.Boot, 1<<30)), 0))
 		res := s.livingRecall(nil)
-		if res.Reason != tt.want || tt.want == "" && res.Outcome != report.Recalled {
+		if res.Reason != tt.want || tt.want == "" && res.Outcome != outcome.Recalled {
 			t.Errorf("%s: %s %s: %v", tt.name, res.Outcome, res.Reason, res.Err)
 		}
 		if tt.want == "" {
@@ -265,7 +265,7 @@ func TestNotesDoNotPileUp(t *testing.T) {
 			t.Fatalf("after %d: %d attributes of %d bytes, %d of %d at first", i+1, n, b, names, size)
 		}
 	}
-	if res := s.livingRecall(nil); res.Outcome != report.Recalled {
+	if res := s.livingRecall(nil); res.Outcome != outcome.Recalled {
 		t.Fatalf("%s %s: %v", res.Outcome, res.Reason, res.Err)
 	}
 	check(t, s.whole())
@@ -281,11 +281,11 @@ func TestAUsersLockCostsThatFileOnly(t *testing.T) {
 	check(t, err)
 	defer f.Close()
 	check(t, unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}))
-	if res := s.livingRecall(nil); res.Reason != report.LockedByUser || res.Outcome != report.Skipped {
+	if res := s.livingRecall(nil); res.Reason != outcome.LockedByUser || res.Outcome != outcome.Skipped {
 		t.Fatalf("%s %s: %v", res.Outcome, res.Reason, res.Err)
 	}
 	check(t, unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK}))
-	if res := s.livingRecall(nil); res.Outcome != report.Recalled {
+	if res := s.livingRecall(nil); res.Outcome != outcome.Recalled {
 		t.Fatalf("%s %s: %v", res.Outcome, res.Reason, res.Err)
 	}
 	check(t, f.Close())
@@ -300,7 +300,7 @@ func TestALateMarkCostsNoUsersBytes(t *testing.T) {
 	s, err := p.subject(single)
 	check(t, err)
 	check(t, s.archived())
-	if res := s.livingRecall(nil); res.Outcome != report.Recalled {
+	if res := s.livingRecall(nil); res.Outcome != outcome.Recalled {
 		t.Fatalf("%s %s: %v", res.Outcome, res.Reason, res.Err)
 	}
 	check(t, s.append("written by a user since"))

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/recall"
 	"github.com/coldbrick/coldbrick/upload"
 )
@@ -212,7 +212,7 @@ func archiveCell(p *proving, st *start[upload.Step], at upload.Step, errno unix.
 	if seen != nil {
 		return seen
 	}
-	if at == "" && (res.Outcome != report.Archived || res.Err != nil) {
+	if at == "" && (res.Outcome != outcome.Archived || res.Err != nil) {
 		return fmt.Errorf("archive: %s %s: %w", res.Outcome, res.Reason, res.Err)
 	}
 	return s.archiveSettles()
@@ -223,7 +223,7 @@ func (s *subject) archiveSettles() error {
 	if err := s.neverWrong(); err != nil {
 		return fmt.Errorf("after the fault: %w", err)
 	}
-	if res := s.archive(nil); res.Outcome != report.Archived && res.Reason != report.AlreadyRemote {
+	if res := s.archive(nil); res.Outcome != outcome.Archived && res.Reason != outcome.AlreadyRemote {
 		return fmt.Errorf("archive again: %s %s: %w", res.Outcome, res.Reason, res.Err)
 	}
 	return s.settle()
@@ -251,7 +251,7 @@ func (s *subject) recallSettles() error {
 	if err := s.neverWrong(); err != nil {
 		return fmt.Errorf("after the fault: %w", err)
 	}
-	if res := s.recall(nil); res.Outcome != report.Recalled && res.Reason != report.AlreadyLocal {
+	if res := s.recall(nil); res.Outcome != outcome.Recalled && res.Reason != outcome.AlreadyLocal {
 		return fmt.Errorf("recall again: %s %s: %w", res.Outcome, res.Reason, res.Err)
 	}
 	brick, err := os.Lstat(s.BrickPath(s.path))

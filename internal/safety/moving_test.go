@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/recall"
 )
 
@@ -39,14 +39,14 @@ func TestAFileThatARebalanceMovesIsRecalledNextTime(t *testing.T) {
 				}
 			})
 			check(t, s.neverWrong())
-			if res.Outcome != report.Failed || res.Reason != report.Migrating {
+			if res.Outcome != outcome.Failed || res.Reason != outcome.Migrating {
 				t.Errorf("%s %s: %v", res.Outcome, res.Reason, res.Err)
 			}
 			// What it is, fsck says; a copy of another file it is not.
 			e, err := p.recaller().Examine(t.Context(), s.path, gluster.GFID{}, recall.Head)
 			check(t, err)
 			for _, f := range e.Findings {
-				if f.Class == report.ClassCopiedMarks {
+				if f.Class == outcome.ClassCopiedMarks {
 					t.Errorf("fsck says %s: %s", f.Class, f.Detail)
 				}
 			}

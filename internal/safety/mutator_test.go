@@ -19,7 +19,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/upload"
 )
@@ -80,21 +80,21 @@ func TestARacingWriterLosesNothing(t *testing.T) {
 		res := a.Archive(t.Context(), file)
 		writing.Wait()
 		outcomes[string(res.Outcome)+" "+string(res.Reason)]++
-		if res.Reason == report.Broken && strings.Contains(res.Err.Error(), "at the instant of the stamp") {
+		if res.Reason == outcome.Broken && strings.Contains(res.Err.Error(), "at the instant of the stamp") {
 			t.Logf("round %d, %s %v into %s: %v", round, change.name, delay, strike, res.Err)
 			if instants++; instants > 1+rounds(t)/500 {
 				t.Errorf("more than the brick's own last window explains")
 			}
 			continue
 		}
-		if res.Outcome == report.Failed {
+		if res.Outcome == outcome.Failed {
 			t.Errorf("round %d, %s %v into %s: %s: %v", round, change.name, delay, strike, res.Reason, res.Err)
 		}
 		if m.path == "" {
 			continue // deleted
 		}
 		if marks := g.BrickMarks(m.path); marks.Remote {
-			if back := g.recall(m.path); back.Outcome != report.Recalled {
+			if back := g.recall(m.path); back.Outcome != outcome.Recalled {
 				t.Errorf("round %d, %s %v into %s: recall: %s: %v", round, change.name, delay, strike, back.Reason, back.Err)
 				continue
 			}
@@ -279,7 +279,7 @@ func TestNamesThatComeBackDoNotCollide(t *testing.T) {
 
 	g.Write("linked", first, longAgo)
 	check(t, os.Link(g.Path("linked"), g.Path("link")))
-	if res := g.archive("linked"); res.Reason != report.HardLinked {
+	if res := g.archive("linked"); res.Reason != outcome.HardLinked {
 		t.Fatalf("hard link: %+v", res)
 	}
 	check(t, os.Remove(g.Path("link")))
@@ -343,7 +343,7 @@ func TestAHostileKeyRecallsNothing(t *testing.T) {
 		setKey(t, g, path, key)
 		before, err := os.Lstat(stub)
 		check(t, err)
-		if res := g.recall(path); res.Outcome != report.Failed {
+		if res := g.recall(path); res.Outcome != outcome.Failed {
 			t.Errorf("%q: %s %s: %v", key, res.Outcome, res.Reason, res.Err)
 		}
 		after, err := os.Lstat(stub)

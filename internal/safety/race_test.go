@@ -13,7 +13,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/upload"
 )
@@ -104,7 +104,7 @@ func TestAChangeBeforeTheStampKeepsTheFile(t *testing.T) {
 				check(t, err)
 			})
 			res := a.Archive(t.Context(), file)
-			if res.Outcome == report.Archived {
+			if res.Outcome == outcome.Archived {
 				// Right before the first looks the new content is what is
 				// archived, if it looks the same to the crawl.
 				if step != upload.StepOpen && step != upload.StepPoint && step != upload.StepIdentify {
@@ -163,7 +163,7 @@ func TestABrickThatForgotThePathRecordsNoEmptyKey(t *testing.T) {
 			testkit.Eventually(t, time.Minute, "the brick is connected again", func() bool { return g.Stamping.Children() == nil })
 		})
 		res := a.Archive(t.Context(), g.file(path))
-		if res.Outcome != report.Skipped || res.Reason != report.Interrupted { // the lock is gone, and all that was open with it
+		if res.Outcome != outcome.Skipped || res.Reason != outcome.Interrupted { // the lock is gone, and all that was open with it
 			t.Errorf("restart before %s: %s %s (%v)", step, res.Outcome, res.Reason, res.Err)
 		}
 		g.mustRead(path, data)
@@ -232,7 +232,7 @@ func TestAWriteAtTheInstantOfTheStampIsReported(t *testing.T) {
 		a := g.archiver()
 		a.At = before(upload.StepVerify, func() { change(name) })
 		res := a.Archive(t.Context(), g.file(name))
-		if res.Outcome != report.Failed || res.Reason != report.Broken {
+		if res.Outcome != outcome.Failed || res.Reason != outcome.Broken {
 			t.Errorf("%s: %s %s (%v)", name, res.Outcome, res.Reason, res.Err)
 		}
 	}
@@ -289,7 +289,7 @@ func TestAFileThatBecomesSomethingElseIsLeftAlone(t *testing.T) {
 				check(t, os.Rename(g.Path(path), g.Path(path+" moved")))
 				check(t, replace(g.Path(path)))
 			})
-			if res := a.Archive(t.Context(), file); res.Outcome != report.Skipped || res.Reason != report.Vanished {
+			if res := a.Archive(t.Context(), file); res.Outcome != outcome.Skipped || res.Reason != outcome.Vanished {
 				t.Errorf("%s: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
 			}
 			g.mustRead(path+" moved", data)
@@ -315,7 +315,7 @@ func TestAFileThatIsOpenForWritingIsLeftAlone(t *testing.T) {
 			check(t, errors.Join(err, f.Close()))
 			mapped[0], data[0] = '!', '!'
 		})
-		if res := a.Archive(t.Context(), g.file(path)); res.Outcome != report.Skipped || res.Reason != report.InUse {
+		if res := a.Archive(t.Context(), g.file(path)); res.Outcome != outcome.Skipped || res.Reason != outcome.InUse {
 			t.Errorf("%s: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
 		}
 		g.mustBeUnmarked(path)
@@ -348,13 +348,13 @@ func TestASwapForASymlinkLeadsNowhere(t *testing.T) {
 		res := a.Archive(t.Context(), file)
 		moved := dir + ".moved/f"
 		switch {
-		case res.Outcome == report.Archived:
+		case res.Outcome == outcome.Archived:
 			// The file was open by then, or its directory a moment ago: it
 			// is the same file, whose recorded path only was wrong, and is
 			// not any more.
 			g.mustBeStub(moved, res.Key)
 			g.mustRecall(moved)
-		case res.Reason != report.Vanished:
+		case res.Reason != outcome.Vanished:
 			t.Errorf("before %s: %s %s (%v)", step, res.Outcome, res.Reason, res.Err)
 		}
 		g.mustRead(moved, data)

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/owner"
-	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/recall"
 	"github.com/coldbrick/coldbrick/upload"
 )
@@ -55,9 +55,9 @@ func (s *subject) recallAtOnce(n int) (worked int, err error) {
 	all.Wait()
 	for _, res := range results {
 		switch {
-		case res.Outcome == report.Recalled && res.Err == nil:
+		case res.Outcome == outcome.Recalled && res.Err == nil:
 			worked++
-		case res.Reason == report.InProgress, res.Reason == report.AlreadyLocal:
+		case res.Reason == outcome.InProgress, res.Reason == outcome.AlreadyLocal:
 		default:
 			err = errors.Join(err, fmt.Errorf("%s %s: %w", res.Outcome, res.Reason, res.Err))
 		}
@@ -152,11 +152,11 @@ func loopsCell(p *proving, times int64) error {
 			return nil
 		})
 	}
-	count := func(done *atomic.Int64, outcome report.Outcome, reason report.Reason, err error) error {
-		switch outcome {
-		case report.Archived, report.Recalled:
+	count := func(done *atomic.Int64, got outcome.Outcome, reason outcome.Reason, err error) error {
+		switch got {
+		case outcome.Archived, outcome.Recalled:
 			done.Add(1)
-		case report.Failed:
+		case outcome.Failed:
 			return fmt.Errorf("%s: %w", reason, err)
 		}
 		return nil
@@ -256,7 +256,7 @@ func appendCell(p *proving) error {
 	if err != nil {
 		return err
 	}
-	if res.Outcome != report.Recalled {
+	if res.Outcome != outcome.Recalled {
 		return fmt.Errorf("recall: %s %s: %w", res.Outcome, res.Reason, res.Err)
 	}
 	if len(want) == len(s.data) {
@@ -298,9 +298,9 @@ func renameCell(p *proving) error {
 		return err
 	}
 	switch {
-	case res.Outcome == report.Recalled && res.Err == nil:
+	case res.Outcome == outcome.Recalled && res.Err == nil:
 		return s.whole()
-	case res.Reason == report.Vanished: // rolled back
+	case res.Reason == outcome.Vanished: // rolled back
 		return s.settle()
 	}
 	return fmt.Errorf("recall: %s %s: %w", res.Outcome, res.Reason, res.Err)
@@ -317,7 +317,7 @@ func unlinkCell(p *proving) error {
 	if err != nil {
 		return err
 	}
-	if res.Outcome == report.Failed && res.Reason != report.IOError {
+	if res.Outcome == outcome.Failed && res.Reason != outcome.IOError {
 		return fmt.Errorf("recall: %s %s: %w", res.Outcome, res.Reason, res.Err)
 	}
 	if _, err := os.Lstat(filepath.Join(s.Reader, s.path)); !errors.Is(err, unix.ENOENT) {
@@ -339,7 +339,7 @@ func archiveRaceCell(p *proving) error {
 		for {
 			last := ended()
 			got := s.archive(func(a *upload.Archiver) { a.Owner = s.livingRun() })
-			if got.Outcome == report.Failed {
+			if got.Outcome == outcome.Failed {
 				return fmt.Errorf("archive: %s: %w", got.Reason, got.Err)
 			}
 			if err := s.neverWrong(); err != nil || last {
@@ -350,7 +350,7 @@ func archiveRaceCell(p *proving) error {
 	if err != nil {
 		return err
 	}
-	if res.Outcome != report.Recalled {
+	if res.Outcome != outcome.Recalled {
 		return fmt.Errorf("recall: %s %s: %w", res.Outcome, res.Reason, res.Err)
 	}
 	return s.settle()

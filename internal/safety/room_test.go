@@ -18,7 +18,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/recall"
 	"github.com/coldbrick/coldbrick/upload"
@@ -38,14 +38,14 @@ func TestAFileWithoutRoomForAttributesIsLeftAlone(t *testing.T) {
 			testkit.SetXattr(t, g.Path(path), "user.own", strings.Repeat("x", size))
 		}
 		switch res := g.archive(path); {
-		case res.Outcome == report.Archived && res.Err == nil:
+		case res.Outcome == outcome.Archived && res.Err == nil:
 			archived++
 			longer := "d/" + strings.Repeat("n", 255-len(fmt.Sprint(size))) + fmt.Sprint(size)
 			check(t, os.Rename(g.Path(path), g.Path(longer)))
 			g.mustRecall(longer)
 			g.mustRead(longer, data)
 			g.mustBeUnmarked(longer)
-		case res.Outcome == report.Skipped && res.Reason == report.NoAttributeRoom:
+		case res.Outcome == outcome.Skipped && res.Reason == outcome.NoAttributeRoom:
 			left++
 			g.mustBeUnmarked(path)
 			g.mustRead(path, data)
@@ -106,7 +106,7 @@ func TestAStubWithoutRoomForNotesIsRecalled(t *testing.T) {
 		s.crowd(t, room)
 		before := s.attributes()
 		res := s.recall(func(r *recall.Recaller) { r.Plugin = broken{s.Store} })
-		if room > 0 && res.Reason != report.StoreRefused {
+		if room > 0 && res.Reason != outcome.StoreRefused {
 			t.Errorf("%d bytes left: a store that fails: %s %s: %v", room, res.Outcome, res.Reason, res.Err)
 		}
 		if got := s.attributes(); !maps.Equal(got, before) {
@@ -132,9 +132,9 @@ func TestAStubWithoutRoomForNotesIsRecalled(t *testing.T) {
 			continue
 		}
 		switch res := s.recall(nil); {
-		case res.Outcome == report.Recalled:
+		case res.Outcome == outcome.Recalled:
 			check(t, s.whole())
-		case room > 0 || res.Reason != report.NoAttributeRoom:
+		case room > 0 || res.Reason != outcome.NoAttributeRoom:
 			t.Errorf("%d bytes left: %s %s: %v", room, res.Outcome, res.Reason, res.Err)
 		case !maps.Equal(s.attributes(), before):
 			t.Errorf("left alone, it has %q, had %q", s.attributes(), before)
@@ -158,7 +158,7 @@ func TestPointersOfEarlierVersionsMakeRoom(t *testing.T) {
 	check(t, err)
 	check(t, stub.archived())
 	long(stub)
-	if res := stub.recall(nil); res.Outcome != report.Recalled {
+	if res := stub.recall(nil); res.Outcome != outcome.Recalled {
 		t.Fatalf("a stub: %s %s: %v", res.Outcome, res.Reason, res.Err)
 	}
 	check(t, stub.whole())
@@ -168,7 +168,7 @@ func TestPointersOfEarlierVersionsMakeRoom(t *testing.T) {
 	half.cutArchive(upload.StepStamp)
 	check(t, unix.Lsetxattr(half.BrickPath(half.path), gluster.XattrObjectSize, []byte("70001"), 0))
 	long(half)
-	if res := half.recall(nil); res.Reason != report.AlreadyLocal {
+	if res := half.recall(nil); res.Reason != outcome.AlreadyLocal {
 		t.Fatalf("half a stamp: %s %s: %v", res.Outcome, res.Reason, res.Err)
 	}
 	check(t, half.whole())
@@ -197,7 +197,7 @@ func TestAPileOfClaimsIsRecalled(t *testing.T) {
 		attribute = gluster.XattrRecall + "." + attempt
 	}
 	s.crowd(t, 0)
-	if res := s.recall(nil); res.Outcome != report.Recalled {
+	if res := s.recall(nil); res.Outcome != outcome.Recalled {
 		t.Fatalf("%s %s: %v", res.Outcome, res.Reason, res.Err)
 	}
 	check(t, s.whole())
@@ -229,7 +229,7 @@ func TestBytesInAStubOutliveNotes(t *testing.T) {
 	written := []byte("past cloudsync")
 	check(t, os.WriteFile(s.BrickPath(s.path), written, 0o644))
 	for range 2 {
-		if res := s.recall(nil); res.Reason != report.Broken {
+		if res := s.recall(nil); res.Reason != outcome.Broken {
 			t.Errorf("%s %s: %v", res.Outcome, res.Reason, res.Err)
 		}
 		s.cutRecall(recall.StepClaim)

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/recall"
 )
@@ -76,13 +76,13 @@ func fullCell(p *proving, at recall.Step, left int64, pause time.Duration) error
 	if err := errors.Join(wrong, err, p.empty()); err != nil {
 		return err
 	}
-	if res.Outcome == report.Recalled {
+	if res.Outcome == outcome.Recalled {
 		return s.whole()
 	}
 	if s.read() != nil && brick.Size() != 0 {
 		return fmt.Errorf("%d bytes are left on the full brick", brick.Size())
 	}
-	if res.Reason != report.NoSpace {
+	if res.Reason != outcome.NoSpace {
 		return fmt.Errorf("recall: %s %s: %w", res.Outcome, res.Reason, res.Err)
 	}
 	// If there was room to make it a stub again, a stub is all that it is. Where

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
@@ -46,7 +46,7 @@ func TestASparseFileComesBackSparse(t *testing.T) {
 
 		copied, err := os.Create(filepath.Join(t.TempDir(), "copied"))
 		check(t, err)
-		if r := g.recaller().Fetch(t.Context(), name, gluster.GFID{}, copied); r.Outcome != report.Recalled {
+		if r := g.recaller().Fetch(t.Context(), name, gluster.GFID{}, copied); r.Outcome != outcome.Recalled {
 			t.Errorf("%s: fetch: %s %s: %v", name, r.Outcome, r.Reason, r.Err)
 		}
 		check(t, copied.Close())

@@ -20,9 +20,9 @@ import (
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore/s3"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/record"
-	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/recall"
 	"github.com/coldbrick/coldbrick/upload"
@@ -129,7 +129,7 @@ func (s *subject) archive(edit func(*upload.Archiver)) upload.Result {
 	run := s.deadRun()
 	log, err := record.Create(filepath.Join(s.StateDir, "runs"), run, s.BrickDir())
 	if err != nil {
-		return upload.Result{Outcome: report.Failed, Reason: report.IOError, Err: err}
+		return upload.Result{Outcome: outcome.Failed, Reason: outcome.IOError, Err: err}
 	}
 	defer log.Close() // of no effect on what is on disk; its last line is for other tests
 	a := &upload.Archiver{
@@ -160,7 +160,7 @@ func (s *subject) recall(edit func(*recall.Recaller)) recall.Result {
 
 // archived makes the subject a stub.
 func (s *subject) archived() error {
-	if res := s.archive(nil); res.Outcome != report.Archived || res.Err != nil {
+	if res := s.archive(nil); res.Outcome != outcome.Archived || res.Err != nil {
 		return fmt.Errorf("archive: %s %s: %w", res.Outcome, res.Reason, res.Err)
 	}
 	return nil
@@ -243,7 +243,7 @@ func (s *subject) mend() (recall.Examined, error) {
 		return e, fmt.Errorf("examine: %w", err)
 	}
 	for _, f := range r.Repair(context.Background(), e) {
-		if f.Severity != report.Remark && !f.Repaired {
+		if f.Severity != outcome.Remark && !f.Repaired {
 			return e, fmt.Errorf("not repaired: %s: %s", f.Class, f.Detail)
 		}
 	}
@@ -251,7 +251,7 @@ func (s *subject) mend() (recall.Examined, error) {
 		return e, fmt.Errorf("examine again: %w", err)
 	}
 	for _, f := range e.Findings {
-		if f.Severity != report.Remark {
+		if f.Severity != outcome.Remark {
 			return e, fmt.Errorf("found after the repair: %s: %s", f.Class, f.Detail)
 		}
 	}
@@ -274,9 +274,9 @@ func (s *subject) settle() error {
 		return fmt.Errorf("after the repair: %w", err)
 	}
 	switch e.State {
-	case report.StateLocal, report.StateCopied:
-	case report.StateRemote:
-		if res := s.recall(nil); res.Outcome != report.Recalled || res.Err != nil {
+	case outcome.StateLocal, outcome.StateCopied:
+	case outcome.StateRemote:
+		if res := s.recall(nil); res.Outcome != outcome.Recalled || res.Err != nil {
 			return fmt.Errorf("recall at the end: %s %s: %w", res.Outcome, res.Reason, res.Err)
 		}
 	default:

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/object"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
@@ -26,7 +26,7 @@ func TestNoTrapOfTheStampCheckReachesTheVolume(t *testing.T) {
 	} {
 		g.Write(name, data, mtime)
 		res := g.archive(name)
-		if res.Reason != report.MtimeOutOfRange && res.Reason != report.TooWarm {
+		if res.Reason != outcome.MtimeOutOfRange && res.Reason != outcome.TooWarm {
 			t.Errorf("%s: %s %s: %v", name, res.Outcome, res.Reason, res.Err)
 		}
 		g.mustRead(name, data)

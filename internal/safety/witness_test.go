@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/upload"
@@ -65,7 +65,7 @@ func TestAChangeThatNoMountShowsKeepsTheFile(t *testing.T) {
 				a := g.archiver()
 				a.At = before(step, func() { check(t, change(path)) })
 				res := a.Archive(t.Context(), g.file(path))
-				if res.Outcome != report.Skipped || res.Reason != report.Changed {
+				if res.Outcome != outcome.Skipped || res.Reason != outcome.Changed {
 					t.Errorf("%s: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
 				}
 				if size := g.BrickSize(path); size != 9000 {
@@ -98,11 +98,11 @@ func TestAChangeWithinATickOfTheClockKeepsTheFile(t *testing.T) {
 			return st, err
 		}
 		a.At = before(upload.StepPut, func() { check(t, punch(g.BrickPath(path))) })
-		if res := a.Archive(t.Context(), g.file(path)); res.Reason != report.Changed {
+		if res := a.Archive(t.Context(), g.file(path)); res.Reason != outcome.Changed {
 			t.Errorf("%s: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
 		}
 		a.At = nil
-		if res := a.Archive(t.Context(), g.file(path)); res.Outcome != report.Archived {
+		if res := a.Archive(t.Context(), g.file(path)); res.Outcome != outcome.Archived {
 			t.Errorf("%s, unchanged: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
 		}
 	}
@@ -110,7 +110,7 @@ func TestAChangeWithinATickOfTheClockKeepsTheFile(t *testing.T) {
 
 func TestACtimeInTheFutureIsNoWitness(t *testing.T) {
 	g := newGround(t)
-	for ahead, want := range map[time.Duration]report.Outcome{time.Second: report.Archived, time.Hour: report.Skipped} {
+	for ahead, want := range map[time.Duration]outcome.Outcome{time.Second: outcome.Archived, time.Hour: outcome.Skipped} {
 		path := ahead.String()
 		g.Write(path, randomBytes(900), longAgo)
 		future := time.Now().Add(ahead)
@@ -121,7 +121,7 @@ func TestACtimeInTheFutureIsNoWitness(t *testing.T) {
 			return st, err
 		}
 		res := a.Archive(t.Context(), g.file(path))
-		if res.Outcome != want || want == report.Skipped && res.Reason != report.Changed {
+		if res.Outcome != want || want == outcome.Skipped && res.Reason != outcome.Changed {
 			t.Errorf("%s ahead: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
 		}
 	}
@@ -137,7 +137,7 @@ func TestAStallBeforeTheStampIsFollowedByALook(t *testing.T) {
 		check(t, punch(g.Path("f")))
 		time.Sleep(150 * time.Millisecond)
 	})
-	if res := a.Archive(t.Context(), g.file("f")); res.Reason != report.Changed {
+	if res := a.Archive(t.Context(), g.file("f")); res.Reason != outcome.Changed {
 		t.Errorf("%s %s (%v)", res.Outcome, res.Reason, res.Err)
 	}
 	g.mustBeUnmarked("f")
@@ -157,7 +157,7 @@ func TestReadersOfAVolumeThatKeepsAtimeLoseNothing(t *testing.T) {
 		check(t, err)
 	})
 	res := a.Archive(t.Context(), g.file("f"))
-	if res.Outcome != report.Archived && res.Reason != report.Changed {
+	if res.Outcome != outcome.Archived && res.Reason != outcome.Changed {
 		t.Errorf("read meanwhile: %s %s (%v)", res.Outcome, res.Reason, res.Err)
 	}
 	t.Logf("read meanwhile: %s %s", res.Outcome, res.Reason)

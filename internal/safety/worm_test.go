@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
@@ -23,7 +23,7 @@ func TestAFileUnderWORMIsLeftAsItIs(t *testing.T) {
 		g.mustArchive(mark)
 		testkit.SetXattr(t, g.Path(mark), mark, "3/120/180")
 		before := g.BrickXattrs(mark)
-		if res := g.recall(mark); res.Reason != report.Retained || res.Outcome != report.Failed {
+		if res := g.recall(mark); res.Reason != outcome.Retained || res.Outcome != outcome.Failed {
 			t.Errorf("%s: recall: %s %s: %v", mark, res.Outcome, res.Reason, res.Err)
 		}
 		if after := g.BrickXattrs(mark); !maps.Equal(before, after) {
@@ -32,7 +32,7 @@ func TestAFileUnderWORMIsLeftAsItIs(t *testing.T) {
 		dst, err := os.Create(t.TempDir() + "/copy")
 		check(t, err)
 		defer dst.Close()
-		if res := g.recaller().Fetch(t.Context(), mark, gluster.GFID{}, dst); res.Outcome != report.Recalled {
+		if res := g.recaller().Fetch(t.Context(), mark, gluster.GFID{}, dst); res.Outcome != outcome.Recalled {
 			t.Errorf("%s: copy: %s %s: %v", mark, res.Outcome, res.Reason, res.Err)
 		}
 		if got, err := os.ReadFile(dst.Name()); err != nil || !bytes.Equal(got, data) {
@@ -40,11 +40,11 @@ func TestAFileUnderWORMIsLeftAsItIs(t *testing.T) {
 		}
 		r := g.recaller()
 		r.WORMOff = func(context.Context) bool { return true }
-		if res := r.Recall(t.Context(), mark, gluster.GFID{}); res.Outcome != report.Recalled {
+		if res := r.Recall(t.Context(), mark, gluster.GFID{}); res.Outcome != outcome.Recalled {
 			t.Errorf("%s: recall without WORM: %s %s: %v", mark, res.Outcome, res.Reason, res.Err)
 		}
 		g.mustRead(mark, data)
-		if res := g.archive(mark); res.Reason != report.Retained {
+		if res := g.archive(mark); res.Reason != outcome.Retained {
 			t.Errorf("%s: archive: %s %s: %v", mark, res.Outcome, res.Reason, res.Err)
 		}
 		g.mustRead(mark, data)
@@ -56,7 +56,7 @@ func TestADamagedFileIsNotArchived(t *testing.T) {
 	g := newGround(t)
 	g.Write("f", randomBytes(5000), longAgo)
 	testkit.SetXattr(t, g.BrickDir()+"/f", gluster.XattrBadFile, "1")
-	if res := g.archive("f"); res.Reason != report.BadFile {
+	if res := g.archive("f"); res.Reason != outcome.BadFile {
 		t.Errorf("archive: %s %s: %v", res.Outcome, res.Reason, res.Err)
 	}
 	g.mustBeUnmarked("f")

@@ -37,6 +37,9 @@ func (v *Volume) brickGraph(b *brick) string {
 		"gfid2path on",
 	})
 	top = f.add(v.name+"-locks", "features/locks", nil, top)
+	if !b.keeps {
+		top = f.add(v.name+"-arbiter", "features/arbiter", nil, top)
+	}
 	if v.replica > 1 {
 		index := b.dir + "/.glusterfs/indices"
 		top = f.add(v.name+"-index", "features/index", []string{
@@ -85,6 +88,9 @@ func (v *Volume) clientGraph(m *mountConfig) string {
 		for i := 0; i < len(clients); i += v.replica {
 			set := clients[i : i+v.replica]
 			options := []string{"volume-id " + v.ID, "afr-pending-xattr " + strings.Join(set, ",")}
+			if v.arbiter {
+				options = append(options, "arbiter-count 1")
+			}
 			if m.selfHeal {
 				options = append(options, "iam-self-heal-daemon yes", "self-heal-daemon enable", "heal-timeout 5",
 					"data-self-heal on", "metadata-self-heal on", "entry-self-heal on")

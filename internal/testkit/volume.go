@@ -29,6 +29,7 @@ type Volume struct {
 	name     string
 	dir      string
 	replica  int
+	arbiter  bool
 	ctimeOff bool
 	atime    bool     // kept by features.ctime
 	room     int64    // bytes of each brick's own file system; 0: none of its own
@@ -43,6 +44,7 @@ type brick struct {
 	dir    string
 	socket string
 	client string // name of its protocol/client in the client graph, as in trusted.afr.*
+	keeps  bool   // the data of files; an arbiter does not
 	pid    int    // 0: not running
 }
 
@@ -57,6 +59,10 @@ func Bricks(n int) Option {
 // Replica makes replica sets of n bricks, healed by a self-heal daemon that
 // StartSelfHeal starts.
 func Replica(n int) Option { return func(v *Volume) { v.replica = n } }
+
+// Arbiter makes replica sets of three bricks, the last of which keeps names and
+// attributes alone.
+func Arbiter() Option { return func(v *Volume) { v.replica, v.arbiter = 3, true } }
 
 // BrickRoom gives each brick a file system of its own, of so many bytes.
 func BrickRoom(bytes int64) Option { return func(v *Volume) { v.room = bytes } }
@@ -103,6 +109,7 @@ func NewVolume(t testing.TB, options ...Option) *Volume {
 			dir:    fmt.Sprintf("%s/b%d", v.dir, i),
 			socket: fmt.Sprintf("%s/run/b%d.sock", v.dir, i),
 			client: fmt.Sprintf("%s-client-%d", v.name, i),
+			keeps:  !v.arbiter || i%v.replica < v.replica-1,
 		}
 		v.bricks[i] = b
 		switch {
@@ -228,6 +235,16 @@ func (v *Volume) KillBrick(number ...int) {
 	}
 	Eventually(v.t, time.Minute, "brick process ends", func() bool { return unix.Kill(b.pid, 0) == unix.ESRCH })
 	b.pid = 0
+}
+
+// PauseBrick stops a brick's process, by its number from 0; the default is the first.
+// What it is asked waits, until KillBrick or until clients miss its answers.
+func (v *Volume) PauseBrick(number ...int) {
+	v.t.Helper()
+	b := v.bricks[oneOf(number)]
+	if err := unix.Kill(b.pid, unix.SIGSTOP); err != nil {
+		v.t.Fatalf("stop brick %s: %v", b.dir, err)
+	}
 }
 
 // connected reports whether a mount talks to the brick.

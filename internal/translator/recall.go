@@ -25,6 +25,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/sparse"
+	"github.com/coldbrick/coldbrick/internal/stub"
 )
 
 // File is the file to be filled, below cloudsync: nothing of what is done to it
@@ -118,13 +119,14 @@ func (t *transaction) chooseKey() error {
 	case err != nil:
 		return fmt.Errorf("read %s: %w", gluster.XattrPointer, err)
 	default:
-		p, err := object.DecodePointer(value)
+		p, own, err := stub.PointerOf(value, t.GFID, true)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrObject, err)
 		}
-		if p.GFID == t.GFID && !p.Recalled {
-			t.pointer, t.result.Key = p, p.Key
+		if own {
+			t.pointer = p
 		}
+		t.result.Key, _ = stub.Keys(t.pointer.Key, t.Remote)
 	}
 	if t.result.Key == "" {
 		return fmt.Errorf("%w: neither %s nor the pointer names one", ErrObject, gluster.XattrRemote)
@@ -160,21 +162,15 @@ func (t *transaction) download(ctx context.Context) error {
 // became a stub. An object without coldbrick's metadata, put there by another
 // tool, is taken by its size, unless the pointer says that it is ours.
 func (t *transaction) accept(info object.Info) error {
-	if info.Size != t.Size {
-		return fmt.Errorf("%w: it has %d bytes, the file had %d", ErrObject, info.Size, t.Size)
+	own := stub.Origin{GFID: t.GFID, Size: t.Size}
+	if t.pointer.Volume != "" {
+		own.Volumes = []string{t.pointer.Volume}
 	}
-	made, err := object.DecodeMetadata(info.Metadata)
-	foreign := errors.Is(err, object.ErrForeign)
+	made, err := own.Made(info)
 	switch {
-	case foreign && t.pointer.Key == "":
+	case errors.Is(err, object.ErrForeign) && t.pointer.Key == "":
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrObject, err)
-	case made.GFID != t.GFID:
-		return fmt.Errorf("%w: it was made from %s", ErrObject, made.GFID)
-	case t.pointer.Volume != "" && made.Volume != t.pointer.Volume:
-		return fmt.Errorf("%w: it was made from volume %s", ErrObject, made.Volume)
-	case made.Size != t.Size:
-		return fmt.Errorf("%w: it was made from a file of %d bytes", ErrObject, made.Size)
 	case t.Remote != "" && t.Remote != t.result.Key && made.Mtime != t.Mtime:
 		// Two keys, and the object of the better one is of another time:
 		// the pointer may be of a former life of the file.

@@ -13,20 +13,17 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/stub"
 )
 
 // Attrs are the extended attributes of one file that coldbrick goes by. They
 // read the same on a brick and, for root, on a mount.
 type Attrs struct {
-	gluster.Marks
+	stub.Signs
 	Pointer     []byte // value of XattrPointer, nil if absent
 	Recall      []byte // value of XattrRecall, nil if absent
 	Recalled    time.Time
-	Linkto      bool
 	HealPending bool
-	Foreign     bool // belongs to a sharded or disperse volume
-	WORM        bool // under file-level WORM or retention, while the volume keeps it
-	BadFile     bool // marked by the scrubber of bit-rot detection
 }
 
 // ReadAttrs reads the attributes of an open file. It costs one system call to
@@ -43,12 +40,13 @@ func ReadAttrs(f *os.File) (a Attrs, err error) {
 	return a, err
 }
 
-func readAttrs(f *os.File) (Attrs, error) {
-	a, names, err := listMarks(f)
+func readAttrs(f *os.File) (a Attrs, err error) {
+	names, err := List(f)
 	if err != nil {
 		return Attrs{}, err
 	}
 	for _, name := range names {
+		a.ReadName(name)
 		switch {
 		case name == gluster.XattrRemote:
 			var key []byte
@@ -60,14 +58,6 @@ func readAttrs(f *os.File) (Attrs, error) {
 			a.Recall, err = Get(f, name)
 		case name == gluster.XattrRecalled:
 			a.Recalled, err = getTime(f, name)
-		case name == gluster.XattrLinkto:
-			a.Linkto = true
-		case name == gluster.XattrWORM, name == gluster.XattrRetention:
-			a.WORM = true
-		case name == gluster.XattrBadFile:
-			a.BadFile = true
-		case strings.HasPrefix(name, gluster.XattrShard), strings.HasPrefix(name, gluster.XattrEC):
-			a.Foreign = true
 		case strings.HasPrefix(name, gluster.XattrAFR):
 			var pending []byte
 			pending, err = Get(f, name)
@@ -83,29 +73,12 @@ func readAttrs(f *os.File) (Attrs, error) {
 // ReadMarks reads the cloudsync marks of an open file, all but RemoteKey, in one
 // system call.
 func ReadMarks(f *os.File) (gluster.Marks, error) {
-	a, _, err := listMarks(f)
-	return a.Marks, err
-}
-
-func listMarks(f *os.File) (a Attrs, names []string, err error) {
-	if names, err = List(f); err != nil {
-		return Attrs{}, nil, err
-	}
+	names, err := List(f)
+	var s stub.Signs
 	for _, name := range names {
-		switch name {
-		case gluster.XattrRemote:
-			a.Remote = true
-		case gluster.XattrDownload:
-			a.Downloading = true
-		case gluster.XattrObjectSize:
-			a.ObjectSize = true
-		case gluster.XattrBlockSize:
-			a.BlockSize = true
-		case gluster.XattrNumBlocks:
-			a.NumBlocks = true
-		}
+		s.ReadName(name)
 	}
-	return a, names, nil
+	return s.Marks, err
 }
 
 // List lists the names of all extended attributes of an open file.
@@ -126,15 +99,9 @@ func List(f *os.File) ([]string, error) {
 	}
 }
 
-// PointerOf decodes the pointer of the file gfid. ok is false if there is none,
-// or one that came with a copy of another file or is of a former life of this
-// one; err means that there is one that this version cannot read.
+// PointerOf decodes the pointer of the file gfid, see stub.PointerOf.
 func (a Attrs) PointerOf(gfid gluster.GFID) (p object.Pointer, ok bool, err error) {
-	if a.Pointer == nil {
-		return object.Pointer{}, false, nil
-	}
-	p, err = object.DecodePointer(a.Pointer)
-	return p, err == nil && p.GFID == gfid && (!p.Recalled || !a.ObjectSize), err
+	return stub.PointerOf(a.Pointer, gfid, a.ObjectSize)
 }
 
 // Get reads one extended attribute, never nil; unix.ENODATA and nil if the file

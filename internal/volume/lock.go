@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 
@@ -90,13 +91,25 @@ func lock(f *os.File, how int16) error {
 	return ErrLocked
 }
 
+// setLock keeps signals off the thread that asks, and Go's runtime sends some at any
+// time. FUSE would pass one on, and a client (10.3) that loses its connection to a
+// brick meanwhile answers that the lock is granted, or waits for itself, for ever, in a
+// thread that it needs for all else: fuse_setlk_cbk waits for the answer to the
+// interrupt, which the same thread has to bring. A stop of the whole process cannot be
+// kept off.
 func setLock(f *os.File, cmd int, l *unix.Flock_t) error {
 	l.Start, l.Len = lockOffset, lockLength
-	for {
-		if err := unix.FcntlFlock(f.Fd(), cmd, l); err != unix.EINTR {
-			return err
-		}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var all, before unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = ^all.Val[i]
 	}
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &before); err != nil {
+		return fmt.Errorf("signal mask: %w", err)
+	}
+	err := unix.FcntlFlock(f.Fd(), cmd, l)
+	return errors.Join(err, unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil))
 }
 
 // fence makes the clients of a private mount leave what was open with a lock

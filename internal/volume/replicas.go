@@ -22,96 +22,186 @@ import (
 // on 10.3). So each brick of the set gets a private mount of its own, without
 // replicate.
 //
-// All files of one brick are in one set. It is found by the first of them, for a
-// brick's directory may have the same name on each host.
+// The set is asked of the file, for a brick's directory may have the same name on each
+// host.
 type Replicas struct {
-	mount   *Mount
-	mu      sync.Mutex
-	members []*Private
+	mount    *Mount
+	oneBrick bool // all files are of one brick, and so in one set
+	mu       sync.Mutex
+	sets     map[string][]*Private // by the set's name
 }
 
-// Replicas gives the replicas of the files of one brick; nil on a volume without
-// replication. Nothing is mounted before a file is asked for.
-func (m *Mount) Replicas() *Replicas {
+// Replicas gives the replicas of files; nil on a volume without replication. oneBrick
+// says that all of them are on one brick, which saves a request for each. Nothing is
+// mounted before a file is asked for.
+func (m *Mount) Replicas(oneBrick bool) *Replicas {
 	if !m.Graph.Has(gluster.TypeReplicate) {
 		return nil
 	}
-	return &Replicas{mount: m}
+	return &Replicas{mount: m, oneBrick: oneBrick, sets: map[string][]*Private{}}
 }
 
 // Pending reports whether any brick of the set waits for self-heal of the file
 // that is open as file on a mount, at path there. A brick that cannot be asked is
 // an error.
 func (r *Replicas) Pending(ctx context.Context, file *os.File, path string) (bool, error) {
+	return r.any(ctx, file, path, healPending)
+}
+
+// Torn reports whether any brick of the set has bytes beneath the marks of a stub, or
+// waits for self-heal. A mount shows one brick's view: a heal that has come to one of
+// them only is not seen there, and replicate notes nothing about it, since it is the
+// size alone that tells it to go on.
+func (r *Replicas) Torn(ctx context.Context, file *os.File, path string) (bool, error) {
+	return r.any(ctx, file, path, func(replica *os.File) (bool, error) {
+		torn, err := bytesInStub(replica)
+		if err != nil || torn {
+			return torn, err
+		}
+		return healPending(replica)
+	})
+}
+
+func healPending(replica *os.File) (bool, error) {
+	attrs, err := ReadAttrs(replica)
+	return attrs.HealPending, err
+}
+
+// Torn reports whether the brick has bytes of a file beneath the marks of a stub. A
+// file that is gone is not torn.
+func (b *Brick) Torn(gfid gluster.GFID) (bool, error) {
+	file, err := b.OpenRegular(gfid.HandlePath())
+	if Gone(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("brick: %w", err)
+	}
+	defer file.Close() // read only
+	return bytesInStub(file)
+}
+
+// bytesInStub looks at the marks before and after the size, which cannot be read at
+// once: a file that is recalled or stamped meanwhile looks like that for a moment. The
+// file has just been opened.
+func bytesInStub(file *os.File) (bool, error) {
+	st, err := StatAsOpened(file)
+	for range 2 {
+		if err != nil || st.Size == 0 {
+			return false, err
+		}
+		attrs, err := ReadAttrs(file)
+		if err != nil || !attrs.Remote || attrs.Downloading {
+			return false, err
+		}
+		st, err = StatOf(file)
+	}
+	return st.Size > 0, err
+}
+
+// any reports whether the file is so on any brick of the set; also if the bricks
+// disagree about its name.
+func (r *Replicas) any(ctx context.Context, file *os.File, path string, so func(*os.File) (bool, error)) (found bool, err error) {
+	replicas, err := r.Open(ctx, file, path)
+	switch {
+	case errors.Is(err, errUnnamed):
+		return true, nil
+	case Gone(err):
+		return false, nil // nothing is left to heal
+	case err != nil:
+		return false, err
+	}
+	defer closeFiles(replicas)
+	for _, replica := range replicas {
+		if found, err := so(replica); err != nil || found {
+			return found, err
+		}
+	}
+	return false, nil
+}
+
+// errUnnamed: a file's name changes all the time, or the replicas disagree about it.
+var errUnnamed = errors.New("not all replicas have the file under one name")
+
+// Open opens the file that is open as file on a mount, at path there, on each brick of
+// its set, for reading. An arbiter's has no bytes. The error is Gone if the file is
+// deleted.
+func (r *Replicas) Open(ctx context.Context, file *os.File, path string) ([]*os.File, error) {
 	members, err := r.mounted(ctx, file)
 	if err != nil {
-		return false, fmt.Errorf("replicas: %w", err)
+		return nil, fmt.Errorf("replicas: %w", err)
 	}
 	st, err := StatAsOpened(file)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	// Users may rename the file at any time, and a brick alone is asked by name.
 	const tries = 5
 	for range tries {
-		pending, named, err := anyPending(members, path, st.Inode)
-		if err != nil || named {
-			return pending, err
+		replicas, err := openAll(members, path, st.Inode)
+		if err != nil || replicas != nil {
+			return replicas, err
 		}
 		now, err := Get(file, gluster.VirtualPath)
-		switch {
-		case Gone(err), errors.Is(err, unix.ENODATA):
-			return false, nil // deleted: nothing is left to heal
-		case err != nil:
-			return false, fmt.Errorf("current name: %w", err)
+		if errors.Is(err, unix.ENODATA) { // deleted, though open
+			err = unix.ENOENT
+		}
+		if err != nil {
+			return nil, fmt.Errorf("current name: %w", err)
 		}
 		path = strings.TrimLeft(strings.TrimRight(string(now), "\x00"), "/")
 	}
-	// Either its name changes all the time, or the replicas disagree about it.
-	return true, nil
+	return nil, errUnnamed
 }
 
-// anyPending is false in named if the path is not that file's on one of them.
-func anyPending(members []*Private, path string, inode uint64) (pending, named bool, err error) {
+// openAll returns nil if the path is not that file's on one of them.
+func openAll(members []*Private, path string, inode uint64) (replicas []*os.File, err error) {
 	for _, m := range members {
-		pending, named, err := m.pending(path, inode)
-		if err != nil || !named || pending {
-			return pending, named, err
+		replica, err := m.OpenRegular(path)
+		if err == nil {
+			replicas = append(replicas, replica)
+			var st Stat
+			if st, err = StatAsOpened(replica); err == nil && st.Inode == inode {
+				continue
+			}
 		}
+		closeFiles(replicas)
+		if err != nil && !Gone(err) {
+			return nil, fmt.Errorf("replica: %w", err)
+		}
+		return nil, nil
 	}
-	return false, true, nil
+	return replicas, nil
 }
 
-func (p *Private) pending(path string, inode uint64) (pending, named bool, err error) {
-	file, err := p.OpenRegular(path)
-	switch {
-	case Gone(err):
-		return false, false, nil
-	case err != nil:
-		return false, false, fmt.Errorf("replica: %w", err)
+func closeFiles(files []*os.File) {
+	for _, f := range files {
+		f.Close() // read only
 	}
-	defer file.Close() // read only
-	st, err := StatAsOpened(file)
-	if err != nil || st.Inode != inode {
-		return false, false, err
-	}
-	attrs, err := ReadAttrs(file)
-	return attrs.HealPending, true, err
 }
 
 func (r *Replicas) mounted(ctx context.Context, file *os.File) ([]*Private, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.members != nil {
-		return r.members, nil
+	if r.oneBrick {
+		for _, members := range r.sets {
+			return members, nil
+		}
 	}
-	set, err := r.setOf(file)
+	set, err := setOf(file)
 	if err != nil {
 		return nil, err
 	}
-	members := make([]*Private, len(set))
+	if members, ok := r.sets[set]; ok {
+		return members, nil
+	}
+	bricks, err := r.mount.Graph.Bricks(set)
+	if err != nil {
+		return nil, err
+	}
+	members := make([]*Private, len(bricks))
 	group, ctx := errgroup.WithContext(ctx)
-	for i, brick := range set {
+	for i, brick := range bricks {
 		group.Go(func() (err error) {
 			members[i], err = r.mount.private(ctx, ForReplica, gluster.Graph{brick})
 			return err
@@ -120,33 +210,36 @@ func (r *Replicas) mounted(ctx context.Context, file *os.File) ([]*Private, erro
 	if err := group.Wait(); err != nil {
 		return nil, errors.Join(err, closeAll(members))
 	}
-	r.members = members
+	r.sets[set] = members
 	return members, nil
 }
 
 // replicaSet finds the set's name in trusted.glusterfs.pathinfo.
 var replicaSet = regexp.MustCompile(`<REPLICATE:([^> ]+)>`)
 
-// setOf gives the bricks of the set that a file is on.
-func (r *Replicas) setOf(file *os.File) ([]gluster.Xlator, error) {
+// setOf names the replica set that a file is on.
+func setOf(file *os.File) (string, error) {
 	info, err := Get(file, gluster.VirtualPathinfo)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	name := replicaSet.FindSubmatch(info)
 	if name == nil {
-		return nil, fmt.Errorf("%s: %q names no replica set", gluster.VirtualPathinfo, info)
+		return "", fmt.Errorf("%s: %q names no replica set", gluster.VirtualPathinfo, info)
 	}
-	return r.mount.Graph.Bricks(string(name[1]))
+	return string(name[1]), nil
 }
 
-// Close unmounts what Pending has mounted.
+// Close unmounts what was mounted.
 func (r *Replicas) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	members := r.members
-	r.members = nil
-	return closeAll(members)
+	var errs []error
+	for _, members := range r.sets {
+		errs = append(errs, closeAll(members))
+	}
+	clear(r.sets)
+	return errors.Join(errs...)
 }
 
 func closeAll(all []*Private) error {

@@ -1,4 +1,4 @@
-package report
+package outcome
 
 import (
 	"maps"
@@ -9,6 +9,26 @@ import (
 type Total struct {
 	Files int64 `json:"files"`
 	Bytes int64 `json:"bytes"`
+}
+
+// Add counts one file of the given size in bytes.
+func (t *Total) Add(bytes int64) { t.Merge(Total{1, bytes}) }
+
+// Merge counts what another total has counted.
+func (t *Total) Merge(other Total) {
+	t.Files += other.Files
+	t.Bytes += other.Bytes
+}
+
+// Of is the total of one outcome, whatever the reason.
+func Of(totals map[Result]Total, o Outcome) Total {
+	var sum Total
+	for r, n := range totals {
+		if r.Outcome == o {
+			sum.Merge(n)
+		}
+	}
+	return sum
 }
 
 // Minus is what came to t since it was earlier.
@@ -41,15 +61,15 @@ func (t *Tally) AddTotal(r Result, n Total) {
 	if t.totals == nil {
 		t.totals = map[Result]Total{}
 	}
-	sum := t.totals[r]
-	t.totals[r] = Total{sum.Files + n.Files, sum.Bytes + n.Bytes}
+	n.Merge(t.totals[r])
+	t.totals[r] = n
 }
 
 // Outcome is the total of one outcome, whatever the reason.
 func (t *Tally) Outcome(o Outcome) Total {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return total(t.totals, o)
+	return Of(t.totals, o)
 }
 
 // Totals is a copy of all totals.

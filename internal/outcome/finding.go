@@ -1,4 +1,4 @@
-package report
+package outcome
 
 import "github.com/coldbrick/coldbrick/internal/gluster"
 

@@ -1,6 +1,6 @@
-// Package report holds the words in which every command tells what it did, and
-// counts them.
-package report
+// Package outcome holds the words for what became of a file, and why: the same in
+// output, logs, metrics and manual. It is a leaf; package report prints them.
+package outcome
 
 // Outcome says how a file left the run.
 type Outcome string
