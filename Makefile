@@ -12,7 +12,7 @@ PACKAGES ?= ./...
 RACE     ?= -race
 E2ETIMEOUT  ?= 45m
 
-.PHONY: build plugin install-plugin man package release unit test e2e test-11 qualify calm soak bench microbench fuzz check demo help
+.PHONY: build plugin install-plugin man package release unit test e2e test-11 qualify qualify-s3 calm soak bench microbench fuzz check demo help
 
 build: ## bin/coldbrick, a static program
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/coldbrick
@@ -74,7 +74,11 @@ test-11: ## facts, volume and plugin on GlusterFS 11, in a second root of Debian
 	@$(root11) internal/testkit/require.sh --install
 	@$(root11) make test RACE= PACKAGES='$(facts11)'
 
-qualify: ## make test and make e2e on GlusterFS 11, likewise; docs/porting.md (root, over an hour)
+qualify-s3: ## the S3 store on MinIO, which takes minutes to build, or on a server of yours; docs/stores.md
+	@$(tool) minio >/dev/null
+	go test -tags qualify -count=1 -timeout $(TESTTIMEOUT) -v -run 'AnotherServer|MinIO' ./internal/objstore/s3
+
+qualify: qualify-s3 ## that, and make test and make e2e on GlusterFS 11; docs/porting.md (root, over an hour)
 	@internal/testkit/require.sh
 	@$(root11) internal/testkit/require.sh --install
 	@$(root11) make test
@@ -99,7 +103,7 @@ fuzz: ## each fuzz test for FUZZTIME (30s)
 
 check: ## formatting, vet, linters with the import directions, go.mod, known vulnerabilities
 	@test -z "$$(git ls-files '*.go' | xargs gofmt -l | tee /dev/stderr)"
-	go vet -tags e2e,capture,soak,bench ./...
+	go vet -tags e2e,capture,soak,bench,qualify ./...
 	@linter=$$($(tool) golangci-lint) && $$linter run
 	go mod tidy -diff
 	@.ci/vulnerabilities

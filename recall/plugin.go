@@ -52,25 +52,3 @@ type Plugin interface {
 type Header interface {
 	Head(ctx context.Context, key string) (Info, error)
 }
-
-// Store describes a kind of store.
-type Store struct {
-	Name        string
-	Library     string // that Gluster loads for it (cloudsync-storetype), empty if none
-	Description string
-	New         func() Plugin
-}
-
-// Registry is the list of stores that a program knows. It is a value: nothing
-// registers itself.
-type Registry []Store
-
-// Find returns the store of this name.
-func (r Registry) Find(name string) (Store, bool) {
-	for _, s := range r {
-		if s.Name == name {
-			return s, true
-		}
-	}
-	return Store{}, false
-}

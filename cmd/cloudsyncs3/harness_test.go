@@ -20,7 +20,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
-	"github.com/coldbrick/coldbrick/internal/objstore"
+	"github.com/coldbrick/coldbrick/internal/objstore/s3"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
@@ -96,7 +96,7 @@ type ground struct {
 	t      *testing.T
 	server *testkit.S3Server
 	proxy  *testkit.Proxy
-	store  *objstore.S3
+	store  *s3.Store
 }
 
 func newGround(t *testing.T, options ...testkit.Option) *ground {
@@ -106,7 +106,7 @@ func newGround(t *testing.T, options ...testkit.Option) *ground {
 
 func newGroundWith(t *testing.T, server *testkit.S3Server, options ...testkit.Option) *ground {
 	t.Helper()
-	g := &ground{t: t, Volume: testkit.NewVolume(t, options...), server: server, store: &objstore.S3{}}
+	g := &ground{t: t, Volume: testkit.NewVolume(t, options...), server: server, store: &s3.Store{}}
 	g.proxy = testkit.FaultProxy(t, g.server)
 	store := map[string]string{
 		"endpoint-url": g.server.Endpoint, "bucket": g.server.Bucket, "region": g.server.Region,

@@ -32,7 +32,7 @@ import (
 	"unsafe"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/objstore"
+	"github.com/coldbrick/coldbrick/internal/objstore/s3"
 	"github.com/coldbrick/coldbrick/internal/translator"
 	"github.com/coldbrick/coldbrick/internal/workers"
 )
@@ -42,7 +42,7 @@ import (
 const garbagePercent = 25
 
 // stores is shared by all instances of the process; C has no other place for it.
-var stores = translator.NewStores(func() translator.Store { return &objstore.S3{} })
+var stores = translator.NewStores(func() translator.Store { return &s3.Store{} })
 
 func main() {} // never called: a library
 

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/objstore"
+	s3store "github.com/coldbrick/coldbrick/internal/objstore/s3"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
@@ -166,7 +166,7 @@ func ageCtime(t *testing.T, v *testkit.Volume, name string, d time.Duration) {
 func TestFsckAndWhatTheGuidesScriptLeft(t *testing.T) {
 	v, s3 := testkit.NewVolume(t), testkit.S3(t)
 	coldbrick := anyCommandOn(t, v, s3)
-	store := &objstore.S3{}
+	store := &s3store.Store{}
 	must := func(err error) {
 		t.Helper()
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/crawl"
 	"github.com/coldbrick/coldbrick/internal/config"
+	"github.com/coldbrick/coldbrick/internal/objstore/stores"
 	"github.com/coldbrick/coldbrick/internal/run"
 )
 
@@ -32,10 +33,9 @@ type settings struct {
 	include, exclude            config.List
 	keyPrefix                   string
 
-	store, storeDir                                           string
-	bucket, endpointURL, region, profile, caBundle, storClass string
-	partSize                                                  config.Size
-	accessKeyID, secretAccessKey, sessionToken                config.Secret
+	store    string
+	ofStores map[string]func() string // the values of the stores' own options
+	partSize config.Size
 
 	recursive, null, stdoutData, check bool
 	repair, readObjects                bool
@@ -67,10 +67,22 @@ type settings struct {
 var (
 	outputFlags = []string{"json", "progress", "log-format", "verbose", "quiet"}
 	policyFlags = []string{"older-than", "age-by", "recall-grace", "min-size", "max-size", "include", "exclude", "under", "crawlers"}
-	storeFlags  = []string{"store", "store-dir", "bucket", "endpoint-url", "region", "profile", "ca-bundle", "storage-class",
-		"key-prefix", "part-size", "jobs", "bwlimit"}
-	runFlags = []string{"max-files", "max-bytes", "max-duration", "until-free", "max-errors", "dry-run", "state-dir", "metrics-file", "lock-wait"}
+	storeFlags  = storeSettings()
+	runFlags    = []string{"max-files", "max-bytes", "max-duration", "until-free", "max-errors", "dry-run", "state-dir", "metrics-file", "lock-wait"}
 )
+
+// storeSettings are the flags of all stores.
+func storeSettings() []string {
+	names := []string{"store"}
+	for _, kind := range stores.All {
+		for _, o := range kind.Options {
+			if !o.Secret {
+				names = append(names, o.Name)
+			}
+		}
+	}
+	return append(names, "key-prefix", "part-size", "jobs", "bwlimit")
+}
 
 // flags defines every setting once: its flag, its key in the file, its variable
 // in the environment, its default and its line in the manual.
@@ -120,13 +132,22 @@ func (s *settings) flags() *pflag.FlagSet {
 
 	s.store = "s3"
 	text(&s.store, "store", "keep objects in the store `NAME`: see coldbrick stores")
-	text(&s.storeDir, "store-dir", "the `DIR` of the dir store")
-	text(&s.bucket, "bucket", "the `NAME` of the S3 bucket")
-	text(&s.endpointURL, "endpoint-url", "the `URL` of the S3 server (default: AWS)")
-	text(&s.region, "region", "the `NAME` of the S3 region")
-	text(&s.profile, "profile", "the `NAME` of the profile in the shared AWS files")
-	text(&s.caBundle, "ca-bundle", "trust the certificates in `FILE` beside those of the system")
-	text(&s.storClass, "storage-class", "store objects in this S3 class `NAME`")
+	s.ofStores = map[string]func() string{}
+	fileOnly := func(name string) { f.Lookup(name).Annotations = map[string][]string{config.FileOnly: {}} }
+	for _, kind := range stores.All {
+		for _, o := range kind.Options {
+			if o.Secret {
+				secret := new(config.Secret)
+				value(secret, o.Name, o.Usage)
+				fileOnly(o.Name)
+				s.ofStores[o.Name] = func() string { return secret.Reveal() } // a method value would keep what it is now
+				continue
+			}
+			given := new(string)
+			text(given, o.Name, o.Usage)
+			s.ofStores[o.Name] = func() string { return *given }
+		}
+	}
 	text(&s.keyPrefix, "key-prefix", "put `PREFIX` before every key, where volumes share a bucket")
 	s.partSize = 8 << 20
 	value(&s.partSize, "part-size", "the `SIZE` of a part of a multipart transfer")
@@ -157,14 +178,8 @@ func (s *settings) flags() *pflag.FlagSet {
 	f.BoolVarP(&s.verbose, "verbose", "v", false, "also say what went well, file by file")
 	f.BoolVarP(&s.quiet, "quiet", "q", false, "say nothing but what went wrong")
 
-	fileOnly := func(name string) { f.Lookup(name).Annotations = map[string][]string{config.FileOnly: {}} }
-	value(&s.accessKeyID, "access-key-id", "of the S3 store; without it the AWS chain is asked")
-	value(&s.secretAccessKey, "secret-access-key", "of the S3 store")
-	value(&s.sessionToken, "session-token", "of the S3 store, for temporary credentials")
 	f.BoolVar(&s.requirePlugin, "require_plugin", false, "refuse a volume in whose graph no store plugin is loaded: readers of its stubs would get EREMOTE")
-	for _, name := range []string{"access-key-id", "secret-access-key", "session-token", "require_plugin"} {
-		fileOnly(name)
-	}
+	fileOnly("require_plugin")
 	return f
 }
 
@@ -195,13 +210,13 @@ func (s *settings) values(origins config.Origins) run.Settings {
 	}
 }
 
-// storeOptions are the options of recall.Plugin.Init. They hold secrets.
+// storeOptions are the options of all stores. They hold secrets.
 func (s *settings) storeOptions() map[string]string {
-	return map[string]string{
-		"bucket": s.bucket, "endpoint-url": s.endpointURL, "region": s.region, "profile": s.profile,
-		"ca-bundle": s.caBundle, "storage-class": s.storClass, "key-prefix": s.keyPrefix, "dir": s.storeDir,
-		"part-size": strconv.FormatInt(s.partSize.Bytes(), 10), "jobs": strconv.Itoa(s.jobs.Int()),
-		"access-key-id": s.accessKeyID.Reveal(), "secret-access-key": s.secretAccessKey.Reveal(),
-		"session-token": s.sessionToken.Reveal(),
+	options := map[string]string{
+		"key-prefix": s.keyPrefix, "part-size": strconv.FormatInt(s.partSize.Bytes(), 10), "jobs": strconv.Itoa(s.jobs.Int()),
 	}
+	for setting, value := range s.ofStores {
+		options[setting] = value()
+	}
+	return options
 }

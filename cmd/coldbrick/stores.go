@@ -3,8 +3,8 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/coldbrick/coldbrick/internal/objstore/stores"
 	"github.com/coldbrick/coldbrick/internal/report"
-	"github.com/coldbrick/coldbrick/internal/run"
 )
 
 func newStores(a *app) *cobra.Command {
@@ -18,7 +18,7 @@ it, and what it is.`,
 			if err := a.configure(cmd, nil); err != nil {
 				return err
 			}
-			for _, s := range run.Stores() {
+			for _, s := range stores.All {
 				if err := a.ui.Print(report.Store{Name: s.Name, Library: s.Library, Description: s.Description}); err != nil {
 					return err
 				}

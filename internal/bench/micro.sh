@@ -15,7 +15,7 @@ declare -A trees=([before]=$work/tree [here]=$PWD)
 for _ in {1..6}; do # fewer are not enough for benchstat to be sure
 	for side in before here; do
 		go test -C "${trees[$side]}" -run '^$' -bench . -benchmem -benchtime 0.3s \
-			./crawl ./internal/objstore ./internal/volume | tee -a "$work/$side" | grep '^Benchmark' >&2
+			./crawl ./internal/objstore/... ./internal/volume | tee -a "$work/$side" | grep '^Benchmark' >&2
 	done
 done
 "$benchstat" "before=$work/before" "here=$work/here"

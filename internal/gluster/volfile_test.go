@@ -181,10 +181,10 @@ func TestNoGraphForStampingWithoutCloudsync(t *testing.T) {
 
 func TestSecretsDoNotPrintThemselves(t *testing.T) {
 	g := mustGraph(t, []byte(strings.Replace(small, "cloudsync on", "s3plugin-seckey SEKRIT", 1)))
-	s3 := S3Settings{SecretKey: NewSecret("SEKRIT")}
+	held := struct{ Key Secret }{NewSecret("SEKRIT")}
 	options := Options{"features.s3plugin-seckey": NewSecret("SEKRIT")}
 	hidden := struct{ graph Graph }{g} // fmt does not call methods there
-	for _, value := range []any{g, &g, g[1], s3, &s3, options, hidden, &hidden, []any{s3}, NewSecret("SEKRIT")} {
+	for _, value := range []any{g, &g, g[1], held, &held, options, hidden, &hidden, []any{held}, NewSecret("SEKRIT")} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 			if text := fmt.Sprintf(verb, value); strings.Contains(text, "SEKRIT") || strings.Contains(text, fmt.Sprintf("%x", "SEKRIT")) {
 				t.Errorf("%s of %T: %s", verb, value, text)

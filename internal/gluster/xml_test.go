@@ -54,10 +54,6 @@ func TestCapturedVolumeInfo(t *testing.T) {
 	if !o.On("features.cloudsync") || o.On("performance.quick-read") || o.Get("features.s3plugin-bucketid") == "" {
 		t.Errorf("options: %v", o)
 	}
-	settings, ok, err := S3(func(key string) string { return o.Get("features." + key) })
-	if err != nil || !ok || !strings.HasPrefix(settings.Endpoint, "https://") || settings.Region == "" {
-		t.Errorf("S3 settings %+v, %t, %v", settings, ok, err)
-	}
 	all, err := ParseVolumeInfo(captured(t, "volume-info-all.xml"))
 	if err != nil || len(all) != 6 {
 		t.Errorf("all: %d, %v", len(all), err)
@@ -261,40 +257,6 @@ func FuzzXML(f *testing.F) {
 			_ = parse(text) // must not panic
 		}
 	})
-}
-
-func TestS3Settings(t *testing.T) {
-	for hostname, want := range map[string]string{
-		"s3.example.net":                                   "https://s3.example.net  ",
-		"s3.example.net:9000":                              "https://s3.example.net:9000  ",
-		"http://10.0.0.1:9000?region=x":                    "http://10.0.0.1:9000 x ",
-		"https://[fd00::1]:9000/?region=eu&ca=/etc/ca.pem": "https://[fd00::1]:9000 eu /etc/ca.pem",
-		"https://u:SEKRIT@host":                            "error",
-		"ftp://host":                                       "error",
-		"https://host/path":                                "error",
-		"https://":                                         "error",
-		"ho st%":                                           "error",
-		"http://host?a=%zz":                                "error",
-		"":                                                 "error",
-	} {
-		get := func(key string) string {
-			return map[string]string{"s3plugin-hostname": hostname, "s3plugin-bucketid": "b", "s3plugin-seckey": "SEKRIT"}[key]
-		}
-		s, ok, err := S3(get)
-		got := s.Endpoint + " " + s.Region + " " + s.CABundle
-		if err != nil {
-			got = "error"
-			if ok || !errors.Is(err, ErrS3Settings) || strings.Contains(err.Error(), "SEKRIT") {
-				t.Errorf("%q: %t, %v", hostname, ok, err)
-			}
-		}
-		if got != want {
-			t.Errorf("%q: got %q, want %q (%v)", hostname, got, want, err)
-		}
-	}
-	if _, ok, err := S3(func(string) string { return "" }); ok || err != nil {
-		t.Errorf("without settings: %t, %v", ok, err)
-	}
 }
 
 func TestCapturedGeoReplication(t *testing.T) {

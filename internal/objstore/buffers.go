@@ -10,13 +10,13 @@ import (
 
 const smallestBuffer = 16 << 10
 
-// buffers hands out memory for bodies and never holds more of it than its
+// Buffers hands out memory for bodies and never holds more of it than its
 // limit, used and spare together. Only a buffer that is larger than the limit
 // by itself goes beyond it, and then no other is out.
 //
 // Spare buffers are kept by hand: a sync.Pool drops them at a garbage
 // collection, and with parts of many MiB each the heap would double.
-type buffers struct {
+type Buffers struct {
 	limit int
 	out   *semaphore.Weighted
 
@@ -25,13 +25,24 @@ type buffers struct {
 	total int              // bytes out and spare
 }
 
-func newBuffers(limit int) *buffers {
-	return &buffers{limit: limit, out: semaphore.NewWeighted(int64(limit)), spare: map[int][][]byte{}}
+// NewBuffers are buffers that hold so many bytes at most.
+func NewBuffers(limit int) *Buffers {
+	return &Buffers{limit: limit, out: semaphore.NewWeighted(int64(limit)), spare: map[int][][]byte{}}
 }
 
-// get waits for a buffer of size bytes. A caller that holds one must not ask
+// Limit is what the buffers may hold, in bytes.
+func (b *Buffers) Limit() int { return b.limit }
+
+// Held is what they hold now, used and spare.
+func (b *Buffers) Held() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.total
+}
+
+// Get waits for a buffer of size bytes. A caller that holds one must not ask
 // for a second: all might.
-func (b *buffers) get(ctx context.Context, size int) ([]byte, error) {
+func (b *Buffers) Get(ctx context.Context, size int) ([]byte, error) {
 	capacity := max(smallestBuffer, 1<<bits.Len(uint(max(size, 1)-1)))
 	if capacity > b.limit {
 		capacity = max(size, b.limit)
@@ -60,8 +71,8 @@ func (b *buffers) get(ctx context.Context, size int) ([]byte, error) {
 	return make([]byte, size, capacity), nil
 }
 
-// put takes back what get gave.
-func (b *buffers) put(buf []byte) {
+// Put takes back what Get gave.
+func (b *Buffers) Put(buf []byte) {
 	capacity := cap(buf)
 	b.mu.Lock()
 	if b.total <= b.limit {
@@ -73,4 +84,4 @@ func (b *buffers) put(buf []byte) {
 	b.out.Release(b.weight(capacity))
 }
 
-func (b *buffers) weight(capacity int) int64 { return int64(min(capacity, b.limit)) }
+func (b *Buffers) weight(capacity int) int64 { return int64(min(capacity, b.limit)) }

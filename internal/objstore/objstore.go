@@ -1,15 +1,17 @@
-// Package objstore keeps objects: the stores s3 (any server that speaks S3) and
-// dir (files in a directory, for tape gateways and NFS). It is the only package
-// that imports the AWS SDK.
+// Package objstore is what a store of objects is: its contract, the description from
+// which coldbrick makes flags and configuration, and what stores share. Each store is
+// a package below: s3 (any server that speaks S3; the only one that imports the AWS
+// SDK) and dir (files in a directory, for tape gateways and NFS). Package stores lists
+// them, and package storetest has the contract as tests. docs/stores.md says how to
+// write one.
 //
-// Both stores create an object only where none is, and report success only
-// after the copy is proven; neither can overwrite or delete an object. They
-// satisfy the interfaces that upload and recall declare. A key that a store or
-// a proxy could take for another one is refused in every operation, with
-// object.ErrKey: keys to read come from attributes of files, and those may be
-// hostile.
+// A store creates an object only where none is, and reports success only after the
+// copy is proven; it can neither overwrite nor delete an object. Stores satisfy the
+// interfaces that upload and recall declare. A key that a store or a proxy could take
+// for another one is refused in every operation, with object.ErrKey: keys to read come
+// from attributes of files, and those may be hostile.
 //
-// The errors of this package are one line each and never hold a secret.
+// The errors of stores are one line each and never hold a secret.
 package objstore
 
 import (
@@ -17,9 +19,79 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/coldbrick/coldbrick/internal/object"
 )
+
+// Store is the contract. Its methods may be called from many goroutines. Before Init
+// and after Fini, operations answer ErrClosed; those that are under way then go on
+// with what they began with.
+type Store interface {
+	// Init prepares the store. It neither writes nor needs the store to be in reach.
+	Init(ctx context.Context, options map[string]string) error
+	// Reconfigure is Init once more, for operations that begin later.
+	Reconfigure(ctx context.Context, options map[string]string) error
+	// Fini releases what Init took.
+	Fini() error
+
+	// Create stores size bytes of body under key if nothing is there. It returns nil
+	// only after the size and CRC-32 of the bytes that it read are confirmed by the
+	// store itself, and reads each byte once. fs.ErrExist means that the key is
+	// taken, object.ErrKey that it is refused, object.ErrChanged that body does not
+	// have size bytes, object.ErrStore that no object can be stored now. A Create that
+	// fails leaves no object, or one of the same attempt (object.MetaAttempt).
+	Create(ctx context.Context, key string, body io.ReaderAt, size int64, metadata map[string]string) (object.Proof, error)
+	// Conditional reports whether a Create of so many bytes is known to leave a taken
+	// key alone, also when several race for it. Where it is not, only keys that
+	// nobody else can have are used.
+	Conditional(size int64) bool
+	// Head tells about an object; fs.ErrNotExist if there is none.
+	Head(ctx context.Context, key string) (object.Info, error)
+	// Download writes the whole object to dst, in any order and by many goroutines,
+	// after accept, which is called once, has agreed to what it is. It returns size
+	// and CRC-32 of the bytes written, and an error unless they are the whole object.
+	Download(ctx context.Context, key string, dst io.WriterAt, accept func(object.Info) error) (object.Proof, error)
+}
+
+// Prober is a store that has to find out what it can be relied on for, and whether it
+// can be used at all (object.ErrStore). The others know without asking.
+type Prober interface {
+	Probe(ctx context.Context) (Capabilities, error)
+	// Reuse goes by an earlier probe of the same Account that was Proven, if what
+	// can be looked at cheaply still holds.
+	Reuse(ctx context.Context) bool
+	// Account names what the finding of a probe holds for.
+	Account(ctx context.Context) (string, error)
+}
+
+// Capabilities are what a Probe saw a store do. What was not seen is false.
+type Capabilities struct {
+	// PutConditional: a PUT with If-None-Match leaves a taken key alone, also
+	// when several race for it.
+	PutConditional bool
+	// CompleteConditional: so does the completion of a multipart upload.
+	CompleteConditional bool
+	// ChecksumVerified: a PUT with a wrong CRC-32 is refused, so that a
+	// success is a proof.
+	ChecksumVerified bool
+	// ChecksumReturned: HEAD tells the CRC-32 of an object put with one.
+	ChecksumReturned bool
+	// FullObjectMultipart: a multipart upload is refused if the CRC-32 of the
+	// whole is wrong, and HEAD tells it afterwards.
+	FullObjectMultipart bool
+
+	ClockSkew       time.Duration // the store's clock minus this host's
+	Versioning      string        // "Enabled", "Suspended", or empty: off or not told
+	LifecycleAborts bool          // a lifecycle rule aborts left-over multipart uploads
+	LeftBehind      []string      // probe objects that could not be deleted
+}
+
+// Proven reports whether the store was seen to do all that coldbrick can make
+// use of.
+func (c *Capabilities) Proven() bool {
+	return c.PutConditional && c.CompleteConditional && c.ChecksumVerified && c.ChecksumReturned && c.FullObjectMultipart
+}
 
 // Limiter bounds the bytes per second over all transfers of a store;
 // *rate.Limiter of golang.org/x/time/rate is one.
@@ -28,22 +100,34 @@ type Limiter interface {
 	Burst() int
 }
 
-// errClosed is what every operation answers before Init and after Fini.
-var errClosed = errors.New("store is not initialised")
+// Pay takes n bytes from a limit, or none if it is nil, in pieces that it can give.
+func Pay(ctx context.Context, limiter Limiter, n int) error {
+	for limiter != nil && n > 0 {
+		chunk := max(1, min(n, limiter.Burst()))
+		if err := limiter.WaitN(ctx, chunk); err != nil {
+			return err
+		}
+		n -= chunk
+	}
+	return nil
+}
 
-// checkKey refuses keys that are ambiguous somewhere: versitygw, for one,
+// ErrClosed is what every operation answers before Init and after Fini.
+var ErrClosed = errors.New("store is not initialised")
+
+// CheckKey refuses keys that are ambiguous somewhere: versitygw, for one,
 // stores "a//b" and "a/x/../b" as "a/b". No path below a volume's root looks
 // like that, so nothing is lost.
-func checkKey(key string) error {
+func CheckKey(key string) error {
 	if _, ok := object.PathKey(key, ""); !ok {
 		return fmt.Errorf("%w: %.200q", object.ErrKey, key)
 	}
 	return nil
 }
 
-// readFull fills b with the bytes of body at off. Too few of them mean that the
+// ReadFull fills b with the bytes of body at off. Too few of them mean that the
 // file was cut meanwhile.
-func readFull(body io.ReaderAt, b []byte, off int64) error {
+func ReadFull(body io.ReaderAt, b []byte, off int64) error {
 	n, err := body.ReadAt(b, off)
 	switch {
 	case n == len(b):
@@ -55,8 +139,8 @@ func readFull(body io.ReaderAt, b []byte, off int64) error {
 	}
 }
 
-// checkEnd reports a body that has grown past size.
-func checkEnd(body io.ReaderAt, size int64) error {
+// CheckEnd reports a body that has grown past size.
+func CheckEnd(body io.ReaderAt, size int64) error {
 	var one [1]byte
 	n, err := body.ReadAt(one[:], size)
 	switch {
@@ -69,7 +153,8 @@ func checkEnd(body io.ReaderAt, size int64) error {
 	}
 }
 
-// discard takes the bytes of a read-back.
-type discard struct{}
+// Discard takes the bytes of a read-back.
+type Discard struct{}
 
-func (discard) WriteAt(b []byte, _ int64) (int, error) { return len(b), nil }
+// WriteAt drops b.
+func (Discard) WriteAt(b []byte, _ int64) (int, error) { return len(b), nil }

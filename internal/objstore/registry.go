@@ -8,12 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-
-	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 )
 
@@ -33,7 +28,7 @@ const (
 	longestEntry       = 64 << 10 // what a later format may add included
 )
 
-// Registry is a store that volumes can be registered in; both stores are.
+// Registry is a store that volumes can be registered in; every Store is.
 type Registry interface {
 	Create(ctx context.Context, key string, body io.ReaderAt, size int64, metadata map[string]string) (object.Proof, error)
 	Download(ctx context.Context, key string, dst io.WriterAt, accept func(object.Info) error) (object.Proof, error)
@@ -90,28 +85,4 @@ func (m *memory) WriteAt(b []byte, off int64) (int, error) {
 		return 0, io.ErrShortWrite
 	}
 	return copy((*m)[off:], b), nil
-}
-
-// Volumes lists the ids of the volumes that are registered under a prefix.
-func (s *S3) Volumes(ctx context.Context, prefix string) ([]string, error) {
-	n, err := s.session()
-	if err != nil {
-		return nil, err
-	}
-	dir := object.VolumeKey(prefix, "")
-	var ids []string
-	pages := s3.NewListObjectsV2Paginator(n.client, &s3.ListObjectsV2Input{Bucket: &n.bucket, Prefix: &dir})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, n.explain(ctx, "list volumes", err)
-		}
-		for _, o := range page.Contents {
-			id, ok := strings.CutPrefix(aws.ToString(o.Key), dir)
-			if _, err := gluster.ParseGFID(id); ok && err == nil {
-				ids = append(ids, id)
-			}
-		}
-	}
-	return ids, nil
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/coldbrick/coldbrick/internal/record"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
-	"github.com/coldbrick/coldbrick/recall"
 	"github.com/coldbrick/coldbrick/upload"
 )
 
@@ -147,19 +146,12 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	plugin, meter, err := a.Store.open(preparing, mount.Graph, log)
+	store, meter, err := a.Store.open(preparing, mount.Graph, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, plugin.Fini()) }()
-	store, ok := plugin.(interface {
-		upload.Store
-		recall.Plugin
-	})
-	if !ok {
-		return Usagef("--store: %s can only recall", a.Store.Name)
-	}
-	if err := a.probes().prove(preparing, plugin); err != nil {
+	defer func() { err = errors.Join(err, store.Fini()) }()
+	if err := a.probes().prove(preparing, store); err != nil {
 		return causeOf(preparing, err)
 	}
 	if err := register(preparing, store, a.Store.keyPrefix(), brick); err != nil {
@@ -169,7 +161,7 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 	if replicas != nil {
 		defer func() { err = errors.Join(err, replicas.Close()) }()
 	}
-	l := leftovers{Session: a.Session, mount: mount, brick: brick, stamping: private, replicas: replicas, plugin: plugin, self: self}
+	l := leftovers{Session: a.Session, mount: mount, brick: brick, stamping: private, replicas: replicas, plugin: store, self: self}
 	if err := l.settle(preparing); err != nil {
 		return causeOf(preparing, err)
 	}

@@ -242,7 +242,7 @@ func (e *examination) store(ctx context.Context, s *scope, bricks []*volume.Bric
 		return nil
 	}
 	defer func() { err = errors.Join(err, plugin.Fini()) }()
-	p, ok := plugin.(prober)
+	p, ok := plugin.(objstore.Prober)
 	if !ok {
 		return nil
 	}

@@ -13,18 +13,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/report"
-	"github.com/coldbrick/coldbrick/recall"
 )
-
-// prober is a store that finds out what it can be relied on for, and whether it
-// can be used at all (object.ErrStore). The others know without asking.
-type prober interface {
-	Probe(context.Context) (objstore.Capabilities, error)
-	Reuse(context.Context) bool
-	Account(context.Context) (string, error)
-}
-
-var _ prober = (*objstore.S3)(nil)
 
 // probeHolds is how long a run goes by the probe of another one. In a bucket with
 // Object Lock nobody can delete what a probe has written.
@@ -52,8 +41,8 @@ func (s *Session) probes() probes {
 
 // prove makes sure that it is known what the store can be relied on for. What was
 // kept holds only while the store still leaves taken keys alone.
-func (k probes) prove(ctx context.Context, plugin recall.Plugin) error {
-	p, ok := plugin.(prober)
+func (k probes) prove(ctx context.Context, store objstore.Store) error {
+	p, ok := store.(objstore.Prober)
 	if !ok {
 		return nil
 	}
@@ -69,7 +58,7 @@ func (k probes) prove(ctx context.Context, plugin recall.Plugin) error {
 }
 
 // probe asks the store anew, and keeps the answer for the runs of the next day.
-func (k probes) probe(ctx context.Context, p prober) (objstore.Capabilities, error) {
+func (k probes) probe(ctx context.Context, p objstore.Prober) (objstore.Capabilities, error) {
 	file, err := k.file(ctx, p)
 	if err != nil {
 		return objstore.Capabilities{}, err
@@ -88,7 +77,7 @@ func (k probes) probe(ctx context.Context, p prober) (objstore.Capabilities, err
 }
 
 // file is where the probe of this store is kept.
-func (k probes) file(ctx context.Context, p prober) (string, error) {
+func (k probes) file(ctx context.Context, p objstore.Prober) (string, error) {
 	account, err := p.Account(ctx)
 	return filepath.Join(k.dir, account+".json"), err
 }

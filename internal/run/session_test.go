@@ -66,7 +66,7 @@ func sessionOn(t *testing.T, v *testkit.Volume, store, state string) (*Session, 
 	return &Session{
 		Settings: Settings{
 			Mount: v.MountDir(), Wanted: crawl.Policy{MinSize: 1}, Crawlers: 2, Jobs: 2, StateDir: state,
-			Store: StoreSettings{Name: "dir", Options: map[string]string{"dir": store, "part-size": "8388608", "jobs": "2"}},
+			Store: StoreSettings{Name: "dir", Options: map[string]string{"store-dir": store, "part-size": "8388608", "jobs": "2"}},
 		},
 		Target: TargetOf("", func() (string, error) { return v.MountDir(), nil }),
 		UI:     l, Log: slog.New(slog.DiscardHandler), Stop: NewStopper(t.Context(), nil, nil), Started: time.Now(),

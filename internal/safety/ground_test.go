@@ -15,7 +15,7 @@ import (
 	"github.com/coldbrick/coldbrick/crawl"
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
-	"github.com/coldbrick/coldbrick/internal/objstore"
+	"github.com/coldbrick/coldbrick/internal/objstore/s3"
 	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/record"
@@ -37,7 +37,7 @@ type ground struct {
 	Stamping *volume.Private
 	Files    *volume.Private
 	Replicas *volume.Replicas // nil without replication
-	Store    *objstore.S3
+	Store    *s3.Store
 	StateDir string
 
 	t *testing.T
@@ -68,9 +68,9 @@ func newGround(t *testing.T, options ...testkit.Option) *ground {
 	return g
 }
 
-func (g *ground) newStore(endpoint string) *objstore.S3 {
+func (g *ground) newStore(endpoint string) *s3.Store {
 	g.t.Helper()
-	store := &objstore.S3{}
+	store := &s3.Store{}
 	check(g.t, store.Init(g.t.Context(), map[string]string{
 		"endpoint-url": endpoint, "bucket": g.S3.Bucket, "region": g.S3.Region,
 		"access-key-id": g.S3.AccessKey, "secret-access-key": g.S3.SecretKey,

@@ -19,7 +19,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
-	"github.com/coldbrick/coldbrick/internal/objstore"
+	"github.com/coldbrick/coldbrick/internal/objstore/s3"
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/record"
 	"github.com/coldbrick/coldbrick/internal/volume"
@@ -69,7 +69,7 @@ func victim(text []byte) error {
 	if err != nil {
 		return err
 	}
-	store := &objstore.S3{}
+	store := &s3.Store{}
 	if err := store.Init(ctx, o.Store); err != nil {
 		return err
 	}

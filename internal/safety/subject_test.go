@@ -19,7 +19,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
-	"github.com/coldbrick/coldbrick/internal/objstore"
+	"github.com/coldbrick/coldbrick/internal/objstore/s3"
 	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/record"
@@ -40,7 +40,7 @@ const (
 type proving struct {
 	*ground
 	Reader string       // a mount with cloudsync that does nothing but read
-	Hasty  *objstore.S3 // a store that does not wait long for an answer
+	Hasty  *s3.Store    // a store that does not wait long for an answer
 	made   atomic.Int64 // subjects
 	self   owner.Owner  // of this process
 }
@@ -64,13 +64,13 @@ func (p *proving) storeOptions() map[string]string {
 	}
 }
 
-func (p *proving) storeWith(more map[string]string) *objstore.S3 {
+func (p *proving) storeWith(more map[string]string) *s3.Store {
 	p.t.Helper()
 	options := p.storeOptions()
 	for name, value := range more {
 		options[name] = value
 	}
-	store := &objstore.S3{}
+	store := &s3.Store{}
 	check(p.t, store.Init(p.t.Context(), options))
 	_, err := store.Probe(p.t.Context())
 	check(p.t, err)
@@ -97,7 +97,7 @@ type subject struct {
 	impatient bool // with the store
 }
 
-func (s *subject) store() *objstore.S3 {
+func (s *subject) store() *s3.Store {
 	if s.impatient {
 		return s.Hasty
 	}

@@ -38,6 +38,7 @@ type Proxy struct {
 // Request is what the proxy notes of a request. Credentials are not in it.
 type Request struct {
 	Method string
+	Host   string
 	Bucket string
 	Key    string
 	Query  url.Values
@@ -175,8 +176,12 @@ func (p *Proxy) fault(r Request) Fault {
 }
 
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
-	note := Request{Method: r.Method, Query: r.URL.Query(), Header: r.Header.Clone()}
-	note.Bucket, note.Key, _ = strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	note := Request{Method: r.Method, Host: r.Host, Query: r.URL.Query(), Header: r.Header.Clone()}
+	note.Key = strings.TrimPrefix(r.URL.Path, "/")
+	var byHost bool
+	if note.Bucket, byHost = strings.CutSuffix(r.Host, "."+p.backend.Domain); !byHost {
+		note.Bucket, note.Key, _ = strings.Cut(note.Key, "/")
+	}
 	note.Header.Del("Authorization")
 	note.Header.Del("X-Amz-Security-Token")
 

@@ -20,9 +20,9 @@ import (
 	"time"
 )
 
-// S3Server is a real S3 server (versitygw over a directory) on a loopback port,
-// with one bucket. It checks signatures and checksums and honours conditional
-// requests. It is gone when its test ends.
+// S3Server is a real S3 server over a directory, on a loopback port, with one
+// bucket. It checks signatures and checksums and honours conditional requests. It is
+// gone when its test ends.
 type S3Server struct {
 	Endpoint  string // http://127.0.0.1:port, or https
 	Bucket    string
@@ -30,14 +30,46 @@ type S3Server struct {
 	AccessKey string
 	SecretKey string
 	CAFile    string // PEM certificate to trust; "" without TLS
+	Domain    string // below which buckets have host names of their own; "" without
 
 	t       testing.TB
-	program string
+	product product
 	address string
 	dir     string
 	running *exec.Cmd // nil: stopped
 	exited  chan *os.ProcessState
 }
+
+// product is a program that is an S3 server.
+type product struct {
+	name   string // for tool.sh
+	health string // path that answers 200 once the server is ready
+	// command is how to run program for a server whose buckets are directories of
+	// data.
+	command func(s *S3Server, program, data string) *exec.Cmd
+}
+
+var versitygw = product{"versitygw", "/health", func(s *S3Server, program, data string) *exec.Cmd {
+	args := []string{"--port", s.address, "--region", s.Region, "--keep-alive", "--quiet", "--health", "/health"}
+	if s.CAFile != "" {
+		args = append(args, "--cert", s.CAFile, "--key", s.keyFile())
+	}
+	if s.Domain != "" {
+		args = append(args, "--virtual-domain", s.Domain)
+	}
+	cmd := exec.Command(program, append(args, "posix", data)...)
+	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.AccessKey, "ROOT_SECRET_KEY="+s.SecretKey)
+	return cmd
+}}
+
+var minio = product{"minio", "/minio/health/cluster", func(s *S3Server, program, data string) *exec.Cmd {
+	cmd := exec.Command(program, "server", "--quiet", "--address", s.address, "--certs-dir", filepath.Join(s.dir, "certs"), data)
+	cmd.Env = append(os.Environ(), "MINIO_ROOT_USER="+s.AccessKey, "MINIO_ROOT_PASSWORD="+s.SecretKey,
+		"MINIO_SITE_REGION="+s.Region, "MINIO_DOMAIN="+s.Domain, "MINIO_BROWSER=off", "MINIO_UPDATE=off",
+		// A key for buckets that encrypt by default.
+		"MINIO_KMS_SECRET_KEY=test-key:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
+	return cmd
+}}
 
 // S3Option shapes an S3Server.
 type S3Option func(*S3Server)
@@ -45,16 +77,36 @@ type S3Option func(*S3Server)
 // WithTLS makes the server speak https with a certificate of its own, in CAFile.
 func WithTLS() S3Option { return func(s *S3Server) { s.CAFile = "to be made" } }
 
-// S3 starts a server with an empty bucket named "cold".
+// WithRegion makes the server refuse signatures for any other region.
+func WithRegion(name string) S3Option { return func(s *S3Server) { s.Region = name } }
+
+// WithDomain makes the server take BUCKET.domain in a request's Host for a bucket,
+// as AWS does, and names both in its certificate. No name server knows the names: the
+// client under test has to dial the server's Endpoint for them.
+func WithDomain(domain string) S3Option { return func(s *S3Server) { s.Domain = domain } }
+
+// S3 starts a versitygw with an empty bucket named "cold".
 func S3(t testing.TB, options ...S3Option) *S3Server {
+	t.Helper()
+	return startServer(t, versitygw, options)
+}
+
+// MinIO starts a MinIO instead, without TLS. It knows session tokens and encryption by
+// default, and takes minutes to build: tests of make test use S3.
+func MinIO(t testing.TB, options ...S3Option) *S3Server {
+	t.Helper()
+	return startServer(t, minio, options)
+}
+
+func startServer(t testing.TB, p product, options []S3Option) *S3Server {
 	t.Helper()
 	s := &S3Server{
 		t:         t,
+		product:   p,
 		Bucket:    "cold",
 		Region:    "us-east-1",
 		AccessKey: "testkey",
 		SecretKey: "testsecret",
-		program:   Versitygw(t),
 	}
 	for _, o := range options {
 		o(s)
@@ -64,7 +116,11 @@ func S3(t testing.TB, options ...S3Option) *S3Server {
 	if s.CAFile != "" {
 		s.Endpoint = "https://"
 		s.CAFile = filepath.Join(s.dir, "cert.pem")
-		writeCertificate(t, s.CAFile, s.keyFile())
+		names := []string{"localhost"}
+		if s.Domain != "" {
+			names = append(names, s.Domain, "*."+s.Domain)
+		}
+		writeCertificate(t, s.CAFile, s.keyFile(), names)
 	}
 	// CreateBucket would need a signed request; a directory is all it makes.
 	s.MakeBucket(s.Bucket)
@@ -128,12 +184,7 @@ func (s *S3Server) Start() {
 		s.t.Fatal(err)
 	}
 	defer log.Close()
-	args := []string{"--port", s.address, "--keep-alive", "--quiet", "--health", "/health"}
-	if s.CAFile != "" {
-		args = append(args, "--cert", s.CAFile, "--key", s.keyFile())
-	}
-	cmd := exec.Command(s.program, append(args, "posix", filepath.Join(s.dir, "data"))...)
-	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.AccessKey, "ROOT_SECRET_KEY="+s.SecretKey)
+	cmd := s.product.command(s, serverProgram(s.t, s.product.name), filepath.Join(s.dir, "data"))
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -153,7 +204,7 @@ func (s *S3Server) Start() {
 			s.t.Fatalf("the S3 server ended: %v\n%s", state, text)
 		default:
 		}
-		answer, err := client.Get(s.Endpoint + "/health")
+		answer, err := client.Get(s.Endpoint + s.product.health)
 		if err != nil {
 			return false
 		}
@@ -204,19 +255,25 @@ func (s *S3Server) serverTLS() *tls.Config {
 
 func (s *S3Server) keyFile() string { return filepath.Join(s.dir, "key.pem") }
 
-// Versitygw is the path of the server's program: $VERSITYGW, or else the one
-// that tool.sh builds once for all tests.
+// Versitygw is the path of versitygw's program.
 func Versitygw(t testing.TB) string {
 	t.Helper()
-	if program := os.Getenv("VERSITYGW"); program != "" {
+	return serverProgram(t, versitygw.name)
+}
+
+// serverProgram is the path of a server's program: the variable of its name, such as
+// $VERSITYGW, or else the one that tool.sh builds once for all tests.
+func serverProgram(t testing.TB, name string) string {
+	t.Helper()
+	if program := os.Getenv(strings.ToUpper(name)); program != "" {
 		return program
 	}
-	cmd := exec.Command(filepath.Join(ModuleRoot(t), "internal/testkit/tool.sh"), "versitygw")
+	cmd := exec.Command(filepath.Join(ModuleRoot(t), "internal/testkit/tool.sh"), name)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("build versitygw: %v: %s", err, stderr.Bytes())
+		t.Fatalf("build %s: %v: %s", name, err, stderr.Bytes())
 	}
 	return strings.TrimSpace(string(out))
 }
@@ -248,8 +305,8 @@ func freeAddress(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// writeCertificate makes a certificate for 127.0.0.1 that signs itself.
-func writeCertificate(t testing.TB, certFile, keyFile string) {
+// writeCertificate makes a certificate for 127.0.0.1 and names that signs itself.
+func writeCertificate(t testing.TB, certFile, keyFile string, names []string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -261,7 +318,7 @@ func writeCertificate(t testing.TB, certFile, keyFile string) {
 		NotBefore:             time.Now().Add(-time.Hour),
 		NotAfter:              time.Now().Add(24 * time.Hour),
 		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
-		DNSNames:              []string{"localhost"},
+		DNSNames:              names,
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 	}

@@ -16,6 +16,8 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/pelletier/go-toml/v2"
 	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/objstore/s3"
 )
 
 // SecretsDir is where VOLUME.toml may hold the credentials of a volume, so that
@@ -33,18 +35,6 @@ type Settings struct {
 	Refused  string // why no file may be recalled, whatever the rest says; or ""
 }
 
-// urlOptions are what the query of a hostname that is a URL may set, beside the
-// store's option that it becomes.
-var urlOptions = map[string]string{
-	"region":       "region",
-	"ca":           "ca-bundle",
-	"path-style":   "path-style",
-	"profile":      "profile",
-	"part-size":    "part-size",
-	"jobs":         "jobs",
-	"idle-timeout": "idle-timeout",
-}
-
 // Tuning is what the query of a hostname sets of the plugin, not of the store.
 type Tuning struct {
 	GuardOff    bool  // sizes pass as Gluster has them
@@ -53,7 +43,7 @@ type Tuning struct {
 	RecallLimit Limit
 }
 
-// own are the names of what Tuning has, and how each is read.
+// own are the names of what Tuning has, s3.OfPlugin, and how each is read.
 var own = map[string]func(t *Tuning, value string) error{
 	"guard": func(t *Tuning, value string) error {
 		t.GuardOff = value == "off"
@@ -121,7 +111,7 @@ func (s Settings) Options(secretsDir string) (map[string]string, error) {
 	if s.Refused != "" {
 		return nil, errors.New(s.Refused)
 	}
-	options, err := endpoint(s.Hostname)
+	options, err := s3.Endpoint(s.Hostname)
 	if err == nil {
 		_, err = ParseTuning(s.Hostname)
 	}
@@ -160,62 +150,6 @@ func (s Settings) Options(secretsDir string) (map[string]string, error) {
 		delete(options, "access-key-id") // belongs to a secret that is elsewhere
 	}
 	return options, nil
-}
-
-// endpoint reads what is free text in Gluster. A bare host is asked over https.
-func endpoint(hostname string) (map[string]string, error) {
-	if hostname == "" {
-		return map[string]string{}, nil // AWS itself
-	}
-	if !strings.Contains(hostname, "://") {
-		hostname = "https://" + hostname
-	}
-	u, err := url.Parse(hostname)
-	if err != nil {
-		return nil, errors.New("is neither a host nor a URL") // err would repeat what may be a password
-	}
-	if u.User != nil {
-		return nil, errors.New("credentials do not belong into the URL")
-	}
-	query, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		return nil, errors.New("the query of the URL cannot be read")
-	}
-	options := map[string]string{}
-	for name, values := range query {
-		option, ok := urlOptions[name]
-		_, plugins := own[name]
-		switch {
-		case !ok && !plugins:
-			known := slices.AppendSeq(slices.Collect(maps.Keys(own)), maps.Keys(urlOptions))
-			slices.Sort(known)
-			return nil, fmt.Errorf("%q is none of %s", name, strings.Join(known, ", "))
-		case len(values) > 1:
-			return nil, fmt.Errorf("%q stands there twice", name)
-		case ok:
-			options[option] = values[0]
-		}
-	}
-	u.RawQuery = ""
-	options["endpoint-url"] = strings.TrimRight(u.String(), "/")
-	if options["region"] == "" {
-		options["region"] = regionOf(u.Hostname())
-	}
-	if options["region"] == "" {
-		delete(options, "region")
-	}
-	return options, nil
-}
-
-// regionOf knows the names of AWS's own endpoints, s3.REGION.amazonaws.com: a
-// signature for another region is refused there.
-func regionOf(host string) string {
-	rest, aws := strings.CutSuffix(host, ".amazonaws.com")
-	region, s3 := strings.CutPrefix(rest, "s3.")
-	if !aws || !s3 || strings.Contains(region, ".") {
-		return ""
-	}
-	return region
 }
 
 // secrets is the content of VOLUME.toml.

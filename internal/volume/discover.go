@@ -316,11 +316,6 @@ func (v *Volume) fitness(b gluster.BrickInfo) Role {
 	return Active
 }
 
-// S3 gives the S3 settings among the volume's options; ok is false without any.
-func (v *Volume) S3() (settings gluster.S3Settings, ok bool, err error) {
-	return gluster.S3(func(key string) string { return v.Options.Get("features." + key) })
-}
-
 // Reserve is storage.reserve in percent, for CheckFreeSpace.
 func (v *Volume) Reserve() float64 {
 	text := strings.TrimSpace(strings.TrimSuffix(v.Options.Get("storage.reserve"), "%"))

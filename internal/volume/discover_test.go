@@ -175,9 +175,10 @@ func TestFromVolumeDescribesAVolumeWithoutAMount(t *testing.T) {
 	if err := m.Unchanged(t.Context()); err != nil {
 		t.Error(err)
 	}
-	s3, ok, err := m.Graph.S3()
-	if err != nil || !ok || s3.Bucket != "archive" || s3.SecretKey.Reveal() != "fake-secret-key" {
-		t.Errorf("%+v, %t, %v", s3, ok, err)
+	for name, want := range map[string]string{"s3plugin-bucketid": "archive", "s3plugin-seckey": "fake-secret-key", "s3plugin-none": ""} {
+		if got := m.Graph.CloudsyncOption(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
 	}
 	for name, want := range map[string]error{
 		"nosuch": ErrNoVolume, "shard": ErrNoCLI, "2x3": ErrNoVolume,

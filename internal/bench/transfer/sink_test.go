@@ -25,7 +25,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/bench/measured"
 	"github.com/coldbrick/coldbrick/internal/object"
-	"github.com/coldbrick/coldbrick/internal/objstore"
+	"github.com/coldbrick/coldbrick/internal/objstore/s3"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
@@ -214,7 +214,7 @@ func startSink(t *testing.T) string {
 // runUploader is a client without volume: it uploads one local file.
 func runUploader() (err error) {
 	ctx := context.Background()
-	store := &objstore.S3{}
+	store := &s3.Store{}
 	if err := store.Init(ctx, map[string]string{"bucket": "cold", "endpoint-url": os.Getenv("SINK_URL"),
 		"access-key-id": "a", "secret-access-key": "b"}); err != nil {
 		return err

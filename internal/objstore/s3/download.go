@@ -1,4 +1,4 @@
-package objstore
+package s3
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
@@ -32,8 +33,8 @@ const (
 // in parallel; all are of the version that accept saw, or object.ErrChanged is
 // returned. Where the store knows the object's CRC-32, bytes that differ are
 // object.ErrCorrupt. An object in a cold storage class is object.ErrCold.
-func (s *S3) Download(ctx context.Context, key string, dst io.WriterAt, accept func(object.Info) error) (object.Proof, error) {
-	if err := checkKey(key); err != nil {
+func (s *Store) Download(ctx context.Context, key string, dst io.WriterAt, accept func(object.Info) error) (object.Proof, error) {
+	if err := objstore.CheckKey(key); err != nil {
 		return object.Proof{}, err
 	}
 	n, err := s.session()
@@ -56,7 +57,7 @@ func (n *session) download(ctx context.Context, key string, dst io.WriterAt, acc
 	first := out.Body
 	defer func() { first.Close() }()
 	if out.ContentLength == nil || *out.ContentLength < 0 {
-		return object.Proof{}, &storeError{op: "get object", text: "the answer has no length"}
+		return object.Proof{}, &objstore.Error{Op: "get object", Text: "the answer has no length"}
 	}
 	info := object.Info{
 		Size:     *out.ContentLength,
@@ -107,11 +108,11 @@ func (n *session) download(ctx context.Context, key string, dst io.WriterAt, acc
 	}
 	got.Reads = got.Size
 	if got.Size != info.Size {
-		return got, &storeError{op: "get object", kind: object.ErrCorrupt, text: fmt.Sprintf("%d bytes received of %d", got.Size, info.Size)}
+		return got, &objstore.Error{Op: "get object", Kind: object.ErrCorrupt, Text: fmt.Sprintf("%d bytes received of %d", got.Size, info.Size)}
 	}
 	if info.HasCRC32 && got.CRC32 != info.CRC32 {
-		return got, &storeError{op: "get object", kind: object.ErrCorrupt,
-			text: fmt.Sprintf("CRC-32 %08x received, %08x noted by the store", got.CRC32, info.CRC32)}
+		return got, &objstore.Error{Op: "get object", Kind: object.ErrCorrupt,
+			Text: fmt.Sprintf("CRC-32 %08x received, %08x noted by the store", got.CRC32, info.CRC32)}
 	}
 	return got, nil
 }
@@ -123,7 +124,7 @@ var withChecksum = s3.WithAPIOptions(smithyhttp.AddHeaderValue("x-amz-checksum-m
 func (n *session) get(ctx context.Context, in *s3.GetObjectInput) (*s3.GetObjectOutput, error) {
 	out, err := n.client.GetObject(ctx, in, withChecksum)
 	if statusOf(err) == http.StatusPreconditionFailed {
-		return nil, &storeError{op: "get object", kind: object.ErrChanged, text: "the object is another one now"}
+		return nil, &objstore.Error{Op: "get object", Kind: object.ErrChanged, Text: "the object is another one now"}
 	}
 	return out, n.explain(ctx, "get object", err)
 }
@@ -134,7 +135,7 @@ func (n *session) nameClass(ctx context.Context, key string, refusal error) erro
 	if err != nil || info.Class == "" {
 		return refusal
 	}
-	return &storeError{op: "get object", kind: object.ErrCold, text: "storage class " + info.Class}
+	return &objstore.Error{Op: "get object", Kind: object.ErrCold, Text: "storage class " + info.Class}
 }
 
 // byteRange is a part of an object on its way to dst.
@@ -149,11 +150,11 @@ type byteRange struct {
 
 // fetch writes the range and returns its checksum.
 func (r *byteRange) fetch(ctx context.Context) (uint32, error) {
-	buf, err := r.buffers.get(ctx, copyBuffer)
+	buf, err := r.buffers.Get(ctx, copyBuffer)
 	if err != nil {
 		return 0, err
 	}
-	defer r.buffers.put(buf)
+	defer r.buffers.Put(buf)
 	var got part
 	for try := 1; ; try++ {
 		err := r.stream(ctx, buf, &got)
@@ -188,7 +189,7 @@ func (r *byteRange) stream(ctx context.Context, buf []byte, got *part) error {
 		if readErr != nil {
 			return &brokenError{
 				at:      r.off + got.size,
-				text:    oneLine(readErr.Error(), r.secrets()),
+				text:    objstore.OneLine(readErr.Error(), r.secrets()),
 				stalled: errors.Is(readErr, os.ErrDeadlineExceeded),
 			}
 		}
@@ -209,9 +210,9 @@ func (r *byteRange) open(ctx context.Context, off, size int64) (io.ReadCloser, e
 	want := fmt.Sprintf("bytes %d-%d/%d", off, off+size-1, r.info.Size)
 	switch {
 	case aws.ToString(out.ETag) != r.info.ETag:
-		err = &storeError{op: "get object", kind: object.ErrChanged, text: "the object is another one now"}
+		err = &objstore.Error{Op: "get object", Kind: object.ErrChanged, Text: "the object is another one now"}
 	case aws.ToString(out.ContentRange) != want:
-		err = &storeError{op: "get object", text: fmt.Sprintf("asked for %q, got %q", want, oneLine(aws.ToString(out.ContentRange), nil))}
+		err = &objstore.Error{Op: "get object", Text: fmt.Sprintf("asked for %q, got %q", want, objstore.OneLine(aws.ToString(out.ContentRange), nil))}
 	case aws.ToInt64(out.ContentLength) != size:
 		err = &brokenError{at: off, text: "the answer is not as long as the range"}
 	}

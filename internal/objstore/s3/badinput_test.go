@@ -1,4 +1,4 @@
-package objstore
+package s3
 
 import (
 	"context"
@@ -18,12 +18,13 @@ import (
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/objstore/storetest"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
 // operations are all that a user can make a store do.
-func operations(t *testing.T, s *S3) map[string]error {
+func operations(t *testing.T, s *Store) map[string]error {
 	_, probe := s.Probe(t.Context())
 	_, create := createBytes(t, s, "k", []byte("x"))
 	_, head := s.Head(t.Context(), "k")
@@ -82,12 +83,7 @@ func TestAStoreThatCannotBeUsedSaysWhy(t *testing.T) {
 
 func TestCredentialsThatAreNotThere(t *testing.T) {
 	server := testkit.S3(t)
-	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"} {
-		t.Setenv(name, "")
-	}
-	t.Setenv("AWS_CONFIG_FILE", os.DevNull)
-	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
-	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	withoutAWS(t)
 	options := optionsOf(server, server.Endpoint)
 	delete(options, "access-key-id")
 	delete(options, "secret-access-key")
@@ -111,7 +107,7 @@ func TestOptionsThatMakeNoSense(t *testing.T) {
 	} {
 		options := maps.Clone(good)
 		options[name] = value
-		err := (&S3{}).Init(t.Context(), options)
+		err := (&Store{}).Init(t.Context(), options)
 		if err == nil || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s=%q: %v", name, value, err)
 		}
@@ -119,7 +115,7 @@ func TestOptionsThatMakeNoSense(t *testing.T) {
 	for _, endpoint := range []string{"http://user:hush-hush@host", "http://host/?x=hush-hush", "http://h ost/hush-hush", "http://hush-hush:pass:word"} {
 		options := maps.Clone(good)
 		options["endpoint-url"] = endpoint
-		if err := (&S3{}).Init(t.Context(), options); err == nil || strings.Contains(err.Error(), "hush-hush@") || strings.Contains(err.Error(), "pass:word") {
+		if err := (&Store{}).Init(t.Context(), options); err == nil || strings.Contains(err.Error(), "hush-hush@") || strings.Contains(err.Error(), "pass:word") {
 			t.Errorf("%s: %v", endpoint, err)
 		}
 	}
@@ -233,7 +229,7 @@ func TestAfterFiniNothingWorks(t *testing.T) {
 		t.Fatal(err)
 	}
 	for op, err := range operations(t, s) {
-		if !errors.Is(err, errClosed) {
+		if !errors.Is(err, objstore.ErrClosed) {
 			t.Errorf("%s: %v", op, err)
 		}
 	}

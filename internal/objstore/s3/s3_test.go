@@ -1,4 +1,4 @@
-package objstore
+package s3
 
 import (
 	"fmt"
@@ -22,13 +22,13 @@ func optionsOf(server *testkit.S3Server, endpoint string) map[string]string {
 	}
 }
 
-func newS3(t testing.TB, options map[string]string, extra ...string) *S3 {
+func newS3(t testing.TB, options map[string]string, extra ...string) *Store {
 	t.Helper()
 	options = maps.Clone(options)
 	for i := 0; i < len(extra); i += 2 {
 		options[extra[i]] = extra[i+1]
 	}
-	s := &S3{attempts: 4}
+	s := &Store{attempts: 4}
 	if err := s.Init(t.Context(), options); err != nil {
 		t.Fatal(err)
 	}

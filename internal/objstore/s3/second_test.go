@@ -1,4 +1,4 @@
-package objstore
+package s3
 
 import (
 	"bytes"
@@ -21,6 +21,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/objstore/dir"
 	"github.com/coldbrick/coldbrick/internal/objstore/storetest"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
@@ -244,15 +245,15 @@ func TestAProbeLeavesNoVersionBehind(t *testing.T) {
 func TestTheBandwidthLimitHolds(t *testing.T) {
 	server := testkit.S3(t)
 	const rateLimit = 1 << 20
-	s := &S3{Limiter: rate.NewLimiter(rateLimit, 64<<10)}
+	s := &Store{Limiter: rate.NewLimiter(rateLimit, 64<<10)}
 	if err := s.Init(t.Context(), optionsOf(server, server.Endpoint)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Probe(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	d := &Dir{Limiter: s.Limiter}
-	if err := d.Init(t.Context(), map[string]string{"dir": t.TempDir()}); err != nil {
+	d := &dir.Store{Limiter: s.Limiter}
+	if err := d.Init(t.Context(), map[string]string{"store-dir": t.TempDir()}); err != nil {
 		t.Fatal(err)
 	}
 	for name, store := range map[string]storetest.Store{"s3": s, "dir": d} {

@@ -1,4 +1,4 @@
-package objstore
+package s3
 
 import (
 	"bytes"
@@ -21,43 +21,21 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/objstore"
 )
 
-// Capabilities are what Probe saw a store do. What was not seen is false.
-type Capabilities struct {
-	// PutConditional: a PUT with If-None-Match leaves a taken key alone, also
-	// when several race for it.
-	PutConditional bool
-	// CompleteConditional: so does the completion of a multipart upload.
-	CompleteConditional bool
-	// ChecksumVerified: a PUT with a wrong CRC-32 is refused, so that a
-	// success is a proof.
-	ChecksumVerified bool
-	// ChecksumReturned: HEAD tells the CRC-32 of an object put with one.
-	ChecksumReturned bool
-	// FullObjectMultipart: a multipart upload is refused if the CRC-32 of the
-	// whole is wrong, and HEAD tells it afterwards.
-	FullObjectMultipart bool
-
-	ClockSkew       time.Duration // the store's clock minus this host's
-	Versioning      string        // "Enabled", "Suspended", or empty: off or not told
-	LifecycleAborts bool          // a lifecycle rule aborts left-over multipart uploads
-	LeftBehind      []string      // probe objects that could not be deleted
+// findings are what a probe has seen, and how the store refuses what it lacks.
+type findings struct {
+	objstore.Capabilities
 
 	conditionRefused         bool // a PUT with If-None-Match is refused even for a free key
 	completeConditionRefused bool // so is a completion
 	fullObjectRefused        bool // a multipart upload with ChecksumType FULL_OBJECT is
 }
 
-// Proven reports whether the store was seen to do all that coldbrick can make
-// use of.
-func (a *Capabilities) Proven() bool {
-	return a.PutConditional && a.CompleteConditional && a.ChecksumVerified && a.ChecksumReturned && a.FullObjectMultipart
-}
-
 // confirms reports whether the checksum that HEAD tells of an object is the
 // store's own finding.
-func (a *Capabilities) confirms(multipart bool) bool {
+func (a *findings) confirms(multipart bool) bool {
 	if multipart {
 		return a.FullObjectMultipart
 	}
@@ -68,20 +46,21 @@ func (a *Capabilities) confirms(multipart bool) bool {
 // objects under keys of its own, below KEY-PREFIX.coldbrick/probe/, and deletes
 // them; it touches nothing else. An endpoint that cannot be reached, a bucket
 // that does not exist and credentials that are refused are object.ErrStore.
-func (s *S3) Probe(ctx context.Context) (Capabilities, error) {
+func (s *Store) Probe(ctx context.Context) (objstore.Capabilities, error) {
 	n, err := s.session()
 	if err != nil {
-		return Capabilities{}, err
+		return objstore.Capabilities{}, err
 	}
 	n.probing.Lock()
 	defer n.probing.Unlock()
-	return n.probe(ctx)
+	able, err := n.probe(ctx)
+	return able.Capabilities, err
 }
 
 // Reuse goes by an earlier probe of the same Account that was Proven, if the store
 // still leaves a taken key alone. Otherwise, and on any error, it reports false: a
 // Probe tells more. It leaves one small object, once for each prefix.
-func (s *S3) Reuse(ctx context.Context) bool {
+func (s *Store) Reuse(ctx context.Context) bool {
 	n, err := s.session()
 	if err != nil {
 		return false
@@ -98,17 +77,17 @@ func (s *S3) Reuse(ctx context.Context) bool {
 	if statusOf(err) != http.StatusPreconditionFailed {
 		return false
 	}
-	n.proven.Store(&Capabilities{
+	n.proven.Store(&findings{Capabilities: objstore.Capabilities{
 		PutConditional: true, CompleteConditional: true,
 		ChecksumVerified: true, ChecksumReturned: true, FullObjectMultipart: true,
-	})
+	}})
 	return true
 }
 
 // Account names what the finding of a probe holds for: endpoint, region, bucket,
 // prefix and the key id of the credentials. It is a hash, and sends nothing to the
 // store.
-func (s *S3) Account(ctx context.Context) (string, error) {
+func (s *Store) Account(ctx context.Context) (string, error) {
 	n, err := s.session()
 	if err != nil {
 		return "", err
@@ -123,7 +102,7 @@ func (s *S3) Account(ctx context.Context) (string, error) {
 }
 
 // capabilities probes once.
-func (n *session) capabilities(ctx context.Context) (*Capabilities, error) {
+func (n *session) capabilities(ctx context.Context) (*findings, error) {
 	if able := n.proven.Load(); able != nil {
 		return able, nil
 	}
@@ -136,10 +115,10 @@ func (n *session) capabilities(ctx context.Context) (*Capabilities, error) {
 	return &able, err
 }
 
-func (n *session) probe(ctx context.Context) (Capabilities, error) {
+func (n *session) probe(ctx context.Context) (findings, error) {
 	p := &prober{session: n, prefix: n.keyPrefix + object.ReservedPrefix + "probe/" + object.NewID() + "/"}
 	if err := p.reach(ctx); err != nil {
-		return Capabilities{}, err
+		return findings{}, err
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.puts(gctx) })
@@ -148,7 +127,7 @@ func (n *session) probe(ctx context.Context) (Capabilities, error) {
 	err := g.Wait()
 	p.clean(ctx)
 	if err != nil {
-		return Capabilities{}, fmt.Errorf("probe: %w", err)
+		return findings{}, fmt.Errorf("probe: %w", err)
 	}
 	n.proven.Store(&p.able)
 	return p.able, nil
@@ -158,7 +137,7 @@ func (n *session) probe(ctx context.Context) (Capabilities, error) {
 type prober struct {
 	*session
 	prefix string
-	able   Capabilities
+	able   findings
 	mu     sync.Mutex // of able.LeftBehind
 }
 
@@ -179,12 +158,7 @@ func (p *prober) reach(ctx context.Context) error {
 		o.HTTPClient = dateReader{o.HTTPClient, &date}
 	})
 	if err != nil && !mayNotList(err) { // which may be so where writing is allowed
-		err = p.explain(ctx, "probe", err)
-		var reason *storeError
-		if errors.As(err, &reason) && reason.kind == nil {
-			reason.kind = object.ErrStore // nothing works, whatever it is
-		}
-		return err
+		return ofTheStore(p.explain(ctx, "probe", err))
 	}
 	if d := date.Load(); d != nil {
 		// Date has whole seconds: less than two of difference says nothing.
@@ -193,6 +167,16 @@ func (p *prober) reach(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// ofTheStore makes a refusal without a known cause one of the whole store: whatever
+// it is, every file would meet it, such as a disabled key of a bucket that encrypts.
+func ofTheStore(err error) error {
+	var reason *objstore.Error
+	if errors.As(err, &reason) && reason.Kind == nil {
+		reason.Kind = object.ErrStore
+	}
+	return err
 }
 
 // fewRetries is for the first request to a store.
@@ -278,10 +262,10 @@ func (p *prober) puts(ctx context.Context) error {
 		if err := p.put(ctx, probeFree, body, false); err != nil {
 			err = p.explain(ctx, "put object", err)
 			if errors.Is(err, fs.ErrPermission) {
-				err = &storeError{op: "put object", kind: object.ErrStore,
-					text: fmt.Sprintf("%s denies PutObject on bucket %q to these credentials", p.where, p.bucket)}
+				err = &objstore.Error{Op: "put object", Kind: object.ErrStore,
+					Text: fmt.Sprintf("%s denies PutObject on bucket %q to these credentials", p.where, p.bucket)}
 			}
-			return err
+			return ofTheStore(err)
 		}
 	}
 	sum := crc32.ChecksumIEEE(body)
@@ -294,7 +278,7 @@ func (p *prober) puts(ctx context.Context) error {
 		if _, err := p.refused(ctx, late); err != nil {
 			return err
 		}
-		got, err := p.download(ctx, p.prefix+probeFree, discard{}, func(object.Info) error { return nil })
+		got, err := p.download(ctx, p.prefix+probeFree, objstore.Discard{}, func(object.Info) error { return nil })
 		if err != nil {
 			return err
 		}
@@ -327,8 +311,8 @@ func (p *prober) uploads(ctx context.Context) error {
 	case err != nil:
 		return err
 	case !done:
-		return &storeError{op: "multipart upload", kind: object.ErrStore,
-			text: fmt.Sprintf("%s refuses it on bucket %q: these credentials may lack s3:PutObject", p.where, p.bucket)}
+		return &objstore.Error{Op: "multipart upload", Kind: object.ErrStore,
+			Text: fmt.Sprintf("%s refuses it on bucket %q: these credentials may lack s3:PutObject", p.where, p.bucket)}
 	}
 	first, err := p.head(ctx, p.prefix+probePart)
 	if err != nil {

@@ -1,4 +1,4 @@
-package objstore
+package s3
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/objstore"
 )
 
 const (
@@ -105,16 +106,16 @@ func (u *partUpload) UploadPart(ctx context.Context, in *s3.UploadPartInput, opt
 	off := (number - 1) * u.sizeOfParts()
 	size := min(u.sizeOfParts(), u.size-off)
 
-	buf, err := u.buffers.get(ctx, int(size))
+	buf, err := u.buffers.Get(ctx, int(size))
 	if err != nil {
 		return nil, err
 	}
-	defer u.buffers.put(buf)
-	if err := readFull(u.body, buf, off); err != nil {
+	defer u.buffers.Put(buf)
+	if err := objstore.ReadFull(u.body, buf, off); err != nil {
 		return nil, u.fail(err)
 	}
 	if off+size == u.size {
-		if err := checkEnd(u.body, u.size); err != nil {
+		if err := objstore.CheckEnd(u.body, u.size); err != nil {
 			return nil, u.fail(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package objstore
+package s3
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/objstore"
 )
 
 // ReadRange fills b with the bytes of the object from off on, and returns their
@@ -13,12 +14,12 @@ import (
 // returned; an object without an ETag has no versions to tell apart, and is not
 // read in ranges. Nothing vouches for the bytes of a range but the connection:
 // whoever reads all of an object can hold the sums of its ranges against info.
-func (s *S3) ReadRange(ctx context.Context, key string, info object.Info, b []byte, off int64) (uint32, error) {
-	if err := checkKey(key); err != nil {
+func (s *Store) ReadRange(ctx context.Context, key string, info object.Info, b []byte, off int64) (uint32, error) {
+	if err := objstore.CheckKey(key); err != nil {
 		return 0, err
 	}
 	if info.ETag == "" {
-		return 0, &storeError{op: "get object", text: "the store gives the object no ETag: it can only be read as a whole"}
+		return 0, &objstore.Error{Op: "get object", Text: "the store gives the object no ETag: it can only be read as a whole"}
 	}
 	if off < 0 || off+int64(len(b)) > info.Size {
 		return 0, fmt.Errorf("%d bytes at %d of an object of %d: %w", len(b), off, info.Size, io.ErrUnexpectedEOF)

@@ -1,4 +1,5 @@
-package objstore
+// Package dir keeps objects as files in a directory.
+package dir
 
 import (
 	"context"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -17,9 +19,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/objstore"
 )
 
-// Dir keeps objects in a directory, such as the front of a tape library or an
+// Kind is the dir store.
+var Kind = objstore.Kind{
+	Name:        "dir",
+	Description: "files in a directory, for tape gateways and NFS; recalled by coldbrick recall alone",
+	Options: []objstore.Option{
+		{Name: "store-dir", Usage: "the `DIR` of the dir store", Required: "directory", Outside: true},
+	},
+	New: func(d objstore.Deps) objstore.Store { return &Store{Limiter: d.Limiter} },
+}
+
+// Store keeps objects in a directory, such as the front of a tape library or an
 // NFS export. Set its fields before Init, and do not copy it. Its methods may be
 // called from many goroutines.
 //
@@ -27,11 +40,11 @@ import (
 // "data" and what is known of them in "info.json". Both become visible at once,
 // by renaming the directory, which no file system does onto one that is not
 // empty. Plain files, rather than extended attributes, survive every copy.
-type Dir struct {
+type Store struct {
 	// Limiter bounds the bandwidth of all transfers; nil means unlimited.
-	Limiter Limiter
+	Limiter objstore.Limiter
 
-	current atomic.Pointer[dirSession]
+	current atomic.Pointer[session]
 }
 
 // Files of an object, and the suffixes that only this package gives to names.
@@ -56,62 +69,74 @@ type dirInfo struct {
 
 const dirInfoVersion = 1
 
-// dirSession is what Init made of one set of options.
-type dirSession struct {
+// session is what Init made of one set of options.
+type session struct {
 	root    *os.File // O_PATH
 	name    string   // for messages
-	buffers *buffers
-	limiter Limiter
+	buffers *objstore.Buffers
+	limiter objstore.Limiter
 }
 
-// Init opens the directory named by the option "dir", which must exist: to make
+// Init opens the directory named by the option "store-dir", which must exist: to make
 // it would hide that it is not mounted. It writes nothing. Of the other options
 // it heeds jobs.
-func (d *Dir) Init(ctx context.Context, opts map[string]string) error {
+func (d *Store) Init(ctx context.Context, opts map[string]string) error {
 	return d.Reconfigure(ctx, opts)
 }
 
 // Reconfigure is Init once more. What is under way goes on in the old
 // directory.
-func (d *Dir) Reconfigure(_ context.Context, opts map[string]string) error {
-	o, err := parseOptions(opts)
-	if err != nil {
-		return err
+func (d *Store) Reconfigure(_ context.Context, opts map[string]string) error {
+	var path string
+	jobs := objstore.DefaultJobs
+	for name, value := range opts {
+		var err error
+		switch {
+		case name == "store-dir":
+			path = value
+		case name == "jobs":
+			jobs, err = objstore.ParseJobs(value)
+		case !slices.Contains(objstore.Common, name):
+			err = objstore.ErrNoOption
+		}
+		if err != nil {
+			return fmt.Errorf("store option %s: %w", name, err)
+		}
 	}
-	if o.dir == "" {
-		return errors.New("store option dir: is missing")
+	if path == "" {
+		return errors.New("store option store-dir: is missing")
 	}
-	root, err := os.OpenFile(o.dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+	root, err := os.OpenFile(path, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return &storeError{op: "open " + o.dir, kind: object.ErrStore, text: cause(err)}
+		return &objstore.Error{Op: "open " + path, Kind: object.ErrStore, Text: cause(err)}
 	}
 	// The old root is closed by the garbage collector, when its last
 	// operation has ended.
-	d.current.Store(&dirSession{root: root, name: o.dir, buffers: newBuffers(o.jobs * dirBuffer), limiter: d.Limiter})
+	d.current.Store(&session{root: root, name: path, buffers: objstore.NewBuffers(jobs * dirBuffer), limiter: d.Limiter})
 	return nil
 }
 
 // Fini forgets the directory. Operations under way still end well.
-func (d *Dir) Fini() error {
+func (d *Store) Fini() error {
 	d.current.Store(nil)
 	return nil
 }
 
-func (d *Dir) session(key string) (*dirSession, error) {
-	if err := checkKey(key); err != nil {
+func (d *Store) session(key string) (*session, error) {
+	if err := objstore.CheckKey(key); err != nil {
 		return nil, err
 	}
 	if n := d.current.Load(); n != nil {
 		return n, nil
 	}
-	return nil, errClosed
+	return nil, objstore.ErrClosed
 }
 
 // Conditional is true: a rename never replaces an object.
-func (d *Dir) Conditional(int64) bool { return true }
+func (d *Store) Conditional(int64) bool { return true }
 
 // Head tells about an object, fs.ErrNotExist if there is none.
-func (d *Dir) Head(_ context.Context, key string) (object.Info, error) {
+func (d *Store) Head(_ context.Context, key string) (object.Info, error) {
 	n, err := d.session(key)
 	if err != nil {
 		return object.Info{}, err
@@ -125,7 +150,7 @@ func (d *Dir) Head(_ context.Context, key string) (object.Info, error) {
 
 // Create stores size bytes of body under key only if nothing is there. Before
 // the object becomes visible it is on the disk and was read back from there.
-func (d *Dir) Create(ctx context.Context, key string, body io.ReaderAt, size int64, metadata map[string]string) (object.Proof, error) {
+func (d *Store) Create(ctx context.Context, key string, body io.ReaderAt, size int64, metadata map[string]string) (object.Proof, error) {
 	n, err := d.session(key)
 	if err != nil {
 		return object.Proof{}, err
@@ -134,7 +159,7 @@ func (d *Dir) Create(ctx context.Context, key string, body io.ReaderAt, size int
 	parent, err := n.makeDirs(parentPath)
 	switch {
 	case errors.Is(err, unix.ENOTDIR): // something that is not ours is in the way
-		return object.Proof{}, &storeError{op: "create directory", kind: object.ErrKey, text: cause(err)}
+		return object.Proof{}, &objstore.Error{Op: "create directory", Kind: object.ErrKey, Text: cause(err)}
 	case errors.Is(err, fs.ErrNotExist): // the root itself
 		return object.Proof{}, n.rootGone()
 	case err != nil:
@@ -157,7 +182,7 @@ func (d *Dir) Create(ctx context.Context, key string, body io.ReaderAt, size int
 }
 
 // write makes the object's directory, whole and on the disk.
-func (n *dirSession) write(ctx context.Context, parent *os.File, temp string, body io.ReaderAt, size int64, metadata map[string]string) (object.Proof, error) {
+func (n *session) write(ctx context.Context, parent *os.File, temp string, body io.ReaderAt, size int64, metadata map[string]string) (object.Proof, error) {
 	dir, err := openBeneath(parent, temp, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return object.Proof{}, dirError("create object", err)
@@ -169,18 +194,18 @@ func (n *dirSession) write(ctx context.Context, parent *os.File, temp string, bo
 	}
 	defer data.Close()
 
-	buf, err := n.buffers.get(ctx, dirBuffer)
+	buf, err := n.buffers.Get(ctx, dirBuffer)
 	if err != nil {
 		return object.Proof{}, err
 	}
-	defer n.buffers.put(buf)
+	defer n.buffers.Put(buf)
 	proof := object.Proof{Size: size}
 	for proof.Reads < size {
 		chunk := buf[:min(int64(len(buf)), size-proof.Reads)]
 		if err := n.pay(ctx, len(chunk)); err != nil {
 			return proof, err
 		}
-		if err := readFull(body, chunk, proof.Reads); err != nil {
+		if err := objstore.ReadFull(body, chunk, proof.Reads); err != nil {
 			return proof, err
 		}
 		if _, err := data.WriteAt(chunk, proof.Reads); err != nil {
@@ -189,7 +214,7 @@ func (n *dirSession) write(ctx context.Context, parent *os.File, temp string, bo
 		proof.CRC32 = crc32.Update(proof.CRC32, crc32.IEEETable, chunk)
 		proof.Reads += int64(len(chunk))
 	}
-	if err := checkEnd(body, size); err != nil {
+	if err := objstore.CheckEnd(body, size); err != nil {
 		return proof, err
 	}
 	if err := data.Sync(); err != nil {
@@ -205,7 +230,7 @@ func (n *dirSession) write(ctx context.Context, parent *os.File, temp string, bo
 		return proof, err
 	}
 	if sum != proof.CRC32 {
-		return proof, &storeError{op: "read back", kind: object.ErrCorrupt}
+		return proof, &objstore.Error{Op: "read back", Kind: object.ErrCorrupt}
 	}
 
 	text, err := json.Marshal(dirInfo{dirInfoVersion, size, fmt.Sprintf("%08x", proof.CRC32), metadata})
@@ -224,7 +249,7 @@ func (n *dirSession) write(ctx context.Context, parent *os.File, temp string, bo
 }
 
 // checksum reads a file that should have size bytes.
-func (n *dirSession) checksum(ctx context.Context, f *os.File, size int64, buf []byte) (uint32, error) {
+func (n *session) checksum(ctx context.Context, f *os.File, size int64, buf []byte) (uint32, error) {
 	var sum uint32
 	for off := int64(0); off < size; {
 		if ctx.Err() != nil {
@@ -241,7 +266,7 @@ func (n *dirSession) checksum(ctx context.Context, f *os.File, size int64, buf [
 }
 
 // publish gives the written object its name, unless that is taken.
-func (n *dirSession) publish(parent *os.File, temp, name, key, attempt string) error {
+func (n *session) publish(parent *os.File, temp, name, key, attempt string) error {
 	fd := int(parent.Fd())
 	err := unix.Renameat2(fd, temp, fd, name, unix.RENAME_NOREPLACE)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP) {
@@ -258,7 +283,7 @@ func (n *dirSession) publish(parent *os.File, temp, name, key, attempt string) e
 		}
 		data.Close()
 		if attempt == "" || info.Metadata[object.MetaAttempt] != attempt {
-			return &storeError{op: "create object", kind: fs.ErrExist}
+			return &objstore.Error{Op: "create object", Kind: fs.ErrExist}
 		}
 	}
 	if err := parent.Sync(); err != nil {
@@ -278,7 +303,7 @@ func removeTemp(parent *os.File, temp string) {
 
 // Download writes the whole object to dst after accept returned nil, and
 // compares it with the checksum noted at its creation.
-func (d *Dir) Download(ctx context.Context, key string, dst io.WriterAt, accept func(object.Info) error) (object.Proof, error) {
+func (d *Store) Download(ctx context.Context, key string, dst io.WriterAt, accept func(object.Info) error) (object.Proof, error) {
 	n, err := d.session(key)
 	if err != nil {
 		return object.Proof{}, err
@@ -291,11 +316,11 @@ func (d *Dir) Download(ctx context.Context, key string, dst io.WriterAt, accept 
 	if err := accept(info); err != nil {
 		return object.Proof{}, err
 	}
-	buf, err := n.buffers.get(ctx, dirBuffer)
+	buf, err := n.buffers.Get(ctx, dirBuffer)
 	if err != nil {
 		return object.Proof{}, err
 	}
-	defer n.buffers.put(buf)
+	defer n.buffers.Put(buf)
 	var got object.Proof
 	for {
 		if err := n.pay(ctx, len(buf)); err != nil {
@@ -322,25 +347,25 @@ func (d *Dir) Download(ctx context.Context, key string, dst io.WriterAt, accept 
 	}
 	switch {
 	case got.Size != info.Size:
-		return got, &storeError{op: "read object", kind: object.ErrChanged}
+		return got, &objstore.Error{Op: "read object", Kind: object.ErrChanged}
 	case info.HasCRC32 && got.CRC32 != info.CRC32:
-		return got, &storeError{op: "read object", kind: object.ErrCorrupt,
-			text: fmt.Sprintf("CRC-32 %08x read, %08x noted by the store", got.CRC32, info.CRC32)}
+		return got, &objstore.Error{Op: "read object", Kind: object.ErrCorrupt,
+			Text: fmt.Sprintf("CRC-32 %08x read, %08x noted by the store", got.CRC32, info.CRC32)}
 	}
 	return got, nil
 }
 
 // pay waits for the bandwidth limit, and ends with ctx.
-func (n *dirSession) pay(ctx context.Context, bytes int) error {
+func (n *session) pay(ctx context.Context, bytes int) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return payLimit(ctx, n.limiter, bytes)
+	return objstore.Pay(ctx, n.limiter, bytes)
 }
 
 // open opens the bytes of an object and reads what is known of them. An object
 // whose info.json was lost on the way still has its bytes.
-func (n *dirSession) open(key string) (*os.File, object.Info, error) {
+func (n *session) open(key string) (*os.File, object.Info, error) {
 	parent, name := objectPath(key)
 	dir := name
 	if parent != "" {
@@ -363,17 +388,17 @@ func (n *dirSession) open(key string) (*os.File, object.Info, error) {
 	return data, info, nil
 }
 
-func (n *dirSession) rootGone() error {
-	return &storeError{op: "open " + n.name, kind: object.ErrStore, text: "the directory is gone"}
+func (n *session) rootGone() error {
+	return &objstore.Error{Op: "open " + n.name, Kind: object.ErrStore, Text: "the directory is gone"}
 }
 
-func (n *dirSession) info(data *os.File, dir string) (object.Info, error) {
+func (n *session) info(data *os.File, dir string) (object.Info, error) {
 	stat, err := data.Stat()
 	if err != nil {
 		return object.Info{}, dirError("open object", err)
 	}
 	if !stat.Mode().IsRegular() {
-		return object.Info{}, &storeError{op: "open object", kind: object.ErrCorrupt, text: "is no regular file"}
+		return object.Info{}, &objstore.Error{Op: "open object", Kind: object.ErrCorrupt, Text: "is no regular file"}
 	}
 	info := object.Info{Size: stat.Size(), Modified: stat.ModTime(), Metadata: map[string]string{}}
 	f, err := openBeneath(n.root, dir+"/"+infoFile, unix.O_RDONLY|unix.O_NONBLOCK, 0)
@@ -392,10 +417,10 @@ func (n *dirSession) info(data *os.File, dir string) (object.Info, error) {
 	}
 	switch {
 	case err != nil || noted.Version != dirInfoVersion:
-		return object.Info{}, &storeError{op: "open object", kind: object.ErrCorrupt, text: infoFile + " is not readable"}
+		return object.Info{}, &objstore.Error{Op: "open object", Kind: object.ErrCorrupt, Text: infoFile + " is not readable"}
 	case noted.Size != info.Size:
-		return object.Info{}, &storeError{op: "open object", kind: object.ErrCorrupt,
-			text: fmt.Sprintf("has %d bytes, %d were stored", info.Size, noted.Size)}
+		return object.Info{}, &objstore.Error{Op: "open object", Kind: object.ErrCorrupt,
+			Text: fmt.Sprintf("has %d bytes, %d were stored", info.Size, noted.Size)}
 	}
 	info.CRC32, info.HasCRC32 = sum, true
 	if noted.Metadata != nil {
@@ -447,7 +472,7 @@ func escape(name string) string {
 
 // makeDirs opens the directory at path below the root, and makes what is
 // missing of it, durably.
-func (n *dirSession) makeDirs(path string) (*os.File, error) {
+func (n *session) makeDirs(path string) (*os.File, error) {
 	const flags = unix.O_RDONLY | unix.O_DIRECTORY
 	if path == "" {
 		path = "."
@@ -503,16 +528,16 @@ func openBeneath(dir *os.File, path string, flags int, mode uint64) (*os.File, e
 // dirError turns an error of the store's file system into one of a known kind.
 // Its errno is not wrapped: callers must not take it for one of the volume.
 func dirError(op string, err error) error {
-	e := &storeError{op: op, text: cause(err)}
+	e := &objstore.Error{Op: op, Text: cause(err)}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
-		e.kind, e.text = fs.ErrNotExist, ""
+		e.Kind, e.Text = fs.ErrNotExist, ""
 	case errors.Is(err, fs.ErrPermission):
-		e.kind, e.text = fs.ErrPermission, ""
+		e.Kind, e.Text = fs.ErrPermission, ""
 	case errors.Is(err, unix.ENAMETOOLONG), errors.Is(err, unix.ELOOP), errors.Is(err, unix.EXDEV), errors.Is(err, unix.EILSEQ):
-		e.kind = object.ErrKey
+		e.Kind = object.ErrKey
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT), errors.Is(err, unix.EROFS), errors.Is(err, unix.ESTALE):
-		e.kind = object.ErrStore
+		e.Kind = object.ErrStore
 	}
 	return e
 }
@@ -523,5 +548,5 @@ func cause(err error) string {
 	if errors.As(err, &errno) {
 		return errno.Error()
 	}
-	return oneLine(err.Error(), nil)
+	return objstore.OneLine(err.Error(), nil)
 }

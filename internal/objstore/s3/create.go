@@ -1,4 +1,4 @@
-package objstore
+package s3
 
 import (
 	"bytes"
@@ -20,6 +20,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/objstore"
 )
 
 // conflictTries bounds how often a conditional request is sent again after 409:
@@ -35,8 +36,8 @@ const conflictTries = 5
 // object has the same bytes whoever writes it; any other key is object.ErrKey.
 //
 // The first Create probes the store, unless Probe has been called.
-func (s *S3) Create(ctx context.Context, key string, body io.ReaderAt, size int64, metadata map[string]string) (object.Proof, error) {
-	if err := checkKey(key); err != nil {
+func (s *Store) Create(ctx context.Context, key string, body io.ReaderAt, size int64, metadata map[string]string) (object.Proof, error) {
+	if err := objstore.CheckKey(key); err != nil {
 		return object.Proof{}, err
 	}
 	n, err := s.session()
@@ -50,7 +51,7 @@ func (s *S3) Create(ctx context.Context, key string, body io.ReaderAt, size int6
 	if !n.conditional(able, size) && !isNonceKey(key) && !isVolumeKey(key) {
 		// It could overwrite an object, and the caller may not know: the
 		// store was reconfigured, or not yet probed when it asked.
-		return object.Proof{}, &storeError{op: "create object", kind: object.ErrKey, text: "the store cannot leave a taken key alone: only a nonce key will do"}
+		return object.Proof{}, &objstore.Error{Op: "create object", Kind: object.ErrKey, Text: "the store cannot leave a taken key alone: only a nonce key will do"}
 	}
 	c := &creation{session: n, able: able, key: key, body: body, size: size, metadata: metadata}
 	if n.multipart(size) {
@@ -63,7 +64,7 @@ func (s *S3) Create(ctx context.Context, key string, body io.ReaderAt, size int6
 
 // Conditional reports whether a Create of size bytes is proven to refuse a key
 // that is taken. It is false before the first Probe or Create.
-func (s *S3) Conditional(size int64) bool {
+func (s *Store) Conditional(size int64) bool {
 	n, err := s.session()
 	if err != nil {
 		return false
@@ -72,7 +73,7 @@ func (s *S3) Conditional(size int64) bool {
 	return able != nil && n.conditional(able, size)
 }
 
-func (n *session) conditional(able *Capabilities, size int64) bool {
+func (n *session) conditional(able *findings, size int64) bool {
 	if n.multipart(size) {
 		return able.CompleteConditional
 	}
@@ -108,7 +109,7 @@ func (n *session) multipart(size int64) bool { return size > n.partSize }
 // creation is one Create.
 type creation struct {
 	*session
-	able     *Capabilities
+	able     *findings
 	key      string
 	body     io.ReaderAt
 	size     int64
@@ -123,15 +124,15 @@ func (c *creation) whole(ctx context.Context) error {
 
 // put reads the body and sends it.
 func (c *creation) put(ctx context.Context) error {
-	buf, err := c.buffers.get(ctx, int(c.size))
+	buf, err := c.buffers.Get(ctx, int(c.size))
 	if err != nil {
 		return err
 	}
-	defer c.buffers.put(buf)
-	if err := readFull(c.body, buf, 0); err != nil {
+	defer c.buffers.Put(buf)
+	if err := objstore.ReadFull(c.body, buf, 0); err != nil {
 		return err
 	}
-	if err := checkEnd(c.body, c.size); err != nil {
+	if err := objstore.CheckEnd(c.body, c.size); err != nil {
 		return err
 	}
 	c.proof = object.Proof{Size: c.size, CRC32: crc32.ChecksumIEEE(buf), Reads: c.size}
@@ -160,7 +161,7 @@ func (c *creation) put(ctx context.Context) error {
 // checkAnswer compares the checksum of an answer, if it has one, with ours.
 func (c *creation) checkAnswer(value *string, kind types.ChecksumType) error {
 	if sum, ok := wholeCRC(value, kind); ok && sum != c.proof.CRC32 {
-		return &storeError{op: "create object", kind: object.ErrCorrupt, text: "the store answers with another checksum"}
+		return &objstore.Error{Op: "create object", Kind: object.ErrCorrupt, Text: "the store answers with another checksum"}
 	}
 	return nil
 }
@@ -208,9 +209,9 @@ func (c *creation) settle(ctx context.Context, op string, proven bool, err error
 	case headErr != nil:
 		return fmt.Errorf("%s: %w (then %w)", op, c.explain(ctx, "reply lost", err), headErr)
 	case !c.own(info):
-		return &storeError{op: op, kind: fs.ErrExist}
+		return &objstore.Error{Op: op, Kind: fs.ErrExist}
 	case info.Size != c.size, info.HasCRC32 && info.CRC32 != c.proof.CRC32:
-		return &storeError{op: op, kind: object.ErrCorrupt, text: "the store holds other bytes than were sent"}
+		return &objstore.Error{Op: op, Kind: object.ErrCorrupt, Text: "the store holds other bytes than were sent"}
 	case info.HasCRC32 && c.able.confirms(c.multipart(c.size)):
 		return nil
 	default:
@@ -237,7 +238,7 @@ func (c *creation) own(info object.Info) bool {
 
 // readBack proves a copy where the store's word is not enough.
 func (c *creation) readBack(ctx context.Context, etag string) error {
-	got, err := c.download(ctx, c.key, discard{}, func(info object.Info) error {
+	got, err := c.download(ctx, c.key, objstore.Discard{}, func(info object.Info) error {
 		if info.Size != c.size || etag != "" && info.ETag != etag {
 			return fmt.Errorf("%d bytes stored of %d: %w", info.Size, c.size, object.ErrCorrupt)
 		}

@@ -1,4 +1,4 @@
-package objstore
+package s3
 
 import (
 	"context"
@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"strings"
 	"syscall"
-	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -20,29 +19,8 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/objstore"
 )
-
-// storeError is one line about an operation that a store did not do. It wraps
-// the kind only: the SDK's own errors run over many lines, and may quote what
-// was sent.
-type storeError struct {
-	op   string
-	kind error // one of package object's or io/fs's, or nil
-	text string
-}
-
-func (e *storeError) Error() string {
-	line := e.op
-	if e.kind != nil {
-		line += ": " + e.kind.Error()
-	}
-	if e.text != "" {
-		line += ": " + e.text
-	}
-	return line
-}
-
-func (e *storeError) Unwrap() error { return e.kind }
 
 // Codes by which S3 servers refuse all that we send.
 var refusedCodes = map[string]string{
@@ -74,6 +52,7 @@ var keyCodes = map[string]bool{
 	"ExistingObjectIsDirectory":     true,
 	"DirectoryObjectContainsData":   true,
 	"XMinioInvalidObjectName":       true,
+	"XMinioInvalidResourceName":     true,
 	"XMinioParentIsObject":          true,
 	"XMinioObjectExistsAsDirectory": true,
 }
@@ -104,39 +83,46 @@ func (n *session) explain(ctx context.Context, op string, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", op, context.Cause(ctx))
 	}
-	e := &storeError{op: op}
+	e := &objstore.Error{Op: op}
 	status, code := statusOf(err), codeOf(err)
 	switch {
 	case errors.Is(err, errCredentials):
-		e.kind, e.text = object.ErrStore, "no credentials found (environment, shared files, instance role)"
+		e.Kind, e.Text = object.ErrStore, "no credentials found (environment, shared files, instance role)"
 	case code == "NoSuchBucket":
-		e.kind, e.text = object.ErrStore, fmt.Sprintf("bucket %q does not exist at %s", n.bucket, n.where)
+		e.Kind, e.Text = object.ErrStore, fmt.Sprintf("bucket %q does not exist at %s", n.bucket, n.where)
 	case refusedCodes[code] != "":
-		e.kind, e.text = object.ErrStore, fmt.Sprintf("%s refuses: %s (%s)", n.where, refusedCodes[code], code)
+		e.Kind, e.Text = object.ErrStore, fmt.Sprintf("%s refuses: %s (%s)", n.where, refusedCodes[code], code)
 	case keyCodes[code], code == "InvalidArgument" && strings.Contains(strings.ToLower(err.Error()), "key"):
-		e.kind, e.text = object.ErrKey, n.answer(err)
+		e.Kind, e.Text = object.ErrKey, n.answer(err)
 	case code == "InvalidObjectState":
-		e.kind, e.text = object.ErrCold, n.answer(err)
+		e.Kind, e.Text = object.ErrCold, n.answer(err)
 	case status == http.StatusForbidden:
-		e.kind, e.text = fs.ErrPermission, n.answer(err)
+		e.Kind, e.Text = fs.ErrPermission, n.answer(err)
 	case code == "NoSuchKey" || status == http.StatusNotFound && code == "NotFound":
-		e.kind = fs.ErrNotExist
+		e.Kind = fs.ErrNotExist
 	case status == http.StatusMovedPermanently:
-		e.kind, e.text = object.ErrStore, refusedCodes["PermanentRedirect"]
+		e.Kind, e.Text = object.ErrStore, refusedCodes["PermanentRedirect"]
 	case status != 0:
-		e.text = n.answer(err)
+		e.Text = n.answer(err)
 	default:
-		e.kind, e.text = n.transportError(err)
+		e.Kind, e.Text = n.transportError(err)
 	}
 	return e
 }
 
 // explainHead is explain for HEAD requests. Their answers have no body and so
-// no code: what a 403 or 404 is about is asked once more, of the bucket. A wrong
-// bucket or key id must not look like a missing object.
-func (n *session) explainHead(ctx context.Context, op string, err error) error {
-	status := statusOf(err)
-	if status == http.StatusForbidden || status == http.StatusNotFound {
+// no code, so what they are about is asked once more. Of the object, if it is a 400:
+// the key may be refused, or the session token have expired. Of the bucket, if it is
+// a 403 or 404: a wrong bucket or key id must not look like a missing object.
+func (n *session) explainHead(ctx context.Context, op, key string, err error) error {
+	switch statusOf(err) {
+	case http.StatusBadRequest:
+		out, getErr := n.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &n.bucket, Key: &key, Range: rangeHeader(0, 1)})
+		if getErr != nil {
+			return n.explain(ctx, op, getErr)
+		}
+		out.Body.Close()
+	case http.StatusForbidden, http.StatusNotFound:
 		_, listErr := n.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
 			Bucket: &n.bucket, MaxKeys: aws.Int32(1), Prefix: aws.String(object.ReservedPrefix),
 		})
@@ -163,7 +149,7 @@ func (n *session) answer(err error) string {
 			line += ": " + m
 		}
 	}
-	return oneLine(line, n.secrets())
+	return objstore.OneLine(line, n.secrets())
 }
 
 // transportError is for requests that got no answer. Only where no request can
@@ -186,7 +172,7 @@ func (n *session) transportError(err error) (kind error, text string) { //nolint
 	case errors.As(err, &unknown):
 		return object.ErrStore, fmt.Sprintf("the certificate of %s is signed by an unknown authority (see ca-bundle)", hostOf(n.where))
 	case errors.As(err, &host), errors.As(err, &invalid):
-		return object.ErrStore, fmt.Sprintf("the certificate of %s is not valid: %s", hostOf(n.where), oneLine(innermost(err).Error(), n.secrets()))
+		return object.ErrStore, fmt.Sprintf("the certificate of %s is not valid: %s", hostOf(n.where), objstore.OneLine(innermost(err).Error(), n.secrets()))
 	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return object.ErrStore, fmt.Sprintf("%s does not speak TLS", hostOf(n.where))
 	case errors.As(err, &dns):
@@ -200,7 +186,7 @@ func (n *session) transportError(err error) (kind error, text string) { //nolint
 	case errors.As(err, &canceled):
 		return context.Canceled, ""
 	}
-	return nil, oneLine(innermost(err).Error(), n.secrets())
+	return nil, objstore.OneLine(innermost(err).Error(), n.secrets())
 }
 
 func innermost(err error) error {
@@ -211,24 +197,6 @@ func innermost(err error) error {
 		}
 		err = next
 	}
-}
-
-// oneLine makes foreign text fit for an error: one line, not long, no secrets.
-func oneLine(text string, secrets []string) string {
-	for _, s := range secrets {
-		text = strings.ReplaceAll(text, s, "[secret]")
-	}
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, text)
-	text = strings.Join(strings.Fields(text), " ")
-	if runes := []rune(text); len(runes) > 200 {
-		text = string(runes[:200]) + "…"
-	}
-	return text
 }
 
 // retryTransport makes every request that got no answer worth another try,

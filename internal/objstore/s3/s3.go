@@ -1,4 +1,6 @@
-package objstore
+// Package s3 keeps objects in a bucket of any server that speaks S3. It finds out what
+// the server can be relied on for, and goes without what it lacks.
+package s3
 
 import (
 	"bytes"
@@ -29,6 +31,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/objstore"
 )
 
 const (
@@ -48,11 +51,11 @@ const (
 	dialPatience = 10 * time.Second
 )
 
-// S3 is a bucket of a server that speaks S3. Set its fields before Init, and do
+// Store is a bucket of a server that speaks S3. Set its fields before Init, and do
 // not copy it. Its methods may be called from many goroutines.
-type S3 struct {
+type Store struct {
 	// Limiter bounds the bandwidth of all transfers; nil means unlimited.
-	Limiter Limiter
+	Limiter objstore.Limiter
 	// OnUpload, if set, is told of each multipart upload before its first
 	// part is sent, so that one left over by a crash can be found and
 	// aborted. Its error ends the upload.
@@ -68,13 +71,13 @@ type session struct {
 	options
 	client    *s3.Client
 	transport interface{ CloseIdleConnections() }
-	buffers   *buffers
+	buffers   *objstore.Buffers
 	ranges    *semaphore.Weighted // all downloads' ranges beyond their first: as many as jobs
 	onUpload  func(key, uploadID string) error
 	where     string // the endpoint, for messages
 
 	probing sync.Mutex
-	proven  atomic.Pointer[Capabilities] // nil until probed
+	proven  atomic.Pointer[findings] // nil until probed
 }
 
 // Init reads the options and makes the client; it sends nothing to the store.
@@ -82,13 +85,13 @@ type session struct {
 // storage-class, path-style, part-size, jobs, idle-timeout, key-prefix, and the
 // secrets access-key-id, secret-access-key and session-token, without which the
 // AWS chain is asked for credentials.
-func (s *S3) Init(ctx context.Context, opts map[string]string) error {
+func (s *Store) Init(ctx context.Context, opts map[string]string) error {
 	return s.Reconfigure(ctx, opts)
 }
 
 // Reconfigure is Init once more. What is under way goes on with the old
 // options; the new ones need a new Probe.
-func (s *S3) Reconfigure(ctx context.Context, opts map[string]string) error {
+func (s *Store) Reconfigure(ctx context.Context, opts map[string]string) error {
 	o, err := parseOptions(opts)
 	if err != nil {
 		return err
@@ -105,21 +108,21 @@ func (s *S3) Reconfigure(ctx context.Context, opts map[string]string) error {
 }
 
 // Fini closes the idle connections. Operations under way still end well.
-func (s *S3) Fini() error {
+func (s *Store) Fini() error {
 	if old := s.current.Swap(nil); old != nil {
 		old.transport.CloseIdleConnections()
 	}
 	return nil
 }
 
-func (s *S3) session() (*session, error) {
+func (s *Store) session() (*session, error) {
 	if n := s.current.Load(); n != nil {
 		return n, nil
 	}
-	return nil, errClosed
+	return nil, objstore.ErrClosed
 }
 
-func newSession(ctx context.Context, o options, limiter Limiter, attempts int) (*session, error) {
+func newSession(ctx context.Context, o options, limiter objstore.Limiter, attempts int) (*session, error) {
 	if o.bucket == "" {
 		return nil, errors.New("store option bucket: is missing")
 	}
@@ -143,7 +146,7 @@ func newSession(ctx context.Context, o options, limiter Limiter, attempts int) (
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, load...)
 	if err != nil {
-		return nil, fmt.Errorf("AWS configuration: %s", oneLine(err.Error(), o.secrets()))
+		return nil, fmt.Errorf("AWS configuration: %s", objstore.OneLine(err.Error(), o.secrets()))
 	}
 
 	// The SDK has put the CA bundle of the option, the environment or the
@@ -154,7 +157,7 @@ func newSession(ctx context.Context, o options, limiter Limiter, attempts int) (
 	}
 	transport := sdkClient.WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialPatience }).GetTransport()
 	transport.MaxIdleConns = 0
-	transport.MaxIdleConnsPerHost = 2 * max(o.jobs, defaultJobs) // jobs, and as many ranges beside them
+	transport.MaxIdleConnsPerHost = 2 * max(o.jobs, objstore.DefaultJobs) // jobs, and as many ranges beside them
 	transport.ReadBufferSize, transport.WriteBufferSize = wireBuffer, wireBuffer
 	transport.DisableCompression = true
 	transport.ForceAttemptHTTP2 = false
@@ -163,7 +166,7 @@ func newSession(ctx context.Context, o options, limiter Limiter, attempts int) (
 		options:   o,
 		transport: transport,
 		ranges:    semaphore.NewWeighted(int64(o.jobs)),
-		buffers:   newBuffers(int(min(int64(o.jobs)*o.partSize, max(bufferMemory, 2*o.partSize)))),
+		buffers:   objstore.NewBuffers(int(min(int64(o.jobs)*o.partSize, max(bufferMemory, 2*o.partSize)))),
 	}
 	n.client = s3.NewFromConfig(cfg, func(c *s3.Options) {
 		if o.endpoint != "" {
@@ -223,8 +226,8 @@ func (c chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
 
 // Head tells what the store knows of an object, fs.ErrNotExist if there is
 // none.
-func (s *S3) Head(ctx context.Context, key string) (object.Info, error) {
-	if err := checkKey(key); err != nil {
+func (s *Store) Head(ctx context.Context, key string) (object.Info, error) {
+	if err := objstore.CheckKey(key); err != nil {
 		return object.Info{}, err
 	}
 	n, err := s.session()
@@ -239,10 +242,10 @@ func (n *session) head(ctx context.Context, key string) (object.Info, error) {
 		Bucket: &n.bucket, Key: &key, ChecksumMode: types.ChecksumModeEnabled,
 	})
 	if err != nil {
-		return object.Info{}, n.explainHead(ctx, "head object", err)
+		return object.Info{}, n.explainHead(ctx, "head object", key, err)
 	}
 	if out.ContentLength == nil {
-		return object.Info{}, &storeError{op: "head object", text: "the answer has no length"}
+		return object.Info{}, &objstore.Error{Op: "head object", Text: "the answer has no length"}
 	}
 	info := object.Info{
 		Size:     *out.ContentLength,
@@ -289,7 +292,7 @@ type Upload struct {
 }
 
 // ListUploads lists the unfinished multipart uploads of keys with this prefix.
-func (s *S3) ListUploads(ctx context.Context, prefix string) ([]Upload, error) {
+func (s *Store) ListUploads(ctx context.Context, prefix string) ([]Upload, error) {
 	n, err := s.session()
 	if err != nil {
 		return nil, err
@@ -313,7 +316,7 @@ func (s *S3) ListUploads(ctx context.Context, prefix string) ([]Upload, error) {
 
 // AbortUpload drops an unfinished multipart upload with its parts. One that is
 // gone already is no error.
-func (s *S3) AbortUpload(ctx context.Context, key, id string) error {
+func (s *Store) AbortUpload(ctx context.Context, key, id string) error {
 	n, err := s.session()
 	if err != nil {
 		return err

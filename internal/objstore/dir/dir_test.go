@@ -1,4 +1,4 @@
-package objstore
+package dir
 
 import (
 	"bytes"
@@ -13,13 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/objstore/storetest"
 )
 
-func newDir(t testing.TB, path string) *Dir {
+func newDir(t testing.TB, path string) *Store {
 	t.Helper()
-	d := &Dir{}
-	if err := d.Init(t.Context(), map[string]string{"dir": path}); err != nil {
+	d := &Store{}
+	if err := d.Init(t.Context(), map[string]string{"store-dir": path}); err != nil {
 		t.Fatal(err)
 	}
 	return d
@@ -61,7 +62,7 @@ func FuzzObjectPathTellsKeysApart(f *testing.F) {
 	f.Add("d.object/x", "d.object.dir/x")
 	f.Add(strings.Repeat("a", 300), strings.Repeat("a", 200)+".more/"+strings.Repeat("a", 100))
 	f.Fuzz(func(t *testing.T, a, b string) {
-		if checkKey(a) != nil || checkKey(b) != nil || a == b {
+		if objstore.CheckKey(a) != nil || objstore.CheckKey(b) != nil || a == b {
 			return
 		}
 		path := func(key string) string {
@@ -162,7 +163,7 @@ func TestDirSaysWhatIsWrongWithTheDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{path + "/none", path + "/file"} {
-		err := (&Dir{}).Init(t.Context(), map[string]string{"dir": dir})
+		err := (&Store{}).Init(t.Context(), map[string]string{"store-dir": dir})
 		if !errors.Is(err, object.ErrStore) || !strings.Contains(err.Error(), dir) || errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%v", err)
 		}
@@ -189,5 +190,26 @@ func TestDirTellsAFullStore(t *testing.T) {
 	entries, readErr := os.ReadDir(path)
 	if readErr != nil || len(entries) != 0 {
 		t.Errorf("left behind: %v, %v", entries, readErr)
+	}
+}
+
+func TestADirectoryIsARegistryToo(t *testing.T) {
+	const volumeOne, volumeTwo = "11111111-2222-4333-8444-555555555555", "66666666-7777-4888-8999-aaaaaaaaaaaa"
+	d := &Store{}
+	if err := d.Init(t.Context(), map[string]string{"store-dir": t.TempDir()}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := objstore.Register(t.Context(), d, "", volumeOne); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A later version may say more.
+	later := `{"coldbrick":"volume","format":2,"volume":"` + volumeTwo + `","hmac":"00"}`
+	if _, err := d.Create(t.Context(), object.VolumeKey("", volumeTwo), strings.NewReader(later), int64(len(later)), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := objstore.Register(t.Context(), d, "", volumeTwo); err != nil {
+		t.Error(err)
 	}
 }

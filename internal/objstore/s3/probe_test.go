@@ -1,4 +1,4 @@
-package objstore
+package s3
 
 import (
 	"errors"
@@ -62,12 +62,7 @@ func TestAnAccountIsWhatAProbeHoldsFor(t *testing.T) {
 	if strings.Contains(own, server.AccessKey) {
 		t.Error("the name tells the key id")
 	}
-	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"} {
-		t.Setenv(name, "")
-	}
-	t.Setenv("AWS_CONFIG_FILE", "/dev/null")
-	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	withoutAWS(t)
 	if _, err := newS3(t, optionsOf(server, server.Endpoint), "access-key-id", "", "secret-access-key", "").Account(t.Context()); !errors.Is(err, object.ErrStore) {
 		t.Errorf("without credentials: %v", err)
 	}

@@ -1,4 +1,4 @@
-package objstore
+package s3
 
 import (
 	"bytes"
@@ -18,15 +18,16 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/objstore/storetest"
 )
 
 // hours calls a test in virtual time, with a client whose store is a function in
 // this process: a real one lives in real time.
-func hours(t *testing.T, store http.HandlerFunc, test func(t *testing.T, s *S3)) {
+func hours(t *testing.T, store http.HandlerFunc, test func(t *testing.T, s *Store)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := &S3{}
+		s := &Store{}
 		if err := s.Init(t.Context(), map[string]string{
 			"bucket": "b", "endpoint-url": "http://store", "access-key-id": "id", "secret-access-key": "secret",
 			"part-size": strconv.Itoa(partSize),
@@ -98,8 +99,8 @@ func TestAHangingStoreEndsTheRequest(t *testing.T) {
 				default:
 					_, _ = io.WriteString(w, "<ListBucketResult/>")
 				}
-			}, func(t *testing.T, s *S3) {
-				s.current.Load().proven.Store(&Capabilities{PutConditional: true, CompleteConditional: true})
+			}, func(t *testing.T, s *Store) {
+				s.current.Load().proven.Store(&findings{Capabilities: objstore.Capabilities{PutConditional: true, CompleteConditional: true}})
 				for op, do := range map[string]func() error{
 					"create":   func() error { _, err := createBytes(t, s, "k", storetest.Bytes(1, size)); return err },
 					"download": func() error { _, err := downloadBytes(t, s, "k"); return err },
@@ -133,7 +134,7 @@ func TestAHangingBodyIsAskedForAgain(t *testing.T) {
 		_, _ = w.Write(body[:len(body)/2]) // the client tells
 		_ = http.NewResponseController(w).Flush()
 		hang(r)
-	}, func(t *testing.T, s *S3) {
+	}, func(t *testing.T, s *Store) {
 		if got, err := downloadBytes(t, s, "k"); err != nil || !bytes.Equal(got, body) {
 			t.Fatalf("%d bytes, %v", len(got), err)
 		}
@@ -155,7 +156,7 @@ func TestASlowBodyIsNoHang(t *testing.T) {
 			_, _ = w.Write(body[i : i+10]) // the client tells
 			_ = http.NewResponseController(w).Flush()
 		}
-	}, func(t *testing.T, s *S3) {
+	}, func(t *testing.T, s *Store) {
 		if got, err := downloadBytes(t, s, "k"); err != nil || !bytes.Equal(got, body) {
 			t.Fatalf("%d bytes, %v", len(got), err)
 		}
@@ -173,7 +174,7 @@ func TestASlowWriterIsNoHang(t *testing.T) {
 		requests++
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		_, _ = w.Write(body) // the client tells
-	}, func(t *testing.T, s *S3) {
+	}, func(t *testing.T, s *Store) {
 		dst := &slowWriter{}
 		if _, err := s.Download(t.Context(), "k", dst, func(object.Info) error { return nil }); err != nil {
 			t.Fatal(err)
@@ -200,7 +201,7 @@ func TestASlowReaderIsNoHang(t *testing.T) {
 		if got, err := io.ReadAll(r.Body); err != nil || !bytes.Equal(got, body) {
 			t.Errorf("%d bytes, %v", len(got), err)
 		}
-	}, func(t *testing.T, s *S3) {
+	}, func(t *testing.T, s *Store) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://store/k", &slowReader{bytes.NewReader(body)})
 		if err != nil {
 			t.Fatal(err)
@@ -226,7 +227,7 @@ func TestWaitingForTheLimitIsNoHang(t *testing.T) {
 	body := storetest.Bytes(1, 1000)
 	hours(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(w, r.Body) // the client tells
-	}, func(t *testing.T, s *S3) {
+	}, func(t *testing.T, s *Store) {
 		const burst = 2 * defaultIdle / time.Second
 		w := &wire{transport: s.current.Load().transport.(*http.Transport), idle: defaultIdle, limiter: rate.NewLimiter(1, int(burst))}
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://store/k", bytes.NewReader(body))
@@ -252,7 +253,7 @@ func TestWaitingForTheLimitIsNoHang(t *testing.T) {
 // A request on which nothing moves ends when the idle deadline says; one that joins
 // parts has more.
 func TestAStoreThatSaysNothingIsGivenUp(t *testing.T) {
-	hours(t, func(_ http.ResponseWriter, r *http.Request) { hang(r) }, func(t *testing.T, s *S3) {
+	hours(t, func(_ http.ResponseWriter, r *http.Request) { hang(r) }, func(t *testing.T, s *Store) {
 		w := &wire{transport: s.current.Load().transport.(*http.Transport), idle: defaultIdle}
 		for _, tt := range []struct {
 			method, url string

@@ -1,4 +1,4 @@
-package objstore
+package s3
 
 import (
 	"fmt"
@@ -9,23 +9,22 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+
+	"github.com/coldbrick/coldbrick/internal/objstore"
 )
 
 const (
 	defaultPartSize = 8 << 20
 	minPartSize     = 5 << 20 // S3's own lower bound
 	maxPartSize     = 5 << 30 // S3's own upper bound
-	defaultJobs     = 16
 	defaultIdle     = time.Minute
 )
 
-// options are the values that Init understands, checked. Options of the other
-// store are accepted and ignored, so that callers may pass all they have.
+// options are the values that Init understands, checked.
 type options struct {
 	bucket, endpoint, region, profile, caBundle, storageClass string
 	accessKeyID, secretAccessKey, sessionToken                string
 	keyPrefix                                                 string // of the probe's objects
-	dir                                                       string
 	partSize                                                  int64
 	jobs                                                      int
 	idle                                                      time.Duration
@@ -35,7 +34,7 @@ type options struct {
 // parseOptions reads the options of Init. Errors name the option; of the
 // secrets they never show the value.
 func parseOptions(in map[string]string) (options, error) {
-	o := options{partSize: defaultPartSize, jobs: defaultJobs, idle: defaultIdle}
+	o := options{partSize: defaultPartSize, jobs: objstore.DefaultJobs, idle: defaultIdle}
 	for name, value := range in {
 		var err error
 		switch name {
@@ -53,8 +52,6 @@ func parseOptions(in map[string]string) (options, error) {
 			o.storageClass = value
 		case "key-prefix":
 			o.keyPrefix = value
-		case "dir":
-			o.dir = value
 		case "access-key-id":
 			o.accessKeyID = value
 		case "secret-access-key":
@@ -64,19 +61,15 @@ func parseOptions(in map[string]string) (options, error) {
 		case "part-size":
 			o.partSize, err = parsePartSize(value)
 		case "jobs":
-			if o.jobs, err = strconv.Atoi(value); err == nil && o.jobs < 1 {
-				err = fmt.Errorf("%d is less than 1", o.jobs)
-			}
+			o.jobs, err = objstore.ParseJobs(value)
 		case "idle-timeout":
 			if o.idle, err = time.ParseDuration(value); err == nil && o.idle <= 0 {
 				err = fmt.Errorf("%v is not positive", o.idle)
 			}
 		case "path-style":
-			var on bool
-			on, err = strconv.ParseBool(value)
-			o.pathStyle = &on
+			o.pathStyle, err = parsePathStyle(value)
 		default:
-			err = fmt.Errorf("no store has such an option")
+			err = objstore.ErrNoOption
 		}
 		if err != nil {
 			return options{}, fmt.Errorf("store option %s: %w", name, err)
@@ -86,6 +79,18 @@ func parseOptions(in map[string]string) (options, error) {
 		return options{}, fmt.Errorf("store options access-key-id and secret-access-key: one is given without the other")
 	}
 	return o, nil
+}
+
+// parsePathStyle is nil for an empty value.
+func parsePathStyle(value string) (*bool, error) {
+	if value == "" {
+		return nil, nil //nolint:nilnil // neither is an error
+	}
+	on, err := strconv.ParseBool(value)
+	if err != nil {
+		return nil, fmt.Errorf("%q is neither true nor false", value)
+	}
+	return &on, nil
 }
 
 func parseEndpoint(value string) (string, error) {

@@ -1,4 +1,4 @@
-package objstore
+package s3
 
 import (
 	"fmt"
@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/objstore"
 )
 
 // sinkVariable makes the test program a sink: a server in a process of its own,
@@ -68,7 +69,7 @@ func (zeros) ReadAt(b []byte, _ int64) (int, error) {
 }
 
 // sunk is a store over a sink, as if probed.
-func sunk(b *testing.B) *S3 {
+func sunk(b *testing.B) *Store {
 	b.Helper()
 	address := fmt.Sprintf("127.0.0.1:%d", 20000+os.Getpid()%20000)
 	sink := exec.Command(os.Args[0])
@@ -87,14 +88,14 @@ func sunk(b *testing.B) *S3 {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	s := &S3{}
+	s := &Store{}
 	if err := s.Init(b.Context(), map[string]string{
 		"bucket": "bucket", "endpoint-url": "http://" + address, "access-key-id": "a", "secret-access-key": "b",
 	}); err != nil {
 		b.Fatal(err)
 	}
-	s.current.Load().proven.Store(&Capabilities{PutConditional: true, CompleteConditional: true,
-		ChecksumVerified: true, ChecksumReturned: true, FullObjectMultipart: true})
+	s.current.Load().proven.Store(&findings{Capabilities: objstore.Capabilities{PutConditional: true, CompleteConditional: true,
+		ChecksumVerified: true, ChecksumReturned: true, FullObjectMultipart: true}})
 	return s
 }
 
@@ -107,7 +108,7 @@ func cpu() time.Duration {
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
-func bench(b *testing.B, workers, size int, one func(s *S3, i int64) error) {
+func bench(b *testing.B, workers, size int, one func(s *Store, i int64) error) {
 	s := sunk(b)
 	b.SetBytes(int64(size))
 	b.ReportAllocs()
@@ -133,7 +134,7 @@ func benchCreate(b *testing.B, workers, size int) {
 		b.Fatal(err)
 	}
 	meta := object.Metadata{Volume: "8d6ba2fc-1f5c-4d21-8a68-f9a1d0cbb4f4", Path: "dir/file", Attempt: object.NewID()}.Encode()
-	bench(b, workers, size, func(s *S3, i int64) error {
+	bench(b, workers, size, func(s *Store, i int64) error {
 		f, err := os.Open(path)
 		if err != nil {
 			return err
@@ -152,7 +153,7 @@ func BenchmarkDownload1MiB(b *testing.B)    { benchDownload(b, 8, 1<<20) }
 func BenchmarkDownloadInParts(b *testing.B) { benchDownload(b, 1, 256<<20) }
 
 func benchDownload(b *testing.B, workers, size int) {
-	bench(b, workers, size, func(s *S3, _ int64) error {
+	bench(b, workers, size, func(s *Store, _ int64) error {
 		_, err := s.Download(b.Context(), "get-"+strconv.Itoa(size), nowhere{}, func(object.Info) error { return nil })
 		return err
 	})

@@ -1,4 +1,4 @@
-package objstore
+package s3
 
 import (
 	"context"
@@ -7,7 +7,10 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"sync"
 	"time"
+
+	"github.com/coldbrick/coldbrick/internal/objstore"
 )
 
 // completePatience is how many idle deadlines a store may take to join the
@@ -19,7 +22,7 @@ const completePatience = 10
 // bandwidth limit. It follows no redirect and decodes no body.
 type wire struct {
 	transport *http.Transport
-	limiter   Limiter // may be nil
+	limiter   objstore.Limiter // may be nil
 	idle      time.Duration
 }
 
@@ -52,7 +55,7 @@ func (w *wire) Do(req *http.Request) (*http.Response, error) {
 		dog.stop()
 		return nil, dog.cause(err)
 	}
-	dog.rest()
+	dog.answer()
 	resp.Body = &receivedBody{ReadCloser: resp.Body, dog: dog}
 	return resp, nil
 }
@@ -63,7 +66,28 @@ type watchdog struct {
 	cancel  context.CancelCauseFunc
 	timer   *time.Timer
 	idle    time.Duration
-	limiter Limiter
+	limiter objstore.Limiter
+
+	mu       sync.Mutex
+	answered bool
+}
+
+// answer ends the watch over what is sent: the transport may read to its end after
+// the answer has come, and must not start or stop the watch over that.
+func (d *watchdog) answer() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.answered = true
+	d.rest()
+}
+
+// sending does what is of the request, unless the answer has come.
+func (d *watchdog) sending(do func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.answered {
+		do()
+	}
 }
 
 // watch begins to wait for the store, anew.
@@ -85,19 +109,6 @@ func (d *watchdog) cause(err error) error {
 	return err
 }
 
-// payLimit takes n bytes from a limit, or none if it is nil, in pieces that it
-// can give.
-func payLimit(ctx context.Context, limiter Limiter, n int) error {
-	for limiter != nil && n > 0 {
-		chunk := max(1, min(n, limiter.Burst()))
-		if err := limiter.WaitN(ctx, chunk); err != nil {
-			return err
-		}
-		n -= chunk
-	}
-	return nil
-}
-
 // sentBody is read by the transport as it sends: between two reads it waits for
 // the store.
 type sentBody struct {
@@ -106,8 +117,8 @@ type sentBody struct {
 }
 
 func (b *sentBody) Read(p []byte) (int, error) {
-	b.dog.rest()
-	defer b.dog.watch()
+	b.dog.sending(b.dog.rest)
+	defer b.dog.sending(b.dog.watch)
 	n, err := b.ReadCloser.Read(p)
 	return b.dog.pay(n, err)
 }
@@ -135,7 +146,7 @@ func (b *receivedBody) Close() error {
 
 // pay passes the result of a read on once its bytes fit the bandwidth limit.
 func (d *watchdog) pay(n int, err error) (int, error) {
-	if payErr := payLimit(d.ctx, d.limiter, n); payErr != nil {
+	if payErr := objstore.Pay(d.ctx, d.limiter, n); payErr != nil {
 		return n, payErr
 	}
 	if err != nil && !errors.Is(err, io.EOF) {

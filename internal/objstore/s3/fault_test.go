@@ -1,4 +1,4 @@
-package objstore
+package s3
 
 import (
 	"bytes"
@@ -27,7 +27,7 @@ const partSize = storetest.PartSize
 var sizes = map[string]int{"whole": 1000, "in parts": 2*partSize + 1}
 
 // faulty is a probed store whose requests pass a proxy.
-func faulty(t *testing.T, extra ...string) (*S3, *testkit.Proxy, *testkit.S3Server) {
+func faulty(t *testing.T, extra ...string) (*Store, *testkit.Proxy, *testkit.S3Server) {
 	t.Helper()
 	server := testkit.S3(t)
 	proxy := testkit.FaultProxy(t, server)
@@ -38,19 +38,19 @@ func faulty(t *testing.T, extra ...string) (*S3, *testkit.Proxy, *testkit.S3Serv
 	return s, proxy, server
 }
 
-func createBytes(t *testing.T, s *S3, key string, body []byte) (object.Proof, error) {
+func createBytes(t *testing.T, s *Store, key string, body []byte) (object.Proof, error) {
 	t.Helper()
 	return s.Create(t.Context(), key, bytes.NewReader(body), int64(len(body)), storetest.Meta())
 }
 
-func downloadBytes(t *testing.T, s *S3, key string) ([]byte, error) {
+func downloadBytes(t *testing.T, s *Store, key string) ([]byte, error) {
 	t.Helper()
 	var dst storetest.Buffer
 	_, err := s.Download(t.Context(), key, &dst, func(object.Info) error { return nil })
 	return dst.Bytes(), err
 }
 
-func noUploads(t *testing.T, s *S3) {
+func noUploads(t *testing.T, s *Store) {
 	t.Helper()
 	uploads, err := s.ListUploads(t.Context(), "")
 	if err != nil || len(uploads) != 0 {
@@ -338,7 +338,7 @@ func TestEveryUploadIsToldBeforeItsFirstPart(t *testing.T) {
 	parts := testkit.Match{Method: http.MethodPut, Key: "k", Query: []string{"partNumber"}}
 	var told atomic.Value
 	var refuse error
-	s := &S3{OnUpload: func(key, id string) error {
+	s := &Store{OnUpload: func(key, id string) error {
 		if n := len(proxy.Requests(parts)); n != 0 {
 			t.Errorf("%d parts were sent before", n)
 		}
@@ -384,7 +384,7 @@ func TestEveryUploadIsToldBeforeItsFirstPart(t *testing.T) {
 func TestMemoryIsBounded(t *testing.T) {
 	s, _, _ := faulty(t, "jobs", "4")
 	n := s.current.Load()
-	if limit := n.buffers.limit; limit > 4*partSize {
+	if limit := n.buffers.Limit(); limit > 4*partSize {
 		t.Errorf("%d bytes of buffers for 4 jobs", limit)
 	}
 	const size = 8*partSize + 1
@@ -405,12 +405,12 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	wg.Wait()
 	runtime.ReadMemStats(&after)
-	if n.buffers.total > n.buffers.limit {
-		t.Errorf("%d bytes of buffers, the limit is %d", n.buffers.total, n.buffers.limit)
+	if n.buffers.Held() > n.buffers.Limit() {
+		t.Errorf("%d bytes of buffers, the limit is %d", n.buffers.Held(), n.buffers.Limit())
 	}
 	// All that 8 × 40 MiB have cost: the buffers, and the SDK's small change
 	// beside 64 KiB for each connection.
-	if grown := int64(after.TotalAlloc - before.TotalAlloc); grown > int64(n.buffers.limit)+100<<20 {
+	if grown := int64(after.TotalAlloc - before.TotalAlloc); grown > int64(n.buffers.Limit())+100<<20 {
 		t.Errorf("%d MiB allocated", grown>>20)
 	}
 }
