@@ -208,8 +208,8 @@ func (a *app) register(ctx context.Context, store objstore.Registry, brick *volu
 	if brick.VolumeID == "" {
 		return nil
 	}
-	err := objstore.Register(ctx, store, a.keyPrefix, brick.VolumeID)
-	if errors.Is(err, object.ErrKey) {
+	err := objstore.Register(ctx, store, a.keyPrefix, brick.VolumeID, a.catalogSecret.Reveal())
+	if errors.Is(err, object.ErrKey) || errors.Is(err, objstore.ErrNested) {
 		return usagef("--key-prefix: %w", err)
 	}
 	return err

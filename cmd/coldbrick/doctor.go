@@ -299,7 +299,7 @@ func (e *examination) prefixCheck(ctx context.Context, plugin recall.Plugin, own
 		return c
 	}
 	var shared, nested []string
-	for _, prefix := range append(above(e.keyPrefix), e.keyPrefix) {
+	for _, prefix := range append(objstore.PrefixesAbove(e.keyPrefix), e.keyPrefix) {
 		ids, err := registry.Volumes(ctx, prefix)
 		if err != nil {
 			c.Status, c.Detail = report.Warning, fmt.Sprintf("which volumes have objects under %q is not known: %v", prefix, err)
@@ -324,16 +324,6 @@ func (e *examination) prefixCheck(ctx context.Context, plugin recall.Plugin, own
 		c.Detail = "shared with volume " + strings.Join(shared, " and ")
 	}
 	return c
-}
-
-// above are the prefixes that a prefix is below: the empty one, and each directory.
-func above(prefix string) (all []string) {
-	for i := range len(prefix) {
-		if i == 0 || prefix[i-1] == '/' {
-			all = append(all, prefix[:i])
-		}
-	}
-	return all
 }
 
 // classCheck looks whether objects of a storage class can be read at once.

@@ -208,7 +208,7 @@ func TestDoctorNamesPrefixesWithinEachOther(t *testing.T) {
 
 func TestPrefixesAbove(t *testing.T) {
 	for prefix, want := range map[string][]string{"": nil, "a/": {""}, "a/b/": {"", "a/"}, "a-": {""}, "a/b": {"", "a/"}} {
-		if got := above(prefix); !slices.Equal(got, want) {
+		if got := objstore.PrefixesAbove(prefix); !slices.Equal(got, want) {
 			t.Errorf("above %q: %q, want %q", prefix, got, want)
 		}
 	}

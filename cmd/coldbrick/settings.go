@@ -32,7 +32,7 @@ type settings struct {
 	store, storeDir                                           string
 	bucket, endpointURL, region, profile, caBundle, storClass string
 	partSize                                                  config.Size
-	accessKeyID, secretAccessKey, sessionToken                config.Secret
+	accessKeyID, secretAccessKey, sessionToken, catalogSecret config.Secret
 
 	recursive, null, stdoutData, check bool
 	repair, readObjects                bool
@@ -158,8 +158,9 @@ func (s *settings) flags() *pflag.FlagSet {
 	value(&s.accessKeyID, "access-key-id", "of the S3 store; without it the AWS chain is asked")
 	value(&s.secretAccessKey, "secret-access-key", "of the S3 store")
 	value(&s.sessionToken, "session-token", "of the S3 store, for temporary credentials")
+	value(&s.catalogSecret, "catalog-secret", "by which catalogs and registrations are sealed; the same on every host of the volume, at least 16 characters")
 	f.BoolVar(&s.requirePlugin, "require_plugin", false, "refuse a volume in whose graph no store plugin is loaded: readers of its stubs would get EREMOTE")
-	for _, name := range []string{"access-key-id", "secret-access-key", "session-token", "require_plugin"} {
+	for _, name := range []string{"access-key-id", "secret-access-key", "session-token", "catalog-secret", "require_plugin"} {
 		fileOnly(name)
 	}
 	return f

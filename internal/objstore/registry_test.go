@@ -28,7 +28,7 @@ func TestAVolumeIsRegisteredOnce(t *testing.T) {
 	// The answer to the only PUT is lost.
 	proxy.On(testkit.Match{Method: http.MethodPut, Key: key, Times: 1}, testkit.LoseReply())
 	for range 2 {
-		if err := Register(t.Context(), s, "p/", volumeOne); err != nil {
+		if err := Register(t.Context(), s, "p/", volumeOne, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -44,7 +44,7 @@ func TestAVolumeIsRegisteredOnce(t *testing.T) {
 	var errs [8]error
 	var wg sync.WaitGroup
 	for i := range errs {
-		wg.Go(func() { errs[i] = Register(t.Context(), s, "p/", volumeTwo) })
+		wg.Go(func() { errs[i] = Register(t.Context(), s, "p/", volumeTwo, "") })
 	}
 	wg.Wait()
 	if err := errors.Join(errs[:]...); err != nil {
@@ -66,7 +66,7 @@ func TestAStoreThatOverwritesTakesRegistrationsAll(t *testing.T) {
 	proxy.On(testkit.Match{Method: http.MethodPut}, proxy.IgnoreHeader("If-None-Match"))
 	s := newS3(t, optionsOf(server, proxy.Endpoint))
 	for range 2 {
-		if err := Register(t.Context(), s, "", volumeOne); err != nil {
+		if err := Register(t.Context(), s, "", volumeOne, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -83,7 +83,7 @@ func TestARegistrationThatCannotBeEndsTheRun(t *testing.T) {
 	proxy := testkit.FaultProxy(t, server)
 	s := newS3(t, optionsOf(server, proxy.Endpoint))
 	proxy.On(testkit.Match{Method: http.MethodPut, Key: object.VolumeKey("", volumeOne)}, testkit.Refuse(403, "AccessDenied"))
-	err := Register(t.Context(), s, "", volumeOne)
+	err := Register(t.Context(), s, "", volumeOne, "")
 	if !errors.Is(err, object.ErrStore) || !strings.Contains(err.Error(), volumeOne) {
 		t.Errorf("denied: %v", err)
 	}
@@ -92,7 +92,7 @@ func TestARegistrationThatCannotBeEndsTheRun(t *testing.T) {
 		if _, err := s.Create(t.Context(), object.VolumeKey(prefix, volumeTwo), strings.NewReader(text), int64(len(text)), nil); err != nil {
 			t.Fatal(err)
 		}
-		if err := Register(t.Context(), s, prefix, volumeTwo); err == nil {
+		if err := Register(t.Context(), s, prefix, volumeTwo, ""); err == nil {
 			t.Errorf("%q was taken for a registration", text)
 		}
 	}
@@ -104,7 +104,7 @@ func TestADirectoryIsARegistryToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := Register(t.Context(), d, "", volumeOne); err != nil {
+		if err := Register(t.Context(), d, "", volumeOne, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -113,7 +113,7 @@ func TestADirectoryIsARegistryToo(t *testing.T) {
 	if _, err := d.Create(t.Context(), object.VolumeKey("", volumeTwo), strings.NewReader(later), int64(len(later)), nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := Register(t.Context(), d, "", volumeTwo); err != nil {
+	if err := Register(t.Context(), d, "", volumeTwo, ""); err != nil {
 		t.Error(err)
 	}
 }
