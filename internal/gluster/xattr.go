@@ -48,6 +48,8 @@ const (
 	XattrRecall   = "trusted.coldbrick.recall"   // notes of a recall under way
 	XattrRecalled = "trusted.coldbrick.recalled" // when the last recall ended: decimal seconds
 	XattrPin      = "trusted.coldbrick.pin"      // on a file or directory: never archive
+	XattrFormerly = "trusted.coldbrick.formerly" // on the root: ids of the volumes that this one was rebuilt from
+	XattrRebuilt  = "trusted.coldbrick.rebuilt"  // on a stub that was made without a catalog
 )
 
 // AnonymousInodeDir is the prefix of a directory that replicate keeps in the

@@ -1,0 +1,136 @@
+package catalog
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coldbrick/coldbrick/internal/objstore"
+)
+
+// Catalog is a catalog with a valid manifest.
+type Catalog struct {
+	Manifest
+	Time time.Time // of the object that was written before the scan, by the store's clock
+
+	place Place
+	dir   string
+}
+
+// Find lists the catalogs of a volume that have a valid manifest, oldest first. Parts
+// without a manifest are left of scans that failed or go on, and are passed over;
+// what has a manifest and is not valid is an error. dir is for what is fetched.
+func (p Place) Find(ctx context.Context, dir string) ([]Catalog, error) {
+	begun := map[string]time.Time{}
+	var scans []string
+	top := p.key("", "")
+	err := p.Store.List(ctx, top, func(o objstore.Listed) error {
+		scan, part, _ := strings.Cut(strings.TrimPrefix(o.Key, top), "/")
+		switch part {
+		case beginPart:
+			begun[scan] = o.Modified
+		case manifestPart:
+			scans = append(scans, scan)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var all []Catalog
+	for _, scan := range scans {
+		at, ok := begun[scan]
+		if !ok {
+			return nil, fmt.Errorf("%s: %w: the object is missing that was written before the scan", p.key(scan, manifestPart), ErrInvalid)
+		}
+		m, err := p.manifest(ctx, scan)
+		if errors.Is(err, fs.ErrNotExist) { // deleted meanwhile
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Catalog{Manifest: m, Time: at, place: p, dir: dir})
+	}
+	slices.SortFunc(all, func(a, b Catalog) int { return a.Time.Compare(b.Time) })
+	return all, nil
+}
+
+// manifest reads the manifest of a scan.
+func (p Place) manifest(ctx context.Context, scan string) (Manifest, error) {
+	key := p.key(scan, manifestPart)
+	sealed, err := objstore.ReadSmall(ctx, p.Store, key)
+	if err != nil {
+		return Manifest{}, fmt.Errorf("%s: %w", key, err)
+	}
+	text, err := objstore.Unseal(p.Secret, key, sealed)
+	if err != nil {
+		return Manifest{}, fmt.Errorf("%s: %w: %w", key, ErrInvalid, err)
+	}
+	var m Manifest
+	d := json.NewDecoder(bytes.NewReader(text))
+	if err := d.Decode(&m); err != nil {
+		return Manifest{}, fmt.Errorf("%s: %w: %w", key, ErrInvalid, err)
+	}
+	if m.Kind != manifestKind || m.Format != Format || m.Volume != p.Volume || m.Scan != scan || m.Prefix != p.Prefix {
+		return Manifest{}, fmt.Errorf("%s: %w: format %d, volume %q, scan %q", key, ErrInvalid, m.Format, m.Volume, m.Scan)
+	}
+	return m, nil
+}
+
+// Refs visits every key that a file of the brick refers to, in order. Nothing is
+// visited unless the part is what the manifest says; the visits count only if the
+// error is nil.
+func (c Catalog) Refs(ctx context.Context, visit func(Ref) error) error {
+	last, first := Bytes(""), true
+	return readPart(ctx, c.place.Store, c.dir, c.place.key(c.Scan, refsPart), c.Manifest.Refs, func(r Ref) error {
+		if !first && r.Key <= last {
+			return fmt.Errorf("%w: references out of order", ErrInvalid)
+		}
+		first, last = false, r.Key
+		return visit(r)
+	})
+}
+
+// Tree visits the entries of the brick, as Refs does the keys.
+func (c Catalog) Tree(ctx context.Context, visit func(Entry) error) error {
+	return readPart(ctx, c.place.Store, c.dir, c.place.key(c.Scan, treePart), c.Manifest.Tree, visit)
+}
+
+// Newest picks the newest catalog of each replica set.
+func Newest(all []Catalog) []Catalog {
+	bySet := map[string]Catalog{}
+	for _, c := range all { // oldest first
+		bySet[c.Set] = c
+	}
+	var newest []Catalog
+	for _, c := range all {
+		if bySet[c.Set].Scan == c.Scan {
+			newest = append(newest, c)
+		}
+	}
+	return newest
+}
+
+// Missing names the bricks of those replica sets that the newest of these catalogs
+// knows of and none of them covers.
+func Missing(newest []Catalog) (bricks []string) {
+	covered := map[string]bool{}
+	for _, c := range newest {
+		covered[c.Set] = true
+	}
+	if len(newest) > 0 {
+		for _, set := range newest[len(newest)-1].End.Sets {
+			if !covered[set[0]] {
+				bricks = append(bricks, set...)
+			}
+		}
+	}
+	return bricks
+}
