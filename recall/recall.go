@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,6 +43,9 @@ type Recaller struct {
 	Owner   owner.Owner
 	// Volume is the id of the volume, empty if not known here.
 	Volume string
+	// Formerly are the ids of the volumes that this one was rebuilt from. Their
+	// objects are its own.
+	Formerly []string
 	// Distributed says that a rebalance may move files between bricks meanwhile.
 	Distributed bool
 	// BarrierLimit bounds the wait for other clients' recalls of one file.
@@ -53,6 +57,11 @@ type Recaller struct {
 	// At is called before each step. Tests kill the process there, or return
 	// an error in place of the step.
 	At func(Step, string) error
+}
+
+// isOurs reports whether an object of the volume with that id may be one of this volume.
+func (r *Recaller) isOurs(volumeID string) bool {
+	return r.Volume == "" || volumeID == r.Volume || slices.Contains(r.Formerly, volumeID)
 }
 
 // Result says what became of one file.
@@ -515,7 +524,7 @@ func (t *transaction) accept(info Info) error {
 	if err != nil {
 		return err
 	}
-	own := made.GFID == t.gfid && (t.Volume == "" || made.Volume == t.Volume)
+	own := made.GFID == t.gfid && t.isOurs(made.Volume)
 	if !own && !t.copiedFrom(made, info) {
 		return report.Leave(report.ObjectForeign, fmt.Sprintf("made from %s of volume %s", made.GFID, made.Volume))
 	}
@@ -790,7 +799,7 @@ func (t *transaction) chooseKey(ctx context.Context) (string, error) {
 			return "", err
 		}
 		made, err := object.DecodeMetadata(info.Metadata)
-		if err == nil && made.GFID == t.gfid && info.Size == size && (t.Volume == "" || made.Volume == t.Volume) {
+		if err == nil && made.GFID == t.gfid && info.Size == size && t.isOurs(made.Volume) {
 			mine = append(mine, key)
 			asOld = append(asOld, made.Mtime == gluster.TimeOf(t.stat.Mtime))
 		}

@@ -144,6 +144,9 @@ func (a *app) openGround(ctx context.Context, mount *volume.Mount, bricks []stri
 		if g.recaller.Volume, err = a.volumeIDOf(ctx, mount); err != nil {
 			return g, err
 		}
+		if g.recaller.Formerly, err = g.files.Formerly(); err != nil {
+			return g, err
+		}
 	}
 	if g.recaller.Owner, err = newOwner(); err != nil {
 		return g, err

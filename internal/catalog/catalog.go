@@ -188,6 +188,8 @@ type Manifest struct {
 	Set    string `json:"set"`   // the replica set: the first of its bricks
 	Prefix string `json:"prefix"`
 
+	Formerly string `json:"formerly,omitempty"` // ids of the volumes that this one was rebuilt from
+
 	Began time.Time `json:"began"`
 	Ended time.Time `json:"ended"`
 	Begin Cluster   `json:"begin"`

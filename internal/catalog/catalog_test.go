@@ -83,11 +83,19 @@ func (g *ground) newest() (keys []string, tree map[string]Entry) {
 	tree = map[string]Entry{}
 	if err := errors.Join(
 		c.Refs(g.t.Context(), func(r Ref) error { keys = append(keys, string(r.Key)); return nil }),
-		c.Tree(g.t.Context(), func(e Entry) error { tree[string(e.Path)] = e; return nil }),
+		readTree(g.t.Context(), c, func(e Entry) error { tree[string(e.Path)] = e; return nil }),
 	); err != nil {
 		g.t.Fatal(err)
 	}
 	return keys, tree
+}
+
+func readTree(ctx context.Context, c Catalog, visit func(Entry) error) error {
+	tree, err := c.FetchTree(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(tree.Tree(ctx, visit), tree.Close())
 }
 
 // none fails the test if there is a valid catalog.
@@ -376,7 +384,7 @@ func (g *ground) readAll(p Place) error {
 		g.t.Errorf("%d catalogs", len(all))
 	}
 	for _, c := range all {
-		err = errors.Join(err, c.Refs(g.t.Context(), func(Ref) error { return nil }), c.Tree(g.t.Context(), func(Entry) error { return nil }))
+		err = errors.Join(err, c.Refs(g.t.Context(), func(Ref) error { return nil }), readTree(g.t.Context(), c, func(Entry) error { return nil }))
 	}
 	return err
 }

@@ -91,36 +91,57 @@ func (w *partWriter) close() { w.file.Close() }
 // Linux lets a file have, in base64, are less.
 const longestLine = 2 << 20
 
-// readPart visits the lines of a part, which is fetched into a file in dir and proven
-// to be what the manifest says before the first line is looked at.
-func readPart[T any](ctx context.Context, store Store, dir, key string, part Part, visit func(T) error) error {
-	f, err := tempFile(dir)
+// fetched is a part on this host, proven to be what the manifest says.
+type fetched struct {
+	file *os.File
+	key  string
+	part Part
+}
+
+func (f *fetched) invalid(format string, args ...any) error {
+	return fmt.Errorf("%s: %w: %w", f.key, ErrInvalid, fmt.Errorf(format, args...))
+}
+
+// fetch brings a part into a file in dir.
+func fetch(ctx context.Context, store Store, dir, key string, part Part) (*fetched, error) {
+	file, err := tempFile(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer f.Close()
-	invalid := func(format string, args ...any) error {
-		return fmt.Errorf("%s: %w: %w", key, ErrInvalid, fmt.Errorf(format, args...))
+	f := &fetched{file, key, part}
+	if err := f.download(ctx, store); err != nil {
+		file.Close()
+		return nil, err
 	}
-	if _, err := store.Download(ctx, key, f, func(info object.Info) error {
-		if info.Size != part.Bytes {
-			return invalid("it has %d bytes, not %d", info.Size, part.Bytes)
+	return f, nil
+}
+
+func (f *fetched) download(ctx context.Context, store Store) error {
+	_, err := store.Download(ctx, f.key, f.file, func(info object.Info) error {
+		if info.Size != f.part.Bytes {
+			return f.invalid("it has %d bytes, not %d", info.Size, f.part.Bytes)
 		}
 		return nil
-	}); err != nil {
+	})
+	if err != nil {
 		return fmt.Errorf("read a catalog: %w", err)
 	}
 	sha, crc := sha256.New(), crc32.NewIEEE()
-	size, err := io.Copy(io.MultiWriter(sha, crc), io.NewSectionReader(f, 0, 1<<62))
+	size, err := io.Copy(io.MultiWriter(sha, crc), io.NewSectionReader(f.file, 0, f.part.Bytes+1))
 	switch {
 	case err != nil:
 		return err
-	case size != part.Bytes, crc.Sum32() != part.CRC32, hex.EncodeToString(sha.Sum(nil)) != part.SHA256:
-		return invalid("its checksum is another than that of the manifest")
+	case size != f.part.Bytes, crc.Sum32() != f.part.CRC32, hex.EncodeToString(sha.Sum(nil)) != f.part.SHA256:
+		return f.invalid("its checksum is another than that of the manifest")
 	}
-	zip, err := gzip.NewReader(bufio.NewReaderSize(io.NewSectionReader(f, 0, size), 1<<20))
+	return nil
+}
+
+// eachLine visits the lines of a part.
+func eachLine[T any](ctx context.Context, f *fetched, visit func(T) error) error {
+	zip, err := gzip.NewReader(bufio.NewReaderSize(io.NewSectionReader(f.file, 0, f.part.Bytes), 1<<20))
 	if err != nil {
-		return invalid("%w", err)
+		return f.invalid("%w", err)
 	}
 	lines := bufio.NewScanner(zip)
 	lines.Buffer(make([]byte, 64<<10), longestLine+1)
@@ -131,7 +152,7 @@ func readPart[T any](ctx context.Context, store Store, dir, key string, part Par
 		}
 		var v T
 		if err := json.Unmarshal(lines.Bytes(), &v); err != nil {
-			return invalid("line %d: %w", n+1, err)
+			return f.invalid("line %d: %w", n+1, err)
 		}
 		n++
 		if err := visit(v); err != nil {
@@ -139,10 +160,10 @@ func readPart[T any](ctx context.Context, store Store, dir, key string, part Par
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return invalid("%w", err)
+		return f.invalid("%w", err)
 	}
-	if n != part.Lines {
-		return invalid("it has %d lines, not %d", n, part.Lines)
+	if n != f.part.Lines {
+		return f.invalid("it has %d lines, not %d", n, f.part.Lines)
 	}
 	return nil
 }

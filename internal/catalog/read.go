@@ -85,23 +85,43 @@ func (p Place) manifest(ctx context.Context, scan string) (Manifest, error) {
 }
 
 // Refs visits every key that a file of the brick refers to, in order. Nothing is
-// visited unless the part is what the manifest says; the visits count only if the
-// error is nil.
+// visited unless the part has the checksum of the manifest; the visits count only if
+// the error is nil.
 func (c Catalog) Refs(ctx context.Context, visit func(Ref) error) error {
-	last, first := Bytes(""), true
-	return readPart(ctx, c.place.Store, c.dir, c.place.key(c.Scan, refsPart), c.Manifest.Refs, func(r Ref) error {
+	part, err := fetch(ctx, c.place.Store, c.dir, c.place.key(c.Scan, refsPart), c.Manifest.Refs)
+	if err != nil {
+		return err
+	}
+	defer part.file.Close()
+	first, last := true, Bytes("")
+	return eachLine(ctx, part, func(r Ref) error {
 		if !first && r.Key <= last {
-			return fmt.Errorf("%w: references out of order", ErrInvalid)
+			return part.invalid("its keys are out of order")
 		}
 		first, last = false, r.Key
 		return visit(r)
 	})
 }
 
-// Tree visits the entries of the brick, as Refs does the keys.
-func (c Catalog) Tree(ctx context.Context, visit func(Entry) error) error {
-	return readPart(ctx, c.place.Store, c.dir, c.place.key(c.Scan, treePart), c.Manifest.Tree, visit)
+// FetchTree brings the tree of the brick to this host, to be read several times.
+func (c Catalog) FetchTree(ctx context.Context) (*Tree, error) {
+	part, err := fetch(ctx, c.place.Store, c.dir, c.place.key(c.Scan, treePart), c.Manifest.Tree)
+	if err != nil {
+		return nil, err
+	}
+	return &Tree{part}, nil
 }
+
+// Tree is the tree of a brick, on this host and proven to be what the manifest says.
+type Tree struct{ part *fetched }
+
+// Tree visits the entries, directories before what is in them.
+func (t *Tree) Tree(ctx context.Context, visit func(Entry) error) error {
+	return eachLine(ctx, t.part, visit)
+}
+
+// Close removes the tree from this host.
+func (t *Tree) Close() error { return t.part.file.Close() }
 
 // Newest picks the newest catalog of each replica set.
 func Newest(all []Catalog) []Catalog {

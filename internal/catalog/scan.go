@@ -51,6 +51,8 @@ type scanner struct {
 	trash string
 	tree  *partWriter
 
+	formerly string // what the root says of that
+
 	refsMu sync.Mutex
 	refs   sorter
 
@@ -350,6 +352,9 @@ func (s *scanner) entry(at *os.File, rel, name string) error {
 		return nil
 	}
 	e.Path, e.GFID = Bytes(rel), gfid
+	if rel == "." {
+		s.formerly = string(a[gluster.XattrFormerly])
+	}
 	s.count(e)
 	return s.tree.write(e)
 }
@@ -406,7 +411,7 @@ func entryOf(at *os.File, st unix.Stat_t, a attrs, found said) (Entry, error) {
 
 // fileOf says where the data of a regular file is.
 func fileOf(e *Entry, st unix.Stat_t, a attrs, found said) (err error) {
-	if p := found.pointer; p != nil && p.Proof != nil {
+	if p := found.pointer; p != nil && p.Proof != nil && !p.Recalled {
 		e.Pointer = &object.Pointer{Version: p.Version, GFID: p.GFID, Volume: p.Volume, Key: p.Key, Attempt: p.Attempt, Proof: p.Proof}
 	}
 	if !a.has(gluster.XattrRemote) && !a.has(gluster.XattrDownload) {

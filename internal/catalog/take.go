@@ -79,6 +79,7 @@ func (p Place) Take(ctx context.Context, subject Subject, scan Scan) (Manifest, 
 		Directories: s.directories.Load(), Files: s.files.Load(), Stubs: s.stubs.Load(), StubBytes: s.stubBytes.Load(),
 		Others: s.others.Load(), Handles: s.handles.Load(),
 	}
+	m.Formerly = s.formerly
 	if m.End, err = subject.Ask(ctx); err != nil {
 		return m, err
 	}

@@ -2,8 +2,11 @@ package report
 
 import "fmt"
 
-// Catalogued is the outcome of a name that a catalog holds.
-const Catalogued Outcome = "catalogued"
+// Outcomes of catalogs, and of what is made from them.
+const (
+	Catalogued Outcome = "catalogued" // a name that a catalog holds
+	Rebuilt    Outcome = "rebuilt"    // a name that was made anew
+)
 
 // Catalog is a catalog that was written.
 type Catalog struct {

@@ -66,6 +66,11 @@ const (
 	InternalError   Reason = "internal-error"
 	Interrupted     Reason = "interrupted"
 	OverBudget      Reason = "over-budget"
+
+	// Of a rebuild.
+	Lost      Reason = "lost"
+	NameTaken Reason = "name-taken"
+	Present   Reason = "present"
 )
 
 // Meaning explains each reason in one line of the manual.
@@ -111,5 +116,8 @@ var Meaning = map[Reason]string{
 	IOError:          "reading or writing the volume failed",
 	InternalError:    "coldbrick made a mistake on this file; nothing of it was given up: please report it",
 	Interrupted:      "the run was ended before its turn was over",
+	Lost:             "had its data on the volume alone when the catalog was written: it is in no store",
+	NameTaken:        "something else has its name in the new volume",
+	Present:          "was rebuilt by an earlier run",
 	OverBudget:       "larger than --max-bytes: no run with this budget can take it",
 }

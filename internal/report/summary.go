@@ -103,6 +103,8 @@ func (s Summary) verb(o Outcome) string {
 	switch {
 	case o == Candidate && s.DryRun:
 		return "would archive"
+	case o == Rebuilt && s.DryRun:
+		return "would rebuild"
 	case o == Candidate:
 		return "found cold"
 	}
