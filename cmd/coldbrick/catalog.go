@@ -51,7 +51,7 @@ func (a *app) catalog(ctx context.Context, named []string) (err error) {
 	defer func() { err = causeOf(ctx, err) }()
 	place := catalog.Place{Prefix: a.keyPrefix, Secret: a.catalogSecret.Reveal()}
 	if err := place.CheckSecret(); err != nil {
-		return usagef("%w: set it in the configuration file, to the same on every host of the volume (head -c 24 /dev/urandom | base64 makes one)", err)
+		return secretMissing(err)
 	}
 	s, err := a.scopeOfCatalog(ctx, named)
 	if err != nil || len(s.bricks) == 0 {
@@ -86,6 +86,16 @@ func (a *app) catalog(ctx context.Context, named []string) (err error) {
 		}
 	}
 	return incomplete
+}
+
+func secretMissing(err error) error {
+	return usagef("%w: set it in the configuration file, to the same on every host of the volume (head -c 24 /dev/urandom | base64 makes one)", err)
+}
+
+// forCatalogs is the directory for files without a name: catalogs on their way.
+func (a *app) forCatalogs() (string, error) {
+	dir := filepath.Join(a.stateDir, "catalogs")
+	return dir, os.MkdirAll(dir, 0o700)
 }
 
 // scopeOfCatalog finds out about the bricks named, or else all of --volume on this
@@ -131,8 +141,8 @@ func (a *app) catalogBrick(ctx context.Context, s *scope, place catalog.Place, d
 	if err := a.register(ctx, place.Store, brick); err != nil {
 		return err
 	}
-	temporary := filepath.Join(a.stateDir, "catalogs")
-	if err := os.MkdirAll(temporary, 0o700); err != nil {
+	temporary, err := a.forCatalogs()
+	if err != nil {
 		return err
 	}
 	subject, err := s.subject(dir)
@@ -161,9 +171,8 @@ func (s *scope) subject(dir string) (catalog.Subject, error) {
 	if err != nil {
 		return catalog.Subject{}, err
 	}
-	own := host + ":" + dir
 	subject := catalog.Subject{
-		Name: s.mount.Volume, Brick: own, Set: own,
+		Name: s.mount.Volume, Brick: host + ":" + dir,
 		Ask: func(context.Context) (catalog.Cluster, error) { return catalog.Cluster{}, nil },
 	}
 	if s.cluster == nil {
@@ -178,17 +187,10 @@ func (s *scope) subject(dir string) (catalog.Subject, error) {
 	if err != nil {
 		return subject, usageError{err}
 	}
-	places := s.cluster.Places()
-	for _, p := range places {
-		if at, err := os.Stat(p.Dir); !p.Here || err != nil || !os.SameFile(named, at) {
-			continue
-		}
-		subject.Brick = p.Name()
-		for _, first := range places {
-			if first.Set == p.Set {
-				subject.Set = first.Name()
-				return subject, nil
-			}
+	for _, p := range s.cluster.Places() {
+		if at, err := os.Stat(p.Dir); p.Here && err == nil && os.SameFile(named, at) {
+			subject.Brick = p.Name()
+			return subject, nil
 		}
 	}
 	return subject, fmt.Errorf("%w: brick %s is not one of volume %s", errUnsafe, dir, s.cluster.Name)

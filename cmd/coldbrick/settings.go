@@ -37,7 +37,7 @@ type settings struct {
 	recursive, null, stdoutData, check bool
 	repair, readObjects                bool
 	sample                             config.Percent
-	filesFrom, to, svg                 string
+	filesFrom, to, svg, from           string
 
 	jobs, crawlers config.Number
 	bwlimit        config.Rate
@@ -112,6 +112,8 @@ func (s *settings) flags() *pflag.FlagSet {
 	f.BoolVar(&s.readObjects, "read", false, "read the objects and compare checksums, not only what the store tells")
 	s.sample = 100
 	value(&s.sample, "sample", "with --read: read this `PERCENTAGE` of the objects, chosen at random (1%)")
+
+	text(&s.from, "from", "rebuild from the catalogs of the volume with this `ID`")
 
 	text(&s.svg, "svg", "also draw the report, as a picture in the SVG `FILE`")
 

@@ -185,7 +185,6 @@ type Manifest struct {
 	Name   string `json:"name,omitempty"` // of the volume, where known
 	Scan   string `json:"scan"`
 	Brick  string `json:"brick"` // HOST:DIR
-	Set    string `json:"set"`   // the replica set: the first of its bricks
 	Prefix string `json:"prefix"`
 
 	Formerly string `json:"formerly,omitempty"` // ids of the volumes that this one was rebuilt from

@@ -55,8 +55,8 @@ func (g *ground) take(p Place, brickDir string) (Manifest, []string, error) {
 	defer brick.Close()
 	var unreadable []string
 	m, err := p.Take(g.t.Context(), Subject{
-		Brick: "host:" + brickDir, Set: "host:" + brickDir,
-		Ask: func(context.Context) (Cluster, error) { return Cluster{}, nil },
+		Brick: "host:" + brickDir,
+		Ask:   func(context.Context) (Cluster, error) { return Cluster{}, nil },
 	}, Scan{
 		Brick: brick, Dir: g.t.TempDir(), Workers: 4, Notes: notes,
 		Unreadable: func(path string, err error) { unreadable = append(unreadable, fmt.Sprintf("%s: %v", path, err)) },

@@ -123,34 +123,42 @@ func (t *Tree) Tree(ctx context.Context, visit func(Entry) error) error {
 // Close removes the tree from this host.
 func (t *Tree) Close() error { return t.part.file.Close() }
 
-// Newest picks the newest catalog of each replica set.
-func Newest(all []Catalog) []Catalog {
-	bySet := map[string]Catalog{}
+// Newest picks those catalogs that together have the newest tree: of each replica set of
+// the volume, as the newest catalog knows them, the newest of any of its bricks. A brick
+// that is not part of the volume any more has given its files to others. missing are the
+// sets without a catalog, brick by brick: what was on them will not be found.
+func Newest(all []Catalog) (newest []Catalog, missing []string) {
+	byBrick := map[string]Catalog{}
 	for _, c := range all { // oldest first
-		bySet[c.Set] = c
+		byBrick[c.Brick] = c
 	}
-	var newest []Catalog
-	for _, c := range all {
-		if bySet[c.Set].Scan == c.Scan {
-			newest = append(newest, c)
+	var sets [][]string
+	if len(all) > 0 && all[len(all)-1].End.Asked {
+		sets = all[len(all)-1].End.Sets
+	} else {
+		for brick := range byBrick {
+			sets = append(sets, []string{brick})
 		}
 	}
-	return newest
-}
-
-// Missing names the bricks of those replica sets that the newest of these catalogs
-// knows of and none of them covers.
-func Missing(newest []Catalog) (bricks []string) {
-	covered := map[string]bool{}
-	for _, c := range newest {
-		covered[c.Set] = true
-	}
-	if len(newest) > 0 {
-		for _, set := range newest[len(newest)-1].End.Sets {
-			if !covered[set[0]] {
-				bricks = append(bricks, set...)
+	for _, set := range sets {
+		var best *Catalog
+		for _, brick := range set {
+			if c, ok := byBrick[brick]; ok && (best == nil || c.Time.After(best.Time)) {
+				best = &c
 			}
 		}
+		if best == nil {
+			missing = append(missing, set...)
+		} else {
+			newest = append(newest, *best)
+		}
 	}
-	return bricks
+	slices.SortFunc(newest, func(a, b Catalog) int { return strings.Compare(a.Brick, b.Brick) })
+	return newest, missing
+}
+
+// Moved reports whether a rebalance or a remove-brick moved files while a catalog was
+// written: it may lack some.
+func (m Manifest) Moved() bool {
+	return m.Begin.Moving || m.End.Moving || !slices.Equal(m.Begin.Moves, m.End.Moves)
 }

@@ -20,7 +20,6 @@ var ErrIncomplete = errors.New("no catalog was written: it would not be complete
 type Subject struct {
 	Name  string // of the volume, where known
 	Brick string // HOST:DIR
-	Set   string // the first brick of its replica set
 
 	// Ask asks glusterd about the volume, before the scan and after it.
 	Ask func(ctx context.Context) (Cluster, error)
@@ -35,7 +34,7 @@ func (p Place) Take(ctx context.Context, subject Subject, scan Scan) (Manifest, 
 	}
 	m := Manifest{
 		Kind: manifestKind, Format: Format, Volume: p.Volume, Name: subject.Name, Scan: object.NewID(),
-		Brick: subject.Brick, Set: subject.Set, Prefix: p.Prefix, Began: time.Now().UTC(),
+		Brick: subject.Brick, Prefix: p.Prefix, Began: time.Now().UTC(),
 	}
 	var err error
 	if m.Begin, err = subject.Ask(ctx); err != nil {

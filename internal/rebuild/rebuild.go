@@ -29,6 +29,10 @@ import (
 // ErrLeft means that some of the tree could not be made and is not in place yet.
 var ErrLeft = errors.New("what could not be made whole was left in a directory " + gluster.RebuildPrefix + "...: the next run goes on with it")
 
+// ErrUnder means that a directory to rebuild is not in the catalogs, or not beneath the
+// root.
+var ErrUnder = errors.New("no such directory in the catalogs")
+
 // Volume is the new one: a mount without cloudsync on which entries can be made with
 // a chosen gfid.
 type Volume interface {
@@ -84,18 +88,18 @@ const (
 func (b *Builder) Run(ctx context.Context, catalogs []Catalog) error {
 	under := path.Clean(b.Under)
 	if !filepath.IsLocal(under) {
-		return fmt.Errorf("%q is not a directory beneath the volume root", b.Under)
+		return fmt.Errorf("%q: %w", b.Under, ErrUnder)
 	}
 	b.Under, b.base, b.stage = under, path.Dir(under), gluster.RebuildPrefix+b.From
 	b.tops, b.held, b.names = map[string]fate{}, map[string]bool{}, map[gluster.GFID]catalog.Bytes{}
+	parents, root, err := b.parents(ctx, catalogs)
+	if err != nil {
+		return err
+	}
 	if !b.DryRun {
 		if err := b.prepare(); err != nil {
 			return err
 		}
-	}
-	parents, root, err := b.parents(ctx, catalogs)
-	if err != nil {
-		return err
 	}
 	for _, step := range []func() error{
 		func() error { return b.each(ctx, catalogs, b.directory) },
@@ -160,7 +164,7 @@ func (b *Builder) parents(ctx context.Context, catalogs []Catalog) (parents []ca
 		}
 	}
 	if !seen {
-		return nil, root, fmt.Errorf("the catalogs have nothing at %q", b.Under)
+		return nil, root, fmt.Errorf("%q: %w", b.Under, ErrUnder)
 	}
 	for i := range len(b.base) + 1 {
 		if i == len(b.base) || b.base[i] == '/' {

@@ -43,7 +43,7 @@ func writeDown(t *testing.T, v *testkit.Volume) *lost {
 			t.Fatal(err)
 		}
 		_, err = place.Take(t.Context(), catalog.Subject{
-			Brick: dir, Set: dir, Ask: func(context.Context) (catalog.Cluster, error) { return catalog.Cluster{}, nil },
+			Brick: dir, Ask: func(context.Context) (catalog.Cluster, error) { return catalog.Cluster{}, nil },
 		}, catalog.Scan{Brick: brick, Dir: t.TempDir(), Workers: 2, Unreadable: func(p string, err error) { t.Error(p, err) }})
 		brick.Close()
 		if err != nil {
