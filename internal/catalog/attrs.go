@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -31,7 +32,7 @@ func readAttrs(path string, follow bool, want func(name string) bool) (attrs, er
 	var err error
 	for range tries {
 		var names []byte
-		names, err = grow(512, func(buf []byte) (int, error) { return list(path, buf) })
+		names, err = whole(func(buf []byte) (int, error) { return list(path, buf) })
 		if err != nil {
 			return nil, os.NewSyscallError("listxattr", err)
 		}
@@ -44,7 +45,7 @@ func readAttrs(path string, follow bool, want func(name string) bool) (attrs, er
 			}
 			name := string(raw)
 			var value []byte
-			value, err = grow(1<<10, func(buf []byte) (int, error) { return get(path, name, buf) })
+			value, err = whole(func(buf []byte) (int, error) { return get(path, name, buf) })
 			if err != nil {
 				err = fmt.Errorf("getxattr %s: %w", name, err)
 				break
@@ -61,36 +62,39 @@ func readAttrs(path string, follow bool, want func(name string) bool) (attrs, er
 	return nil, err
 }
 
-// grow reads into a buffer that is large enough.
-func grow(size int, read func([]byte) (int, error)) ([]byte, error) {
-	const most = 64 << 10 // of Linux, for a value and for a list
+// largest is the most that Linux lets a value have, and a list of names.
+const largest = 64 << 10
+
+var buffers = sync.Pool{New: func() any { return new([largest]byte) }}
+
+// whole gives what read fills of a buffer that is large enough.
+func whole(read func([]byte) (int, error)) ([]byte, error) {
+	buf := buffers.Get().(*[largest]byte)
+	defer buffers.Put(buf)
 	for {
-		buf := make([]byte, size)
-		n, err := read(buf)
-		switch {
-		case err == unix.EINTR:
-		case err == unix.ERANGE && size < most:
-			size = most
-		case err != nil:
-			return nil, err
-		default:
-			return buf[:n], nil
+		n, err := read(buf[:])
+		if errors.Is(err, unix.EINTR) {
+			continue
 		}
+		if err != nil {
+			return nil, err
+		}
+		return bytes.Clone(buf[:n]), nil
 	}
 }
 
 const ours = "trusted.coldbrick."
 
 // refers reports whether an attribute may hold a key: what a later version may have
-// added to ours included, which keysOf refuses.
+// added to ours included, which read refuses.
 func refers(name string) bool {
-	return name == gluster.XattrRemote || name == gluster.XattrGFID || strings.HasPrefix(name, ours)
+	return name == gluster.XattrRemote || strings.HasPrefix(name, ours)
 }
 
 // describes reports whether an attribute belongs into the tree.
 func describes(name string) bool {
 	switch name {
-	case gluster.XattrMdata, gluster.XattrDownload, gluster.XattrObjectSize, gluster.XattrNumBlocks, gluster.XattrLinkto:
+	case gluster.XattrGFID, gluster.XattrMdata, gluster.XattrDownload, gluster.XattrObjectSize, gluster.XattrNumBlocks, gluster.XattrLinkto:
 		return true
 	}
 	return refers(name) || restored(name)

@@ -105,7 +105,7 @@ func (c Catalog) Refs(ctx context.Context, visit func(Ref) error) error {
 
 // FetchTree brings the tree of the brick to this host, to be read several times.
 func (c Catalog) FetchTree(ctx context.Context) (*Tree, error) {
-	part, err := fetch(ctx, c.place.Store, c.dir, c.place.key(c.Scan, treePart), c.Manifest.Tree)
+	part, err := fetch(ctx, c.place.Store, c.dir, c.place.key(c.Scan, treePart), c.Tree)
 	if err != nil {
 		return nil, err
 	}

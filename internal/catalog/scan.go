@@ -289,8 +289,8 @@ func (s *scanner) belowDir(ctx context.Context, dir *os.File, rel string) error 
 
 // refsOf notes what a file refers to. Its name is looked up in an open directory, and
 // not followed.
-func (s *scanner) refsOf(path, rel string) error {
-	a, err := readAttrs(path, false, refers)
+func (s *scanner) refsOf(name, rel string) error {
+	a, err := readAttrs(name, false, refers)
 	if isGone(err) {
 		return nil
 	}
@@ -298,12 +298,19 @@ func (s *scanner) refsOf(path, rel string) error {
 		s.failed(rel, err)
 		return nil
 	}
-	_, err = s.note(a, rel)
+	gfid, _ := gluster.ParseGFID(path.Base(rel)) // as the handle says; else zero
+	_, err = s.note(a, gfid, rel)
 	return err
 }
 
-// note notes the keys among the attributes of a file.
-func (s *scanner) note(a attrs, rel string) (said, error) {
+// gfidOf is zero for what was not made through Gluster.
+func gfidOf(a attrs) gluster.GFID {
+	gfid, _ := gluster.GFIDFromBytes(a[gluster.XattrGFID])
+	return gfid
+}
+
+// note notes the keys among the attributes of a file. gfid is for people.
+func (s *scanner) note(a attrs, gfid gluster.GFID, rel string) (said, error) {
 	found, err := s.read(a)
 	if err != nil {
 		s.failed(rel, err)
@@ -312,7 +319,6 @@ func (s *scanner) note(a attrs, rel string) (said, error) {
 	if len(found.keys) == 0 {
 		return found, nil
 	}
-	gfid, _ := gluster.GFIDFromBytes(a[gluster.XattrGFID]) // for people: zero where there is none
 	s.refsMu.Lock()
 	defer s.refsMu.Unlock()
 	for _, key := range found.keys {
@@ -338,12 +344,12 @@ func (s *scanner) entry(at *os.File, rel, name string) error {
 		s.failed(rel, err)
 		return nil
 	}
-	found, err := s.note(a, rel)
+	gfid := gfidOf(a)
+	found, err := s.note(a, gfid, rel)
 	if err != nil {
 		return err
 	}
-	gfid, err := gluster.GFIDFromBytes(a[gluster.XattrGFID])
-	if err != nil || a.has(gluster.XattrLinkto) {
+	if gfid.IsZero() || a.has(gluster.XattrLinkto) {
 		return nil // not made through Gluster, so not a file of the volume; or DHT's pointer to one
 	}
 	e, err := entryOf(at, st, a, found)

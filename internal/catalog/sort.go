@@ -150,7 +150,7 @@ type mergeSource struct {
 func (m *mergeSource) advance() (bool, error) {
 	var err error
 	m.head, err = m.next()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return false, nil
 	}
 	return err == nil, err

@@ -18,7 +18,7 @@ import (
 )
 
 // secretFile is the configuration of all hosts, and of those that come after them.
-const secretFile = "/etc/coldbrick-secret.toml"
+const secretFile = "/var/lib/coldbrick-secret.toml"
 
 // TestALostVolumeIsRebuilt is the drill for the day on which a volume is gone: what the
 // bucket has is enough for a new one, on other bricks, to show the same tree and to
