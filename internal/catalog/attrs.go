@@ -37,6 +37,7 @@ func readAttrs(path string, follow bool, want func(name string) bool) (attrs, er
 			return nil, os.NewSyscallError("listxattr", err)
 		}
 		var all attrs
+		room := mostRestored
 		for len(names) > 0 {
 			var raw []byte
 			raw, names, _ = bytes.Cut(names, []byte{0})
@@ -53,6 +54,12 @@ func readAttrs(path string, follow bool, want func(name string) bool) (attrs, er
 			if all == nil {
 				all = attrs{}
 			}
+			if restored(name) {
+				if room -= len(name) + len(value); room < 0 {
+					all[leftOut] = nil
+					continue
+				}
+			}
 			all[name] = value
 		}
 		if !errors.Is(err, unix.ENODATA) {
@@ -66,6 +73,14 @@ func readAttrs(path string, follow bool, want func(name string) bool) (attrs, er
 const largest = 64 << 10
 
 var buffers = sync.Pool{New: func() any { return new([largest]byte) }}
+
+// mostRestored is how many bytes of attributes that users can set go into the tree, for
+// each name: on XFS one file can have any number of them, and its owner must not be
+// able to keep the brick from being written down. leftOut stands for the others.
+const (
+	mostRestored = 256 << 10
+	leftOut      = "\x00left out"
+)
 
 // whole gives what read fills of a buffer that is large enough.
 func whole(read func([]byte) (int, error)) ([]byte, error) {

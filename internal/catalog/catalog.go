@@ -140,6 +140,8 @@ type Entry struct {
 
 	Pointer *object.Pointer `json:"pointer,omitempty"` // of a stub: with what was proven of its object
 	Xattrs  []Xattr         `json:"xattrs,omitempty"`  // users', ACLs, and the pin, by name
+
+	XattrsCut bool `json:"xattrs_cut,omitempty"` // there were more than mostRestored, which are not here
 }
 
 // Xattr is an extended attribute.

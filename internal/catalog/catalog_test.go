@@ -251,6 +251,58 @@ func acl() []byte {
 		"\x04\x00\x00\x00\xff\xff\xff\xff" + "\x10\x00\x05\x00\xff\xff\xff\xff" + "\x20\x00\x00\x00\xff\xff\xff\xff")
 }
 
+// On XFS a file may have any number of attributes. They cost that file some of them.
+func TestManyAttributesOfOneFileStopNobody(t *testing.T) {
+	g := newGround(t, testkit.BrickOn("xfs"))
+	g.Write("many", []byte("x"), testkit.Old)
+	g.Write("one", []byte("x"), testkit.Old)
+	for i := range 40 {
+		g.brickAttr("many", fmt.Sprintf("user.%d", i), bytes.Repeat([]byte("x"), 60_000))
+	}
+	g.brickAttr("many", gluster.XattrRemote, []byte("key"))
+	g.brickAttr("one", "user.a", []byte("x"))
+	if _, unreadable, err := g.take(g.place, g.BrickDir()); err != nil {
+		t.Fatal(err, unreadable)
+	}
+	keys, tree := g.newest()
+	if e := tree["many"]; !slices.Equal(keys, []string{"key"}) || !e.XattrsCut || len(e.Xattrs) == 0 || len(e.Xattrs) > 5 {
+		t.Errorf("%q, %d attributes, %v", keys, len(e.Xattrs), e.XattrsCut)
+	}
+	if e := tree["one"]; e.XattrsCut || len(e.Xattrs) != 1 {
+		t.Errorf("%+v", e)
+	}
+}
+
+// Of each replica set the newest catalog counts, of whichever brick; what is no part of
+// the volume any more has given its files to others.
+func TestTheNewestCatalogsMakeTheTree(t *testing.T) {
+	sets := [][]string{{"a1", "a2"}, {"b1", "b2"}, {"c1", "c2"}}
+	made := func(hour int, brick string, asked bool) Catalog {
+		return Catalog{Manifest: Manifest{Brick: brick, Scan: fmt.Sprint(hour), End: Cluster{Asked: asked, Sets: sets}},
+			Time: time.Unix(int64(hour)*3600, 0)}
+	}
+	for _, tt := range []struct {
+		name          string
+		all           []Catalog
+		want, missing []string
+	}{
+		{name: "nothing"},
+		{"one of each set", []Catalog{made(1, "a1", true), made(2, "c2", true), made(3, "b2", true), made(4, "a2", true)}, []string{"4", "3", "2"}, nil},
+		{"a set without", []Catalog{made(1, "a1", true), made(2, "b1", true)}, []string{"1", "2"}, []string{"c1", "c2"}},
+		{"a brick that was removed", []Catalog{made(1, "old", true), made(2, "a1", true), made(3, "b1", true), made(4, "c1", true)}, []string{"2", "3", "4"}, nil},
+		{"without glusterd", []Catalog{made(1, "x", false), made(2, "y", false), made(3, "x", false)}, []string{"3", "2"}, nil},
+	} {
+		newest, missing := Newest(tt.all)
+		var got []string
+		for _, c := range newest {
+			got = append(got, c.Scan)
+		}
+		if !slices.Equal(got, tt.want) || !slices.Equal(missing, tt.missing) {
+			t.Errorf("%s: %q, missing %q; want %q, %q", tt.name, got, missing, tt.want, tt.missing)
+		}
+	}
+}
+
 // A catalog that lacked one reference would have its object deleted.
 func TestWhatCannotBeReadLeavesNoCatalog(t *testing.T) {
 	for name, value := range map[string]string{

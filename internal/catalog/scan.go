@@ -394,6 +394,7 @@ func entryOf(at *os.File, st unix.Stat_t, a attrs, found said) (Entry, error) {
 			e.Xattrs = append(e.Xattrs, Xattr{Bytes(name), value})
 		}
 	}
+	e.XattrsCut = a.has(leftOut)
 	slices.SortFunc(e.Xattrs, func(a, b Xattr) int { return strings.Compare(string(a.Name), string(b.Name)) })
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:

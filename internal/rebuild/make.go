@@ -100,14 +100,27 @@ func (b *Builder) describe(at string, e catalog.Entry) error {
 			return os.NewSyscallError("chmod", err)
 		}
 	}
+	var values []error // that users chose: they cost this name alone
 	for _, x := range e.Xattrs {
 		if err := unix.Setxattr(self, string(x.Name), x.Value, 0); err != nil {
-			return fmt.Errorf("%q: %w", x.Name, err)
+			values = append(values, fmt.Errorf("%q: %w", x.Name, err))
 		}
 	}
+	if e.XattrsCut {
+		values = append(values, errors.New("it had too many attributes for the catalog"))
+	}
 	times := []unix.Timespec{e.Atime.Timespec(), e.Mtime.Timespec()}
-	return os.NewSyscallError("utimensat", unix.UtimesNanoAt(unix.AT_FDCWD, self, times, 0))
+	if err := unix.UtimesNanoAt(unix.AT_FDCWD, self, times, 0); err != nil {
+		values = append(values, os.NewSyscallError("utimensat", err))
+	}
+	if values != nil {
+		return fmt.Errorf("%w: %w", errValues, errors.Join(values...))
+	}
+	return nil
 }
+
+// errValues means that an entry is there, but not all that it had.
+var errValues = errors.New("rebuilt, but without some of its attributes")
 
 type mark struct {
 	name  string

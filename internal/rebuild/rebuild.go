@@ -396,7 +396,7 @@ func (b *Builder) finishDirectory(e catalog.Entry) error {
 func (b *Builder) failed(e catalog.Entry, reason report.Reason, err error) error {
 	top, _, _ := strings.Cut(b.relative(string(e.Path)), "/")
 	b.mu.Lock()
-	b.held[top] = b.held[top] || reason != report.NameTaken
+	b.held[top] = b.held[top] || reason != report.NameTaken && !errors.Is(err, errValues)
 	b.mu.Unlock()
 	return b.tell(Result{Entry: e, Outcome: report.Failed, Reason: reason, Err: err})
 }
@@ -421,7 +421,7 @@ func (b *Builder) place(ctx context.Context, parents []catalog.Entry, root catal
 				err = b.describe(at, e)
 			}
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, errValues) {
 			return fmt.Errorf("make %q: %w", at, err)
 		}
 	}
@@ -469,7 +469,9 @@ func (b *Builder) place(ctx context.Context, parents []catalog.Entry, root catal
 		return fmt.Errorf("remove %s: %w", b.stage, err)
 	}
 	if b.Under == "." && root.Kind == catalog.Directory {
-		return b.describe(".", root)
+		if err := b.describe(".", root); err != nil {
+			return b.failed(root, report.IOError, err)
+		}
 	}
 	return nil
 }

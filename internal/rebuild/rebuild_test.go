@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -316,6 +317,30 @@ func TestWhatExistsIsLeftAlone(t *testing.T) {
 	}
 	if _, ok := names["z/other"]; ok {
 		t.Error("a directory of users was written into")
+	}
+}
+
+// What a user has put on one file, and the new volume has no room for, costs nobody
+// else anything.
+func TestAttributesWithoutRoomCostOneFile(t *testing.T) {
+	old := testkit.NewVolume(t, testkit.BrickOn("xfs"))
+	stub(t, old, "d/much", 7)
+	stub(t, old, "d/other", 8)
+	testkit.SetXattr(t, old.BrickPath("d/much"), "user.much", strings.Repeat("x", 30_000))
+	l := writeDown(t, old)
+	v := testkit.NewVolume(t, testkit.Ext4(256))
+	got, err := l.run(t, mountOf(t, v), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if failed := got.of(report.Failed, report.IOError); !slices.Equal(failed, []string{"d/much"}) {
+		t.Errorf("failed: %q", failed)
+	}
+	names := writeDown(t, v).names
+	for _, path := range []string{"d/much", "d/other"} {
+		if e := names[path]; e.Kind != catalog.Stub || e.Mtime != gluster.TimeAt(testkit.Old) {
+			t.Errorf("%q: %+v", path, e)
+		}
 	}
 }
 
