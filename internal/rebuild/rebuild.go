@@ -391,12 +391,15 @@ func (b *Builder) finishDirectory(e catalog.Entry) error {
 	return nil
 }
 
-// failed tells of a name that could not be made. What it is in stays where it was
-// made, for the next run.
+// failed tells of a name that could not be made, or not whole. Where the next run may
+// do better, the topmost directory that it is in stays where it was made.
 func (b *Builder) failed(e catalog.Entry, reason report.Reason, err error) error {
+	if errors.Is(err, errGFIDTaken) {
+		reason = report.GFIDTaken
+	}
 	top, _, _ := strings.Cut(b.relative(string(e.Path)), "/")
 	b.mu.Lock()
-	b.held[top] = b.held[top] || reason != report.NameTaken && !errors.Is(err, errValues)
+	b.held[top] = b.held[top] || reason == report.IOError && !errors.Is(err, errValues)
 	b.mu.Unlock()
 	return b.tell(Result{Entry: e, Outcome: report.Failed, Reason: reason, Err: err})
 }

@@ -344,6 +344,38 @@ func TestAttributesWithoutRoomCostOneFile(t *testing.T) {
 	}
 }
 
+func TestAGFIDThatIsInUseIsNamed(t *testing.T) {
+	old := testkit.NewVolume(t)
+	stub(t, old, "moved", 7)
+	stub(t, old, "d/moved too", 8)
+	stub(t, old, "d/stays", 9)
+	l := writeDown(t, old)
+	for name, options := range map[string][]testkit.Option{"one brick": nil, "2x2": {testkit.Replica(2), testkit.Bricks(4)}} {
+		t.Run(name, func(t *testing.T) {
+			v := testkit.NewVolume(t, options...)
+			private := mountOf(t, v)
+			if _, err := l.run(t, private, nil); err != nil {
+				t.Fatal(err)
+			}
+			for from, to := range map[string]string{"moved": "elsewhere", "d/moved too": "elsewhere too"} {
+				if err := os.Rename(v.Path(from), v.Path(to)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, err := l.run(t, private, nil)
+			if taken := got.of(report.Failed, report.GFIDTaken); err != nil || !slices.Equal(taken, []string{"moved"}) {
+				t.Errorf("taken: %q of %+v, %v", taken, got.results, err)
+			}
+			names := writeDown(t, v).names
+			for _, path := range []string{"elsewhere", "elsewhere too", "d/stays"} {
+				if names[path].Kind != catalog.Stub {
+					t.Errorf("%q: %+v", path, names[path])
+				}
+			}
+		})
+	}
+}
+
 func TestOneDirectoryComesBack(t *testing.T) {
 	old := testkit.NewVolume(t)
 	fill(t, old)

@@ -34,7 +34,7 @@ func (c Catalog) MarshalJSON() ([]byte, error) {
 		Brick      string `json:"brick"`
 		Volume     string `json:"volume"`
 		Scan       string `json:"scan"`
-		Files      int64  `json:"files"`
+		Files      int64  `json:"local"`
 		Stubs      int64  `json:"stubs"`
 		StubBytes  int64  `json:"stub_bytes"`
 		Others     int64  `json:"others"`

@@ -70,6 +70,7 @@ const (
 	// Of a rebuild.
 	Lost      Reason = "lost"
 	NameTaken Reason = "name-taken"
+	GFIDTaken Reason = "gfid-taken"
 	Present   Reason = "present"
 )
 
@@ -118,6 +119,7 @@ var Meaning = map[Reason]string{
 	Interrupted:      "the run was ended before its turn was over",
 	Lost:             "had its data on the volume alone when the catalog was written: it is in no store",
 	NameTaken:        "something else has its name in the new volume",
+	GFIDTaken:        "the new volume has it already, under another name",
 	Present:          "was rebuilt by an earlier run",
 	OverBudget:       "larger than --max-bytes: no run with this budget can take it",
 }
