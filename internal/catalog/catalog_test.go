@@ -251,6 +251,52 @@ func acl() []byte {
 		"\x04\x00\x00\x00\xff\xff\xff\xff" + "\x10\x00\x05\x00\xff\xff\xff\xff" + "\x20\x00\x00\x00\xff\xff\xff\xff")
 }
 
+// Users rename and delete while a scan goes on. A file that lives has its reference in
+// every catalog, wherever its name is just then.
+func TestARenameHidesNoReference(t *testing.T) {
+	g := newGround(t)
+	var want []string
+	for i := range 40 {
+		path := fmt.Sprintf("%d/f", i)
+		want = append(want, fmt.Sprintf("key %02d", i))
+		g.Write(path, nil, testkit.Old)
+		g.Write(fmt.Sprintf("%d/g", i), nil, testkit.Old) // comes and goes
+		g.brickAttr(path, gluster.XattrRemote, []byte(want[i]))
+	}
+	stop, stopped := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for round := 0; ; round++ {
+			for i := range 40 {
+				select {
+				case <-stop:
+					stopped <- nil
+					return
+				default:
+				}
+				from, to := g.Path(fmt.Sprintf("%d", (i+round)%40)), g.Path(fmt.Sprintf("%d", (i+round+1)%40))
+				err := errors.Join(os.Rename(from+"/f", to+"/moving"), os.Rename(to+"/f", from+"/f"), os.Rename(to+"/moving", to+"/f"),
+					os.Remove(from+"/g"), os.WriteFile(from+"/g", nil, 0o600))
+				if err != nil {
+					stopped <- err
+					return
+				}
+			}
+		}
+	}()
+	for range 10 {
+		if _, unreadable, err := g.take(g.place, g.BrickDir()); err != nil {
+			t.Fatal(err, unreadable)
+		}
+		if keys, _ := g.newest(); !slices.Equal(keys, want) {
+			t.Errorf("%d keys: %q", len(keys), keys)
+		}
+	}
+	close(stop)
+	if err := <-stopped; err != nil {
+		t.Fatal(err)
+	}
+}
+
 // On XFS a file may have any number of attributes. They cost that file some of them.
 func TestManyAttributesOfOneFileStopNobody(t *testing.T) {
 	g := newGround(t, testkit.BrickOn("xfs"))
