@@ -72,6 +72,32 @@ type Builder struct {
 	tops  map[string]fate                // directories that are moved into place, by name
 	held  map[string]bool                // those in which something could not be made
 	names map[gluster.GFID]catalog.Bytes // the first name, as a path in the volume, of files with several
+
+	// Every brick has a directory, with the time of its own last change; Gluster shows
+	// the newest. Kept for each directory, where there are several catalogs.
+	times map[gluster.GFID]times
+}
+
+type times struct{ access, change gluster.Time }
+
+// noteTimes keeps the newest times of a directory.
+func (b *Builder) noteTimes(e catalog.Entry) {
+	t, known := b.times[e.GFID]
+	if !known || t.access.Compare(e.Atime) < 0 {
+		t.access = e.Atime
+	}
+	if !known || t.change.Compare(e.Mtime) < 0 {
+		t.change = e.Mtime
+	}
+	b.times[e.GFID] = t
+}
+
+// newest is a directory with the newest times that any brick has of it.
+func (b *Builder) newest(e catalog.Entry) catalog.Entry {
+	if t, known := b.times[e.GFID]; known {
+		e.Atime, e.Mtime = t.access, t.change
+	}
+	return e
 }
 
 // fate is what is to become of all below one name of base.
@@ -92,6 +118,7 @@ func (b *Builder) Run(ctx context.Context, catalogs []Catalog) error {
 	}
 	b.Under, b.base, b.stage = under, path.Dir(under), gluster.RebuildPrefix+b.From
 	b.tops, b.held, b.names = map[string]fate{}, map[string]bool{}, map[gluster.GFID]catalog.Bytes{}
+	b.times = map[gluster.GFID]times{}
 	parents, root, err := b.parents(ctx, catalogs)
 	if err != nil {
 		return err
@@ -153,6 +180,9 @@ func (b *Builder) parents(ctx context.Context, catalogs []Catalog) (parents []ca
 	for _, c := range catalogs {
 		err := c.Tree(ctx, func(e catalog.Entry) error {
 			p := string(e.Path)
+			if e.Kind == catalog.Directory && len(catalogs) > 1 && (b.below(p) || strings.HasPrefix(b.Under+"/", p+"/") || p == ".") {
+				b.noteTimes(e)
+			}
 			if e.Kind == catalog.Directory && (p == "." || strings.HasPrefix(b.Under+"/", p+"/")) {
 				found[p] = e
 			}
@@ -383,7 +413,7 @@ func (b *Builder) finishDirectory(e catalog.Entry) error {
 	}
 	at, f, err := b.locate(e)
 	if err == nil && f == build {
-		err = b.describe(at, e)
+		err = b.describe(at, b.newest(e))
 	}
 	if err != nil {
 		return b.failed(e, report.IOError, err)
@@ -421,7 +451,7 @@ func (b *Builder) place(ctx context.Context, parents []catalog.Entry, root catal
 		found, err := b.identify(at)
 		if err == nil && found == 0 {
 			if err = b.make(at, e); err == nil {
-				err = b.describe(at, e)
+				err = b.describe(at, b.newest(e))
 			}
 		}
 		if err != nil && !errors.Is(err, errValues) {
@@ -472,7 +502,7 @@ func (b *Builder) place(ctx context.Context, parents []catalog.Entry, root catal
 		return fmt.Errorf("remove %s: %w", b.stage, err)
 	}
 	if b.Under == "." && root.Kind == catalog.Directory {
-		if err := b.describe(".", root); err != nil {
+		if err := b.describe(".", b.newest(root)); err != nil {
 			return b.failed(root, report.IOError, err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -244,6 +245,36 @@ func TestALostTreeComesBack(t *testing.T) {
 				t.Errorf("again: %+v, %v", again, err)
 			}
 		})
+	}
+}
+
+// Every brick has its own times of a directory, and clients are shown the newest.
+func TestADirectoryOfManyBricksHasItsNewestTimes(t *testing.T) {
+	old := testkit.NewVolume(t, testkit.Bricks(3))
+	want := map[string]time.Time{}
+	for i := range 8 { // each change is on one brick
+		old.Write(fmt.Sprintf("d/%d", i), nil, testkit.Old)
+		old.Write(fmt.Sprintf("d/in/%d", i), nil, testkit.Old)
+	}
+	for _, dir := range []string{"d", "d/in"} {
+		info, err := os.Lstat(old.Path(dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[dir] = info.ModTime()
+	}
+	l := writeDown(t, old)
+	for range l.trees { // whichever comes last
+		l.trees = append(l.trees[1:], l.trees[0])
+		v := testkit.NewVolume(t)
+		if got, err := l.run(t, mountOf(t, v), nil); err != nil || len(got.of(report.Rebuilt, "")) != 16 {
+			t.Fatal(got, err)
+		}
+		for dir, mtime := range want {
+			if info, err := os.Lstat(v.Path(dir)); err != nil || !info.ModTime().Equal(mtime) {
+				t.Errorf("%s was changed at %v: %v, %v", dir, mtime, info.ModTime(), err)
+			}
+		}
 	}
 }
 
