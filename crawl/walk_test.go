@@ -104,6 +104,7 @@ func TestWalkVisitsEachFileOnceAndSaysWhyNot(t *testing.T) {
 		addFile(t, root, internal+"/not/ours", node{})
 	}
 	addFile(t, root, ".coldbrick-probe-1b2c", node{})
+	addFile(t, root, ".coldbrick-rebuild-11111111-2222-4333-8444-555555555555/f", node{})
 	many := addManyAttributes(t, root)
 	want[many] = true
 	must(t, os.Symlink("top", root+"/symlink"))

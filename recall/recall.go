@@ -49,6 +49,9 @@ type Recaller struct {
 	Owner   owner.Owner
 	// Volume is the id of the volume, empty if not known here.
 	Volume string
+	// Formerly are the ids of the volumes that this one was rebuilt from. Their
+	// objects are its own.
+	Formerly []string
 	// Distributed says that a rebalance may move files between bricks meanwhile.
 	Distributed bool
 	// BarrierLimit bounds the wait for other clients' recalls of one file.
@@ -547,7 +550,7 @@ func (t *transaction) accept(info Info) error {
 func (t *transaction) origin(size int64) stub.Origin {
 	o := stub.Origin{GFID: t.gfid, Size: size}
 	if t.Volume != "" {
-		o.Volumes = []string{t.Volume}
+		o.Volumes = append([]string{t.Volume}, t.Formerly...)
 	}
 	return o
 }

@@ -172,7 +172,7 @@ func TestQuietSaysNothingOfAPlannedEnd(t *testing.T) {
 func TestEveryCommandOnAVolumeTakesTheStateDir(t *testing.T) {
 	for _, cmd := range newApp(env{}, &run.Stopper{}).command().Commands() {
 		switch cmd.Name() {
-		case "crawl", "archive", "recall", "status", "fsck", "doctor", "report":
+		case "crawl", "archive", "recall", "status", "fsck", "doctor", "report", "catalog", "rebuild":
 			if cmd.Flags().Lookup("state-dir") == nil {
 				t.Errorf("%s has no --state-dir", cmd.Name())
 			}

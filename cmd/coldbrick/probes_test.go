@@ -197,11 +197,13 @@ func TestDoctorTellsOfProbeObjectsThatStay(t *testing.T) {
 func TestDoctorNamesPrefixesWithinEachOther(t *testing.T) {
 	g := newProbeGround(t)
 	outer := testkit.NewVolume(t)
+	g.run(0, "archive", "--key-prefix", "vol2/", g.v.BrickDir()) // nobody is above it yet
 	if _, code, stderr := inBackground(t, "archive", "--endpoint-url", g.proxy.Endpoint, "--bucket", g.s.Bucket, "--state-dir", g.state,
 		"--mount", outer.MountDir(), outer.BrickDir()); <-code != 0 {
 		t.Fatal(stderr)
 	}
-	g.run(0, "archive", "--key-prefix", "vol2/", g.v.BrickDir())
+	g.run(0, "archive", "--key-prefix", "vol2/", g.v.BrickDir()) // and keeps its place
+	g.run(2, "archive", "--key-prefix", "vol3/", g.v.BrickDir())
 	for _, tt := range []struct{ prefix, want string }{
 		{"vol2/", `warning key-prefix: the prefix "vol2/" is below "" of volume ` + outer.ID},
 		{"vol2/x/", `warning key-prefix: the prefix "vol2/x/" is below "" of volume ` + outer.ID}, // its own one apart

@@ -37,10 +37,12 @@ type settings struct {
 	ofStores map[string]func() string // the values of the stores' own options
 	partSize config.Size
 
+	catalogSecret config.Secret
+
 	recursive, null, stdoutData, check bool
 	repair, readObjects                bool
 	sample                             config.Percent
-	filesFrom, to, svg                 string
+	filesFrom, to, svg, from           string
 
 	jobs, crawlers config.Number
 	bwlimit        config.Rate
@@ -128,6 +130,8 @@ func (s *settings) flags() *pflag.FlagSet {
 	s.sample = 100
 	value(&s.sample, "sample", "with --read: read this `PERCENTAGE` of the objects, chosen at random (1%)")
 
+	text(&s.from, "from", "rebuild from the catalogs of the volume with this `ID`")
+
 	text(&s.svg, "svg", "also draw the report, as a picture in the SVG `FILE`")
 
 	s.store = "s3"
@@ -180,6 +184,8 @@ func (s *settings) flags() *pflag.FlagSet {
 
 	f.BoolVar(&s.requirePlugin, "require_plugin", false, "refuse a volume in whose graph no store plugin is loaded: readers of its stubs would get EREMOTE")
 	fileOnly("require_plugin")
+	value(&s.catalogSecret, "catalog-secret", "by which catalogs and registrations are sealed; the same on every host of the volume, at least 16 characters")
+	fileOnly("catalog-secret")
 	return f
 }
 
@@ -205,6 +211,7 @@ func (s *settings) values(origins config.Origins) run.Settings {
 		UntilFree: s.untilFree, MaxErrors: s.maxErrors,
 		DryRun: s.dryRun, RequirePlugin: s.requirePlugin, AnyVersion: s.anyVersion, Check: s.check,
 		To: s.to, ToStdout: s.stdoutData, Repair: s.repair, ReadObjects: s.readObjects, Sample: int(s.sample), SVG: s.svg,
+		From: s.from, CatalogSecret: s.catalogSecret.Reveal(),
 		StateDir: s.stateDir, MetricsFile: s.metricsFile, LockWait: s.lockWait.Duration(),
 		Verbose: s.verbose, JSON: s.json,
 	}

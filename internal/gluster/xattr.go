@@ -39,6 +39,10 @@ const (
 	VirtualPath     = "glusterfs.gfidtopath"  // current path with a leading slash
 	VirtualPathinfo = "trusted.glusterfs.pathinfo"
 	VirtualGuard    = "trusted.coldbrick.guard" // version of the guard, by coldbrick's plugin
+
+	// VirtualNewFile, set on a directory of a mount with features/gfid-access, makes an
+	// entry in it with a chosen gfid; see NewFile.
+	VirtualNewFile = "glusterfs.gfid.newfile"
 )
 
 // Extended attributes of coldbrick's own. GlusterFS keeps trusted.* attributes
@@ -48,6 +52,8 @@ const (
 	XattrRecall   = "trusted.coldbrick.recall"   // notes of a recall under way
 	XattrRecalled = "trusted.coldbrick.recalled" // when the last recall ended: decimal seconds
 	XattrPin      = "trusted.coldbrick.pin"      // on a file or directory: never archive
+	XattrFormerly = "trusted.coldbrick.formerly" // on the root: ids of the volumes that this one was rebuilt from
+	XattrRebuilt  = "trusted.coldbrick.rebuilt"  // on a stub that was made without a catalog
 )
 
 // AnonymousInodeDir is the prefix of a directory that replicate keeps in the
@@ -63,6 +69,10 @@ const TrashHandle = ".glusterfs/00/00/00000000-0000-0000-0000-000000000005"
 // coldbrick finds out what a mount tells of stubs. There is no object behind them.
 const ProbePrefix = ".coldbrick-probe-"
 
+// RebuildPrefix begins the names of the directories in the root of a volume in which
+// rebuild makes what it then moves into place.
+const RebuildPrefix = ".coldbrick-rebuild-"
+
 // IsInternal reports whether name, an entry of the brick root (of no other
 // directory), belongs to GlusterFS or coldbrick and not to users.
 func IsInternal(name string) bool {
@@ -70,7 +80,12 @@ func IsInternal(name string) bool {
 	case ".glusterfs", ".shard", ".trashcan":
 		return true
 	}
-	return strings.HasPrefix(name, AnonymousInodeDir) || strings.HasPrefix(name, ProbePrefix)
+	for _, prefix := range []string{AnonymousInodeDir, ProbePrefix, RebuildPrefix} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // AFRPending reports whether the value of a trusted.afr.* attribute blames a

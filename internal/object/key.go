@@ -58,6 +58,23 @@ func VolumeKey(prefix, volumeID string) string {
 	return prefix + ReservedPrefix + "volumes/" + volumeID
 }
 
+// SignedVolumeKey is the key of the object by which a host that knows the volume's
+// catalog secret vouches for that registration.
+func SignedVolumeKey(prefix, volumeID string) string {
+	return VolumeKey(prefix, volumeID) + ".signed"
+}
+
+// CatalogKey is the key of one part of a catalog. scan is a NewID, so nobody else has
+// the key. With part "" it is what all keys of that catalog begin with, and with scan
+// "" too, those of all catalogs of the volume.
+func CatalogKey(prefix, volumeID, scan, part string) string {
+	key := prefix + ReservedPrefix + "catalogs/" + volumeID + "/"
+	if scan != "" {
+		key += scan + "/" + part
+	}
+	return key
+}
+
 // NewID is 128 random bits in hexadecimal: the name of a run or an attempt.
 func NewID() string {
 	var b [16]byte

@@ -65,6 +65,20 @@ type Prober interface {
 	Account(ctx context.Context) (string, error)
 }
 
+// Lister is a store that can tell what is in it.
+type Lister interface {
+	// List visits the objects whose keys begin with prefix, in no order. An error of
+	// visit ends it.
+	List(ctx context.Context, prefix string, visit func(Listed) error) error
+}
+
+// Listed is what a listing tells of an object.
+type Listed struct {
+	Key      string
+	Size     int64
+	Modified time.Time // by the store's clock
+}
+
 // Capabilities are what a Probe saw a store do. What was not seen is false.
 type Capabilities struct {
 	// PutConditional: a PUT with If-None-Match leaves a taken key alone, also

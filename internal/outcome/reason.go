@@ -14,6 +14,12 @@ const (
 	Failed    Outcome = "failed"
 )
 
+// Outcomes of catalogs, and of what is made from them.
+const (
+	Catalogued Outcome = "catalogued" // a name that a catalog holds
+	Rebuilt    Outcome = "rebuilt"    // a name that was made anew
+)
+
 // Reason says why a file was left alone or failed. The same words stand in
 // output, logs, metrics and manual; they never change their meaning.
 type Reason string
@@ -66,6 +72,12 @@ const (
 	InternalError   Reason = "internal-error"
 	Interrupted     Reason = "interrupted"
 	OverBudget      Reason = "over-budget"
+
+	// Of a rebuild.
+	Lost      Reason = "lost"
+	NameTaken Reason = "name-taken"
+	GFIDTaken Reason = "gfid-taken"
+	Present   Reason = "present"
 )
 
 // Meaning explains each reason in one line of the manual.
@@ -111,5 +123,9 @@ var Meaning = map[Reason]string{
 	IOError:          "reading or writing the volume failed",
 	InternalError:    "coldbrick made a mistake on this file; nothing of it was given up: please report it",
 	Interrupted:      "the run was ended before its turn was over",
+	Lost:             "had its data on the volume alone when the catalog was written: it is in no store",
+	NameTaken:        "something else has its name in the new volume",
+	GFIDTaken:        "the new volume has it already, under another name",
+	Present:          "was rebuilt by an earlier run",
 	OverBudget:       "larger than --max-bytes: no run with this budget can take it",
 }

@@ -95,6 +95,8 @@ func (s Summary) verb(o outcome.Outcome) string {
 	switch {
 	case o == outcome.Candidate && s.DryRun:
 		return "would archive"
+	case o == outcome.Rebuilt && s.DryRun:
+		return "would rebuild"
 	case o == outcome.Candidate:
 		return "found cold"
 	}

@@ -154,7 +154,7 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 	if err := a.probes().prove(preparing, store); err != nil {
 		return causeOf(preparing, err)
 	}
-	if err := register(preparing, store, a.Store.keyPrefix(), brick); err != nil {
+	if err := a.register(preparing, store, brick); err != nil {
 		return causeOf(preparing, err)
 	}
 	replicas := mount.Replicas(true)
@@ -181,14 +181,14 @@ func (a *archiving) walk(brick *volume.Brick, g *Gauge) *walk {
 	return &walk{Session: a.Session, brick: brick, policy: a.policy, gauge: g, budget: a.budget}
 }
 
-// register tells the store that the volume has objects under a prefix. A brick
+// register tells the store that the volume has objects under its prefix. A brick
 // that glusterd has not made does not know of which volume it is.
-func register(ctx context.Context, store objstore.Registry, prefix string, brick *volume.Brick) error {
+func (s *Session) register(ctx context.Context, store objstore.Registry, brick *volume.Brick) error {
 	if brick.VolumeID == "" {
 		return nil
 	}
-	err := objstore.Register(ctx, store, prefix, brick.VolumeID)
-	if errors.Is(err, object.ErrKey) {
+	err := objstore.Register(ctx, store, s.Store.keyPrefix(), brick.VolumeID, s.CatalogSecret)
+	if errors.Is(err, object.ErrKey) || errors.Is(err, objstore.ErrNested) {
 		return Usagef("--key-prefix: %w", err)
 	}
 	return err

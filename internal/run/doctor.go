@@ -263,15 +263,13 @@ func (e *examination) store(ctx context.Context, s *scope, bricks []*volume.Bric
 // of this volume may want one key, and listings of theirs show objects of this one.
 func (e *examination) prefixCheck(ctx context.Context, plugin recall.Plugin, own string) report.Check {
 	c := report.Check{Name: "key-prefix", Status: report.OK}
-	registry, ok := plugin.(interface {
-		Volumes(ctx context.Context, prefix string) ([]string, error)
-	})
+	store, ok := plugin.(objstore.Lister)
 	if !ok {
 		return c
 	}
 	var shared, nested []string
-	for _, prefix := range append(above(e.Store.keyPrefix()), e.Store.keyPrefix()) {
-		ids, err := registry.Volumes(ctx, prefix)
+	for _, prefix := range append(objstore.PrefixesAbove(e.Store.keyPrefix()), e.Store.keyPrefix()) {
+		ids, err := objstore.Volumes(ctx, store, prefix)
 		if err != nil {
 			c.Status, c.Detail = report.Warning, fmt.Sprintf("which volumes have objects under %q is not known: %v", prefix, err)
 			return c
@@ -295,16 +293,6 @@ func (e *examination) prefixCheck(ctx context.Context, plugin recall.Plugin, own
 		c.Detail = "shared with volume " + strings.Join(shared, " and ")
 	}
 	return c
-}
-
-// above are the prefixes that a prefix is below: the empty one, and each directory.
-func above(prefix string) (all []string) {
-	for i := range len(prefix) {
-		if i == 0 || prefix[i-1] == '/' {
-			all = append(all, prefix[:i])
-		}
-	}
-	return all
 }
 
 // classCheck looks whether objects of a storage class can be read at once.

@@ -60,6 +60,9 @@ func (s *Session) openGround(ctx context.Context, mount *volume.Mount, bricks []
 		if g.recaller.Volume, err = volumeIDOf(ctx, s.Log, mount); err != nil {
 			return g, err
 		}
+		if g.recaller.Formerly, err = g.files.Formerly(); err != nil {
+			return g, err
+		}
 	}
 	if g.recaller.Owner, err = newOwner(); err != nil {
 		return g, err

@@ -41,6 +41,9 @@ type Settings struct {
 	Sample        int // percent of the objects to read
 	SVG           string
 
+	From          string // id of the volume to rebuild
+	CatalogSecret string // by which catalogs are sealed; "" if none is set
+
 	StateDir, MetricsFile string
 	LockWait              time.Duration
 	Verbose, JSON         bool

@@ -28,6 +28,7 @@ const (
 	ForStamping Kind = iota // with cloudsync, but without its store: nothing there can set off a recall
 	ForRecall               // without cloudsync: a stub is an ordinary file of size 0
 	ForReplica              // one brick alone, see Replicas
+	ForRebuild              // as ForRecall, and entries can be made with a chosen gfid
 )
 
 // DefaultRunDir is where private mounts live. It does not outlive a boot, as
@@ -65,7 +66,7 @@ type Private struct {
 // (Children tells). Left-overs of runs that were killed are removed on the way.
 func (m *Mount) Private(ctx context.Context, kind Kind) (*Private, error) {
 	graph, err := m.Graph.ForStamping()
-	if kind == ForRecall {
+	if kind == ForRecall || kind == ForRebuild {
 		graph, err = m.Graph.ForRecall()
 	}
 	if err != nil {
@@ -197,7 +198,11 @@ func flock(f *os.File, how int) error {
 func (p *Private) start(ctx context.Context, graph gluster.Graph) error {
 	mnt := filepath.Join(p.dir.Name(), mountName)
 	var err error
-	if p.daemon, err = startDaemon(graph, mnt, filepath.Join(p.dir.Name(), logName)); err != nil {
+	var flags []string
+	if p.Kind == ForRebuild {
+		flags = []string{"--aux-gfid-mount"}
+	}
+	if p.daemon, err = startDaemon(graph, mnt, filepath.Join(p.dir.Name(), logName), flags...); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
@@ -320,7 +325,7 @@ type daemon struct {
 	ended chan struct{} // closed when it was waited for
 }
 
-func startDaemon(graph gluster.Graph, mnt, log string) (*daemon, error) {
+func startDaemon(graph gluster.Graph, mnt, log string, flags ...string) (*daemon, error) {
 	text, err := graph.Encode()
 	if err != nil {
 		return nil, err
@@ -348,10 +353,10 @@ func startDaemon(graph gluster.Graph, mnt, log string) (*daemon, error) {
 	// is read or written but once. With --acl it leaves permissions to the client,
 	// which lets root do everything; without, it asks for the attributes of each
 	// directory on the way, each time.
-	cmd := exec.Command(glusterfsProgram(), "--no-daemon", "--volfile=/proc/self/fd/3",
-		"--log-file="+log, "--log-level=WARNING", "--process-name=coldbrick",
+	cmd := exec.Command(glusterfsProgram(), append(append([]string{"--no-daemon", "--volfile=/proc/self/fd/3",
+		"--log-file=" + log, "--log-level=WARNING", "--process-name=coldbrick",
 		"--attribute-timeout=0", "--entry-timeout=0", "--negative-timeout=0", "--direct-io-mode=enable", "--acl",
-		"--fuse-mountopts=nodev,nosuid,noexec", mnt)
+		"--fuse-mountopts=nodev,nosuid,noexec"}, flags...), mnt)...)
 	cmd.Dir = "/"
 	cmd.Env = []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"} // not ours, which may hold credentials
 	cmd.ExtraFiles = []*os.File{volfile}                                 // becomes descriptor 3

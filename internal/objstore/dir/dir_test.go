@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -200,7 +201,7 @@ func TestADirectoryIsARegistryToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := objstore.Register(t.Context(), d, "", volumeOne); err != nil {
+		if err := objstore.Register(t.Context(), d, "", volumeOne, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -209,7 +210,28 @@ func TestADirectoryIsARegistryToo(t *testing.T) {
 	if _, err := d.Create(t.Context(), object.VolumeKey("", volumeTwo), strings.NewReader(later), int64(len(later)), nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := objstore.Register(t.Context(), d, "", volumeTwo); err != nil {
+	if err := objstore.Register(t.Context(), d, "", volumeTwo, ""); err != nil {
 		t.Error(err)
+	}
+}
+
+// A name that is too long for a directory is cut, and listed whole.
+func TestDirListsLongNames(t *testing.T) {
+	d := newDir(t, t.TempDir())
+	want := []string{"p/" + strings.Repeat("long", 80) + "/y", "p/" + strings.Repeat("ü", 200)}
+	for _, key := range want {
+		if _, err := d.Create(t.Context(), key, strings.NewReader("123"), 3, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, prefix := range []string{"", "p/", "p/" + strings.Repeat("long", 80) + "/"} {
+		var got []string
+		if err := d.List(t.Context(), prefix, func(o objstore.Listed) error { got = append(got, o.Key); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(got)
+		if below := slices.DeleteFunc(slices.Clone(want), func(key string) bool { return !strings.HasPrefix(key, prefix) }); !slices.Equal(got, below) {
+			t.Errorf("below %q: %q", prefix, got)
+		}
 	}
 }

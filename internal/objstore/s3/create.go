@@ -32,8 +32,9 @@ const conflictTries = 5
 // where the probe showed that it verifies what it answers, by reading the
 // object back where not. Each byte of body is read once. With fs.ErrExist the
 // proof still holds the checksum of the bytes if all were read. Where the store
-// is not Conditional, only an object.NonceKey will do, or an object.VolumeKey, whose
-// object has the same bytes whoever writes it; any other key is object.ErrKey.
+// is not Conditional, only an object.NonceKey or object.CatalogKey will do, or an
+// object.VolumeKey, whose object has the same bytes whoever writes it; any other key is
+// object.ErrKey.
 //
 // The first Create probes the store, unless Probe has been called.
 func (s *Store) Create(ctx context.Context, key string, body io.ReaderAt, size int64, metadata map[string]string) (object.Proof, error) {
@@ -48,7 +49,7 @@ func (s *Store) Create(ctx context.Context, key string, body io.ReaderAt, size i
 	if err != nil {
 		return object.Proof{}, err
 	}
-	if !n.conditional(able, size) && !isNonceKey(key) && !isVolumeKey(key) {
+	if !n.conditional(able, size) && !isNonceKey(key) && !isVolumeKey(key) && !isCatalogKey(key) {
 		// It could overwrite an object, and the caller may not know: the
 		// store was reconfigured, or not yet probed when it asked.
 		return object.Proof{}, &objstore.Error{Op: "create object", Kind: object.ErrKey, Text: "the store cannot leave a taken key alone: only a nonce key will do"}
@@ -92,15 +93,33 @@ func isNonceKey(key string) bool {
 	return gfidErr == nil && nonceErr == nil && len(b) == 16
 }
 
-// isVolumeKey reports whether a key has the form of object.VolumeKey.
+// isVolumeKey reports whether a key has the form of object.VolumeKey, or of
+// object.SignedVolumeKey.
 func isVolumeKey(key string) bool {
 	dir := object.VolumeKey("", "")
 	i := strings.LastIndex("/"+key, "/"+dir)
 	if i < 0 {
 		return false
 	}
-	_, err := gluster.ParseGFID(key[i+len(dir):])
+	id := key[i+len(dir):]
+	_, err := gluster.ParseGFID(strings.TrimSuffix(id, object.SignedVolumeKey("", "")[len(dir):]))
 	return err == nil
+}
+
+// isCatalogKey reports whether a key has the form of object.CatalogKey.
+func isCatalogKey(key string) bool {
+	const dir = "/" + object.ReservedPrefix + "catalogs/"
+	i := strings.LastIndex("/"+key, dir)
+	if i < 0 {
+		return false
+	}
+	part := strings.Split(("/" + key)[i+len(dir):], "/")
+	if len(part) != 3 {
+		return false
+	}
+	_, volumeErr := gluster.ParseGFID(part[0])
+	b, scanErr := hex.DecodeString(part[1])
+	return volumeErr == nil && scanErr == nil && len(b) == 16
 }
 
 // multipart reports whether an object of this size is sent in parts.

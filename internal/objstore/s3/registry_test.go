@@ -29,7 +29,7 @@ func TestAVolumeIsRegisteredOnce(t *testing.T) {
 	// The answer to the only PUT is lost.
 	proxy.On(testkit.Match{Method: http.MethodPut, Key: key, Times: 1}, testkit.LoseReply())
 	for range 2 {
-		if err := objstore.Register(t.Context(), s, "p/", volumeOne); err != nil {
+		if err := objstore.Register(t.Context(), s, "p/", volumeOne, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -45,17 +45,17 @@ func TestAVolumeIsRegisteredOnce(t *testing.T) {
 	var errs [8]error
 	var wg sync.WaitGroup
 	for i := range errs {
-		wg.Go(func() { errs[i] = objstore.Register(t.Context(), s, "p/", volumeTwo) })
+		wg.Go(func() { errs[i] = objstore.Register(t.Context(), s, "p/", volumeTwo, "") })
 	}
 	wg.Wait()
 	if err := errors.Join(errs[:]...); err != nil {
 		t.Error(err)
 	}
-	ids, err := s.Volumes(t.Context(), "p/")
+	ids, err := objstore.Volumes(t.Context(), s, "p/")
 	if err != nil || !slices.Equal(ids, []string{volumeOne, volumeTwo}) {
 		t.Errorf("registered: %q, %v", ids, err)
 	}
-	if ids, err := s.Volumes(t.Context(), ""); err != nil || len(ids) != 0 {
+	if ids, err := objstore.Volumes(t.Context(), s, ""); err != nil || len(ids) != 0 {
 		t.Errorf("registered under no prefix: %q, %v", ids, err)
 	}
 }
@@ -67,7 +67,7 @@ func TestAStoreThatOverwritesTakesRegistrationsAll(t *testing.T) {
 	proxy.On(testkit.Match{Method: http.MethodPut}, proxy.IgnoreHeader("If-None-Match"))
 	s := newS3(t, optionsOf(server, proxy.Endpoint))
 	for range 2 {
-		if err := objstore.Register(t.Context(), s, "", volumeOne); err != nil {
+		if err := objstore.Register(t.Context(), s, "", volumeOne, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -84,7 +84,7 @@ func TestARegistrationThatCannotBeEndsTheRun(t *testing.T) {
 	proxy := testkit.FaultProxy(t, server)
 	s := newS3(t, optionsOf(server, proxy.Endpoint))
 	proxy.On(testkit.Match{Method: http.MethodPut, Key: object.VolumeKey("", volumeOne)}, testkit.Refuse(403, "AccessDenied"))
-	err := objstore.Register(t.Context(), s, "", volumeOne)
+	err := objstore.Register(t.Context(), s, "", volumeOne, "")
 	if !errors.Is(err, object.ErrStore) || !strings.Contains(err.Error(), volumeOne) {
 		t.Errorf("denied: %v", err)
 	}
@@ -93,8 +93,25 @@ func TestARegistrationThatCannotBeEndsTheRun(t *testing.T) {
 		if _, err := s.Create(t.Context(), object.VolumeKey(prefix, volumeTwo), strings.NewReader(text), int64(len(text)), nil); err != nil {
 			t.Fatal(err)
 		}
-		if err := objstore.Register(t.Context(), s, prefix, volumeTwo); err == nil {
+		if err := objstore.Register(t.Context(), s, prefix, volumeTwo, ""); err == nil {
 			t.Errorf("%q was taken for a registration", text)
+		}
+	}
+}
+
+func TestCatalogKeysCannotCollide(t *testing.T) {
+	scan := object.NewID()
+	for key, want := range map[string]bool{
+		object.CatalogKey("", volumeOne, scan, "x"):           true,
+		object.CatalogKey("p/", volumeOne, scan, "x"):         true,
+		object.CatalogKey("p/", volumeOne, "latest", "x"):     false,
+		object.CatalogKey("p/", "volume", scan, "x"):          false,
+		object.CatalogKey("p/", volumeOne, scan, "x/y"):       false,
+		"x" + object.CatalogKey("", volumeOne, scan, "x"):     false,
+		object.CatalogKey("", volumeOne, "", "") + scan + "x": false,
+	} {
+		if got := isCatalogKey(key); got != want {
+			t.Errorf("%q: %v", key, got)
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"io/fs"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,6 +27,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/objstore"
 )
 
 // Store is a store that can both take and give objects.
@@ -61,6 +63,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"AKeyBelowAnObjectIsNotMistaken":    nestedKeys,
 		"TwoStoresOfOnePlaceSeeTheSame":     func(t *testing.T, s Store, prefix string) { twoStores(t, s, open(t), prefix) },
 		"ADownloadIsOfTheWholeObjectOrNone": parallelDownloads,
+		"AListingNamesWhatWasCreated":       listed,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t), "storetest/"+object.NewID()+"/") })
 	}
@@ -503,4 +506,42 @@ func parallelDownloads(t *testing.T, s Store, prefix string) {
 		})
 	}
 	wg.Wait()
+}
+
+// listed: a store that can list its objects names them as they were created, and no
+// others.
+func listed(t *testing.T, s Store, prefix string) {
+	store, ok := s.(objstore.Lister)
+	if !ok || !s.Conditional(3) { // then nobody gives it such a key
+		return
+	}
+	var keys []string
+	for _, name := range []string{"p/a", "p/a.object", "p/d.dir/x", "p/d.object/x", "p/d/x.more", "p/ü/ü", "p/d.tmp/x", "q/no"} {
+		create(t, s, prefix+name, []byte("123"))
+		keys = append(keys, prefix+name)
+	}
+	slices.Sort(keys)
+	for _, under := range []string{"p/", "p/d", "", "q/no", "none/"} {
+		var got, want []string
+		err := store.List(t.Context(), prefix+under, func(o objstore.Listed) error {
+			if o.Size != 3 || o.Modified.IsZero() {
+				t.Errorf("%+v", o)
+			}
+			got = append(got, o.Key)
+			return nil
+		})
+		for _, key := range keys {
+			if strings.HasPrefix(key, prefix+under) {
+				want = append(want, key)
+			}
+		}
+		slices.Sort(got)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("below %q: %q, want %q: %v", prefix+under, got, want, err)
+		}
+	}
+	stop := errors.New("enough")
+	if err := store.List(t.Context(), prefix, func(objstore.Listed) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("the visitor's error became %v", err)
+	}
 }

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/coldbrick/coldbrick/internal/run"
+)
+
+func newRebuild(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "rebuild {--volume NAME | --brick DIR --mount DIR} --from VOLUME-ID",
+		Short: "Make the tree of a lost volume anew, with stubs, from its catalogs",
+		Long: `Make the tree of a lost volume anew in another one, which should be empty, from the
+newest catalogs of the lost one: directories, links, empty files, and a stub for each
+file whose data is in the store. Owners, modes, times, ACLs and users' attributes
+come back, and each file has its former gfid. --from is the id of the lost volume:
+what gluster volume info shows, and the name of its entry in
+KEY-PREFIX.coldbrick/volumes/ in the store.
+
+Files whose data was on the volume alone are named as lost. Nothing that exists is
+replaced: a name that is taken in the new volume stays as it is, with all below it.
+Everything is made in a directory that only root can enter, and then moved into
+place; a rebuild that was interrupted goes on where it was. With --dry-run nothing
+is made, and what would be is counted.
+
+The new volume notes the id of the lost one, so that its objects count as its own.
+Run coldbrick fsck afterwards.`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.configure(cmd, a.byMount); err != nil {
+				return err
+			}
+			return run.Rebuild(cmd.Context(), a.session())
+		},
+	}
+	a.uses(cmd, []string{"volume", "brick", "mount", "from", "under", "dry-run", "allow-unqualified-version", "state-dir"}, storeFlags, outputFlags)
+	return cmd
+}

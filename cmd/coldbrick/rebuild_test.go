@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/coldbrick/coldbrick/internal/testkit"
+)
+
+// disaster is a store, and how the program is run on one volume after the other.
+type disaster struct {
+	t      *testing.T
+	s3     *testkit.S3Server
+	config string
+	state  string
+}
+
+func newDisaster(t *testing.T) *disaster {
+	d := &disaster{t: t, s3: testkit.S3(t), config: filepath.Join(t.TempDir(), "coldbrick.toml"), state: t.TempDir()}
+	d.s3.Setenv(t)
+	if err := os.WriteFile(d.config, []byte("catalog-secret = \"kept where the volume is not\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func (d *disaster) run(want int, args ...string) string {
+	d.t.Helper()
+	if len(args) > 0 && args[0] != "version" {
+		args = append(args, "--state-dir", d.state, "--endpoint-url", d.s3.Endpoint, "--bucket", d.s3.Bucket)
+	}
+	var both bytes.Buffer
+	code := execute(d.t.Context(), env{
+		args: args, stdin: strings.NewReader(""), stdout: &both, stderr: &both,
+		environ: []string{"COLDBRICK_CONFIG=" + d.config},
+		width:   func(io.Writer) (int, bool) { return 0, false },
+	})
+	if code != want {
+		d.t.Fatalf("%s: exit code %d, want %d: %s", args, code, want, &both)
+	}
+	return both.String()
+}
+
+// A volume is archived, written down and lost. What a new one has after rebuild is
+// found sound, and comes back byte for byte.
+func TestAVolumeIsRebuiltAndRecalled(t *testing.T) {
+	d := newDisaster(t)
+	old := testkit.NewVolume(t)
+	testkit.Tree(t, old.MountDir(), testkit.Files(100))
+	before := testkit.Snapshot(t, old.MountDir())
+	d.run(0, "archive", "--mount", old.MountDir(), old.BrickDir())
+	old.Write("written since", []byte("only here"), testkit.Old)
+	d.run(0, "catalog", old.BrickDir())
+
+	onto := testkit.NewVolume(t, testkit.Replica(3))
+	to := []string{"--mount", onto.MountDir(), "--brick", onto.BrickDir()}
+	dry := d.run(3, append([]string{"rebuild", "--from", old.ID, "-n"}, to...)...)
+	if !strings.Contains(dry, "would rebuild 100 files") || !strings.Contains(dry, "failed 1 (lost 1)") {
+		t.Error(dry)
+	}
+	out := d.run(3, append([]string{"rebuild", "--from", old.ID}, to...)...)
+	if !strings.Contains(out, "failed: written since: lost") || !strings.Contains(out, "rebuilt 100 files") {
+		t.Error(out)
+	}
+	d.run(0, "fsck", "--mount", onto.MountDir(), onto.BrickDir())
+	d.run(0, "recall", "-r", onto.MountDir())
+	testkit.SameFiles(t, before, testkit.Snapshot(t, onto.MountDir()))
+}
+
+// A stub that was rebuilt and never recalled is one of the volume before, also when
+// its new volume is lost.
+func TestStubsAreRebuiltTwice(t *testing.T) {
+	d := newDisaster(t)
+	first := testkit.NewVolume(t)
+	first.Write("d/a", []byte("data"), testkit.Old)
+	d.run(0, "archive", "--mount", first.MountDir(), first.BrickDir())
+	d.run(0, "catalog", first.BrickDir())
+	last := first
+	for range 2 {
+		next := testkit.NewVolume(t)
+		d.run(0, "rebuild", "--from", last.ID, "--mount", next.MountDir(), "--brick", next.BrickDir())
+		d.run(0, "catalog", next.BrickDir())
+		last = next
+	}
+	d.run(0, "fsck", "--mount", last.MountDir(), last.BrickDir())
+	d.run(0, "recall", last.Path("d/a"))
+	if b, err := os.ReadFile(last.Path("d/a")); err != nil || string(b) != "data" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+// Without the note of its former volume, the same object is another's.
+func TestAnotherVolumesObjectsStayForeign(t *testing.T) {
+	d := newDisaster(t)
+	old := testkit.NewVolume(t)
+	old.Write("a", []byte("data"), testkit.Old)
+	d.run(0, "archive", "--mount", old.MountDir(), old.BrickDir())
+	d.run(0, "catalog", old.BrickDir())
+	next := testkit.NewVolume(t, testkit.Replica(2))
+	d.run(0, "rebuild", "--from", old.ID, "--mount", next.MountDir(), "--brick", next.BrickDir())
+	testkit.SetXattr(t, next.MountDir(), "trusted.coldbrick.formerly", "11111111-2222-4333-8444-555555555555")
+	if out := d.run(3, "recall", next.Path("a")); !strings.Contains(out, "object-foreign") {
+		t.Error(out)
+	}
+}
+
+func TestRebuildSaysWhatIsWrong(t *testing.T) {
+	d := newDisaster(t)
+	v := testkit.NewVolume(t)
+	v.Write("d/a", []byte("data"), testkit.Old)
+	d.run(0, "archive", "--mount", v.MountDir(), v.BrickDir())
+	d.run(0, "catalog", v.BrickDir())
+	next := testkit.NewVolume(t)
+	to := []string{"--mount", next.MountDir(), "--brick", next.BrickDir()}
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--from", "x"}, `--from: "x" is not the id of a volume`},
+		{[]string{"--from", next.ID}, "is this volume itself"},
+		{[]string{"--from", "11111111-2222-4333-8444-555555555555"}, "has no catalog of volume 11111111-"},
+		{[]string{"--from", v.ID, "--under", "none"}, `--under: "none": no such directory in the catalogs`},
+		{[]string{"--from", v.ID, "--under", "../d"}, `--under: "../d": no such directory`},
+	} {
+		if out := d.run(2, append(append([]string{"rebuild"}, to...), tt.args...)...); !strings.Contains(out, tt.want) {
+			t.Errorf("%q: %s", tt.args, out)
+		}
+	}
+	d.run(2, "rebuild", "--from", v.ID)
+	d.run(13, "rebuild", "--from", v.ID, "--mount", next.MountDir(), "--brick", t.TempDir())
+	if err := os.WriteFile(d.config, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := d.run(2, append([]string{"rebuild", "--from", v.ID}, to...)...); !strings.Contains(out, "catalog-secret is not set") {
+		t.Error(out)
+	}
+	if err := os.WriteFile(d.config, []byte("catalog-secret = \"of somebody who plants\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := d.run(1, append([]string{"rebuild", "--from", v.ID}, to...)...); !strings.Contains(out, "not a valid catalog") || strings.Contains(out, "plants") {
+		t.Error(out)
+	}
+	if entries, err := os.ReadDir(next.MountDir()); err != nil || len(entries) > 0 {
+		t.Errorf("%v, %v", entries, err)
+	}
+}

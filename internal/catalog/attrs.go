@@ -1,0 +1,178 @@
+package catalog
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
+)
+
+// attrs are extended attributes by name.
+type attrs map[string][]byte
+
+func (a attrs) has(name string) bool { _, ok := a[name]; return ok }
+
+// readAttrs reads those attributes of the inode behind path that want names; it
+// follows path, which is one of /proc/self/fd, or not. What was listed and has
+// vanished means that they are read anew, so that all were there at one instant.
+func readAttrs(path string, follow bool, want func(name string) bool) (attrs, error) {
+	const tries = 100 // somebody is changing them, but not for ever
+	list, get := unix.Llistxattr, unix.Lgetxattr
+	if follow {
+		list, get = unix.Listxattr, unix.Getxattr
+	}
+	var err error
+	for range tries {
+		var names []byte
+		names, err = whole(func(buf []byte) (int, error) { return list(path, buf) })
+		if err != nil {
+			return nil, os.NewSyscallError("listxattr", err)
+		}
+		var all attrs
+		room := mostRestored
+		for len(names) > 0 {
+			var raw []byte
+			raw, names, _ = bytes.Cut(names, []byte{0})
+			if !want(string(raw)) {
+				continue
+			}
+			name := string(raw)
+			var value []byte
+			value, err = whole(func(buf []byte) (int, error) { return get(path, name, buf) })
+			if err != nil {
+				err = fmt.Errorf("getxattr %s: %w", name, err)
+				break
+			}
+			if all == nil {
+				all = attrs{}
+			}
+			if restored(name) {
+				if room -= len(name) + len(value); room < 0 {
+					all[leftOut] = nil
+					continue
+				}
+			}
+			all[name] = value
+		}
+		if !errors.Is(err, unix.ENODATA) {
+			return all, err
+		}
+	}
+	return nil, err
+}
+
+// largest is the most that Linux lets a value have, and a list of names.
+const largest = 64 << 10
+
+var buffers = sync.Pool{New: func() any { return new([largest]byte) }}
+
+// mostRestored is how many bytes of attributes that users can set go into the tree, for
+// each name: on XFS one file can have any number of them, and its owner must not be
+// able to keep the brick from being written down. leftOut stands for the others.
+const (
+	mostRestored = 256 << 10
+	leftOut      = "\x00left out"
+)
+
+// whole gives what read fills of a buffer that is large enough.
+func whole(read func([]byte) (int, error)) ([]byte, error) {
+	buf := buffers.Get().(*[largest]byte)
+	defer buffers.Put(buf)
+	for {
+		n, err := read(buf[:])
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return bytes.Clone(buf[:n]), nil
+	}
+}
+
+const ours = "trusted.coldbrick."
+
+// refers reports whether an attribute may hold a key: what a later version may have
+// added to ours included, which read refuses.
+func refers(name string) bool {
+	return name == gluster.XattrRemote || strings.HasPrefix(name, ours)
+}
+
+// describes reports whether an attribute belongs into the tree.
+func describes(name string) bool {
+	switch name {
+	case gluster.XattrGFID, gluster.XattrMdata, gluster.XattrDownload, gluster.XattrObjectSize, gluster.XattrNumBlocks, gluster.XattrLinkto:
+		return true
+	}
+	return refers(name) || restored(name)
+}
+
+// restored reports whether an attribute is one that a rebuilt file gets again: users'
+// own, ACLs, what Samba and the kernel keep for users, and the pin.
+func restored(name string) bool {
+	return strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "system.posix_acl_") ||
+		strings.HasPrefix(name, "security.") && name != "security.selinux" || name == gluster.XattrPin
+}
+
+// Attributes of ours that hold no key.
+var keyless = []string{gluster.XattrRecalled, gluster.XattrPin, gluster.XattrFormerly, gluster.XattrRebuilt}
+
+// Recalling is what the notes of a recall say of the file.
+type Recalling struct {
+	Key          string
+	Size         int64
+	Atime, Mtime gluster.Time
+}
+
+// said is what a file's attributes say of objects.
+type said struct {
+	keys    []string // all that it refers to
+	pointer *object.Pointer
+	notes   *Recalling
+}
+
+// read finds the keys in the attributes of a file. What cannot be understood is an
+// error: it may name an object.
+func (s *scanner) read(a attrs) (said, error) {
+	var found said
+	add := func(key string) {
+		if key != "" && !slices.Contains(found.keys, key) {
+			found.keys = append(found.keys, key)
+		}
+	}
+	add(string(a[gluster.XattrRemote]))
+	pointed := ""
+	if value, ok := a[gluster.XattrPointer]; ok {
+		p, err := object.DecodePointer(value)
+		if err != nil {
+			return said{}, err
+		}
+		found.pointer, pointed = &p, p.Key
+		add(p.Key)
+	}
+	for name, value := range a {
+		switch {
+		case name == gluster.XattrRecall, strings.HasPrefix(name, gluster.XattrRecall+"."):
+			notes, err := s.Notes(value, pointed)
+			if err != nil {
+				return said{}, err
+			}
+			add(notes.Key)
+			if name == gluster.XattrRecall {
+				found.notes = &notes
+			}
+		case name == gluster.XattrPointer || !strings.HasPrefix(name, ours) || slices.Contains(keyless, name):
+		default:
+			return said{}, fmt.Errorf("%s is unknown to this version, and may name an object", name)
+		}
+	}
+	return found, nil
+}

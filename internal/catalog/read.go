@@ -1,0 +1,164 @@
+package catalog
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coldbrick/coldbrick/internal/objstore"
+)
+
+// Catalog is a catalog with a valid manifest.
+type Catalog struct {
+	Manifest
+	Time time.Time // of the object that was written before the scan, by the store's clock
+
+	place Place
+	dir   string
+}
+
+// Find lists the catalogs of a volume that have a valid manifest, oldest first. Parts
+// without a manifest are left of scans that failed or go on, and are passed over;
+// what has a manifest and is not valid is an error. dir is for what is fetched.
+func (p Place) Find(ctx context.Context, dir string) ([]Catalog, error) {
+	begun := map[string]time.Time{}
+	var scans []string
+	top := p.key("", "")
+	err := p.Store.List(ctx, top, func(o objstore.Listed) error {
+		scan, part, _ := strings.Cut(strings.TrimPrefix(o.Key, top), "/")
+		switch part {
+		case beginPart:
+			begun[scan] = o.Modified
+		case manifestPart:
+			scans = append(scans, scan)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var all []Catalog
+	for _, scan := range scans {
+		at, ok := begun[scan]
+		if !ok {
+			return nil, fmt.Errorf("%s: %w: the object is missing that was written before the scan", p.key(scan, manifestPart), ErrInvalid)
+		}
+		m, err := p.manifest(ctx, scan)
+		if errors.Is(err, fs.ErrNotExist) { // deleted meanwhile
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Catalog{Manifest: m, Time: at, place: p, dir: dir})
+	}
+	slices.SortFunc(all, func(a, b Catalog) int { return a.Time.Compare(b.Time) })
+	return all, nil
+}
+
+// manifest reads the manifest of a scan.
+func (p Place) manifest(ctx context.Context, scan string) (Manifest, error) {
+	key := p.key(scan, manifestPart)
+	sealed, err := objstore.ReadSmall(ctx, p.Store, key)
+	if err != nil {
+		return Manifest{}, fmt.Errorf("%s: %w", key, err)
+	}
+	text, err := objstore.Unseal(p.Secret, key, sealed)
+	if err != nil {
+		return Manifest{}, fmt.Errorf("%s: %w: %w", key, ErrInvalid, err)
+	}
+	var m Manifest
+	d := json.NewDecoder(bytes.NewReader(text))
+	if err := d.Decode(&m); err != nil {
+		return Manifest{}, fmt.Errorf("%s: %w: %w", key, ErrInvalid, err)
+	}
+	if m.Kind != manifestKind || m.Format != Format || m.Volume != p.Volume || m.Scan != scan || m.Prefix != p.Prefix {
+		return Manifest{}, fmt.Errorf("%s: %w: format %d, volume %q, scan %q", key, ErrInvalid, m.Format, m.Volume, m.Scan)
+	}
+	return m, nil
+}
+
+// Refs visits every key that a file of the brick refers to, in order. Nothing is
+// visited unless the part has the checksum of the manifest; the visits count only if
+// the error is nil.
+func (c Catalog) Refs(ctx context.Context, visit func(Ref) error) error {
+	part, err := fetch(ctx, c.place.Store, c.dir, c.place.key(c.Scan, refsPart), c.Manifest.Refs)
+	if err != nil {
+		return err
+	}
+	defer part.file.Close()
+	first, last := true, Bytes("")
+	return eachLine(ctx, part, func(r Ref) error {
+		if !first && r.Key <= last {
+			return part.invalid("its keys are out of order")
+		}
+		first, last = false, r.Key
+		return visit(r)
+	})
+}
+
+// FetchTree brings the tree of the brick to this host, to be read several times.
+func (c Catalog) FetchTree(ctx context.Context) (*Tree, error) {
+	part, err := fetch(ctx, c.place.Store, c.dir, c.place.key(c.Scan, treePart), c.Tree)
+	if err != nil {
+		return nil, err
+	}
+	return &Tree{part}, nil
+}
+
+// Tree is the tree of a brick, on this host and proven to be what the manifest says.
+type Tree struct{ part *fetched }
+
+// Tree visits the entries, directories before what is in them.
+func (t *Tree) Tree(ctx context.Context, visit func(Entry) error) error {
+	return eachLine(ctx, t.part, visit)
+}
+
+// Close removes the tree from this host.
+func (t *Tree) Close() error { return t.part.file.Close() }
+
+// Newest picks those catalogs that together have the newest tree: of each replica set of
+// the volume, as the newest catalog knows them, the newest of any of its bricks. A brick
+// that is not part of the volume any more has given its files to others. missing are the
+// sets without a catalog, brick by brick: what was on them will not be found.
+func Newest(all []Catalog) (newest []Catalog, missing []string) {
+	byBrick := map[string]Catalog{}
+	for _, c := range all { // oldest first
+		byBrick[c.Brick] = c
+	}
+	var sets [][]string
+	if len(all) > 0 && all[len(all)-1].End.Asked {
+		sets = all[len(all)-1].End.Sets
+	} else {
+		for brick := range byBrick {
+			sets = append(sets, []string{brick})
+		}
+	}
+	for _, set := range sets {
+		var best *Catalog
+		for _, brick := range set {
+			if c, ok := byBrick[brick]; ok && (best == nil || c.Time.After(best.Time)) {
+				best = &c
+			}
+		}
+		if best == nil {
+			missing = append(missing, set...)
+		} else {
+			newest = append(newest, *best)
+		}
+	}
+	slices.SortFunc(newest, func(a, b Catalog) int { return strings.Compare(a.Brick, b.Brick) })
+	return newest, missing
+}
+
+// Moved reports whether a rebalance or a remove-brick moved files while a catalog was
+// written: it may lack some.
+func (m Manifest) Moved() bool {
+	return m.Begin.Moving || m.End.Moving || !slices.Equal(m.Begin.Moves, m.End.Moves)
+}

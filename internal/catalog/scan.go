@@ -1,0 +1,503 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/internal/workers"
+)
+
+// Scan says how to look at a brick.
+type Scan struct {
+	Brick   *volume.Brick
+	Dir     string // for files on the way: some 100 bytes for each entry of the brick
+	Workers int    // directories that are read at once
+
+	// Notes decodes the notes of a recall on a file whose pointer names the object
+	// pointed.
+	Notes func(value []byte, pointed string) (Recalling, error)
+
+	// Unreadable is told of each entry that could not be read or understood: then
+	// there will be no catalog. Calls do not overlap.
+	Unreadable func(path string, err error)
+
+	Seen *atomic.Int64 // names seen so far; may be nil
+}
+
+// scanner is a scan under way.
+//
+// It looks at each file twice: by its handle in .glusterfs, which never moves while
+// the file lives, so that no rename hides a reference; and by its names, for the
+// tree, and for what has no handle. It holds one directory open, and one batch of its
+// entries, for each level of each worker; memory does not depend on their number.
+type scanner struct {
+	Scan
+	root  *os.File
+	trash string
+	tree  *partWriter
+
+	formerly string // what the root says of that
+
+	refsMu sync.Mutex
+	refs   sorter
+
+	group *errgroup.Group
+	free  chan struct{} // a token for each worker that is idle
+
+	reportMu   sync.Mutex
+	unreadable int64 // guarded by reportMu
+
+	directories, files, stubs, stubBytes, others, handles atomic.Int64
+}
+
+// internalDir is where a brick keeps its handles.
+const internalDir = ".glusterfs"
+
+// Below internalDir: what is no file of users. Both may be huge.
+var recordDirs = map[string]bool{"indices": true, "changelogs": true}
+
+// run looks at all of the brick. It returns an error only if it cannot go on; what
+// could not be read is counted.
+func (s *scanner) run(ctx context.Context) error {
+	root, err := s.Brick.Open(".", unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	s.root = root
+	if s.trash, err = trashName(root); err != nil {
+		return err
+	}
+	if err := s.entry(root, ".", "."); err != nil { // the root's own line
+		return err
+	}
+	handles, rest, err := s.internal()
+	if err != nil {
+		return err
+	}
+	// A file that is unlinked while somebody has it open moves from its handle to
+	// .glusterfs/unlink, so that comes last.
+	for _, step := range []func(context.Context) error{
+		func(ctx context.Context) error { return s.users(ctx, root) },
+		func(ctx context.Context) error { return s.below(ctx, handles) },
+		func(ctx context.Context) error { return s.below(ctx, rest) },
+	} {
+		if err := s.inParallel(ctx, step); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// trashName finds the directory of deleted files in the brick root, "" if there never
+// was one.
+func trashName(root *os.File) (string, error) {
+	target, err := readlink(root, gluster.TrashHandle)
+	if errors.Is(err, unix.ENOENT) {
+		return "", nil
+	}
+	return path.Base(target), err
+}
+
+func readlink(dir *os.File, name string) (string, error) {
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(int(dir.Fd()), name, buf)
+	if err != nil {
+		return "", os.NewSyscallError("readlinkat", err)
+	}
+	return string(buf[:n]), nil
+}
+
+// internal lists what is to be looked at below .glusterfs: the directories of handles,
+// and the others.
+func (s *scanner) internal() (handles, rest []string, err error) {
+	dir, err := s.Brick.Open(internalDir, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer dir.Close()
+	entries, err := dir.ReadDir(-1)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, e := range entries {
+		_, hexErr := strconv.ParseUint(e.Name(), 16, 8)
+		name := internalDir + "/" + e.Name()
+		switch {
+		case !e.IsDir() || recordDirs[e.Name()]:
+		case len(e.Name()) == 2 && hexErr == nil:
+			handles = append(handles, name)
+		default:
+			rest = append(rest, name)
+		}
+	}
+	return handles, rest, nil
+}
+
+// inParallel runs a step and waits for all that it has given to others.
+func (s *scanner) inParallel(ctx context.Context, step func(context.Context) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	s.group, s.free = group, make(chan struct{}, max(s.Workers, 1))
+	for range cap(s.free) - 1 {
+		s.free <- struct{}{}
+	}
+	group.Go(func() error { return workers.Guard(func() error { return step(ctx) }) })
+	return group.Wait()
+}
+
+// give does the work in a goroutine of its own if one is free, else at once.
+func (s *scanner) give(work func() error) error {
+	select {
+	case <-s.free:
+		free, group := s.free, s.group
+		group.Go(func() error {
+			defer func() { free <- struct{}{} }()
+			return workers.Guard(work)
+		})
+		return nil
+	default:
+		return work()
+	}
+}
+
+// each calls do for the entries of a directory, and closes it.
+func (s *scanner) each(ctx context.Context, dir *os.File, name string, do func(os.DirEntry) error) error {
+	defer dir.Close()
+	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		entries, err := dir.ReadDir(256)
+		for _, e := range entries {
+			if err := do(e); err != nil {
+				return err
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF), isGone(err): // ENOENT: the directory was removed meanwhile
+			return nil
+		case err != nil:
+			s.failed(name, err)
+			return nil
+		}
+	}
+}
+
+// users walks the tree that clients see.
+func (s *scanner) users(ctx context.Context, root *os.File) error {
+	top, err := openDir(root, ".")
+	if err != nil {
+		return err
+	}
+	return s.each(ctx, top, ".", func(e os.DirEntry) error {
+		switch {
+		case e.Name() == internalDir:
+			return nil
+		case gluster.IsInternal(e.Name()), s.trash != "" && e.Name() == s.trash:
+			return s.below(ctx, []string{e.Name()})
+		}
+		return s.visit(ctx, root, e, e.Name())
+	})
+}
+
+// visit writes the line of an entry of dir, and those of what is in it.
+func (s *scanner) visit(ctx context.Context, dir *os.File, e os.DirEntry, rel string) error {
+	at, err := openAt(dir, e.Name())
+	if isGone(err) {
+		return nil
+	}
+	if err != nil {
+		s.failed(rel, err)
+		return nil
+	}
+	defer at.Close()
+	if err := s.entry(at, rel, e.Name()); err != nil {
+		return err
+	}
+	if !e.IsDir() {
+		return nil
+	}
+	inside, err := openDir(at, ".")
+	if isGone(err) {
+		return nil
+	}
+	if err != nil {
+		s.failed(rel, err)
+		return nil
+	}
+	return s.give(func() error {
+		return s.each(ctx, inside, rel, func(e os.DirEntry) error { return s.visit(ctx, inside, e, rel+"/"+e.Name()) })
+	})
+}
+
+// below looks for references in all that is below directories of the brick.
+func (s *scanner) below(ctx context.Context, dirs []string) error {
+	for _, rel := range dirs {
+		dir, err := s.Brick.Open(rel, unix.O_RDONLY|unix.O_DIRECTORY)
+		if isGone(err) { // it is no directory: look at it alone
+			err = s.refsOf("/proc/self/fd/"+strconv.Itoa(int(s.root.Fd()))+"/"+rel, rel)
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			s.failed(rel, err)
+			continue
+		}
+		if err := s.give(func() error { return s.belowDir(ctx, dir, rel) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *scanner) belowDir(ctx context.Context, dir *os.File, rel string) error {
+	prefix := "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())) + "/"
+	return s.each(ctx, dir, rel, func(e os.DirEntry) error {
+		name := rel + "/" + e.Name()
+		if !e.IsDir() {
+			s.handles.Add(1)
+			return s.refsOf(prefix+e.Name(), name)
+		}
+		inside, err := openDir(dir, e.Name())
+		if isGone(err) {
+			return nil
+		}
+		if err != nil {
+			s.failed(name, err)
+			return nil
+		}
+		return s.give(func() error { return s.belowDir(ctx, inside, name) })
+	})
+}
+
+// refsOf notes what a file refers to. Its name is looked up in an open directory, and
+// not followed.
+func (s *scanner) refsOf(name, rel string) error {
+	a, err := readAttrs(name, false, refers)
+	if isGone(err) {
+		return nil
+	}
+	if err != nil {
+		s.failed(rel, err)
+		return nil
+	}
+	gfid, _ := gluster.ParseGFID(path.Base(rel)) // as the handle says; else zero
+	_, err = s.note(a, gfid, rel)
+	return err
+}
+
+// gfidOf is zero for what was not made through Gluster.
+func gfidOf(a attrs) gluster.GFID {
+	gfid, _ := gluster.GFIDFromBytes(a[gluster.XattrGFID])
+	return gfid
+}
+
+// note notes the keys among the attributes of a file. gfid is for people.
+func (s *scanner) note(a attrs, gfid gluster.GFID, rel string) (said, error) {
+	found, err := s.read(a)
+	if err != nil {
+		s.failed(rel, err)
+		return said{}, nil
+	}
+	if len(found.keys) == 0 {
+		return found, nil
+	}
+	s.refsMu.Lock()
+	defer s.refsMu.Unlock()
+	for _, key := range found.keys {
+		if err := s.refs.add(Ref{Bytes(key), gfid}); err != nil {
+			return found, err
+		}
+	}
+	return found, nil
+}
+
+// entry writes the line of an open entry, and notes what it refers to.
+func (s *scanner) entry(at *os.File, rel, name string) error {
+	if s.Seen != nil {
+		s.Seen.Add(1)
+	}
+	var st unix.Stat_t
+	err := unix.Fstat(int(at.Fd()), &st)
+	var a attrs
+	if err == nil {
+		a, err = readAttrs("/proc/self/fd/"+strconv.Itoa(int(at.Fd())), true, describes)
+	}
+	if err != nil {
+		s.failed(rel, err)
+		return nil
+	}
+	gfid := gfidOf(a)
+	found, err := s.note(a, gfid, rel)
+	if err != nil {
+		return err
+	}
+	if gfid.IsZero() || a.has(gluster.XattrLinkto) {
+		return nil // not made through Gluster, so not a file of the volume; or DHT's pointer to one
+	}
+	e, err := entryOf(at, st, a, found)
+	if err != nil {
+		s.failed(rel, err)
+		return nil
+	}
+	e.Path, e.GFID = Bytes(rel), gfid
+	if rel == "." {
+		s.formerly = string(a[gluster.XattrFormerly])
+	}
+	s.count(e)
+	return s.tree.write(e)
+}
+
+func (s *scanner) count(e Entry) {
+	switch e.Kind {
+	case Directory:
+		s.directories.Add(1)
+	case Stub:
+		s.stubs.Add(1)
+		s.stubBytes.Add(e.Size)
+	case File:
+		s.files.Add(1)
+	default:
+		s.others.Add(1)
+	}
+}
+
+// entryOf describes an entry, less its path and gfid.
+func entryOf(at *os.File, st unix.Stat_t, a attrs, found said) (Entry, error) {
+	e := Entry{Mode: st.Mode, UID: st.Uid, GID: st.Gid, Atime: gluster.TimeOf(st.Atim), Mtime: gluster.TimeOf(st.Mtim)}
+	if value, ok := a[gluster.XattrMdata]; ok {
+		m, err := gluster.ParseMdata(value)
+		if err != nil {
+			return e, err
+		}
+		e.Atime, e.Mtime = gluster.TimeAt(m.Atime), gluster.TimeAt(m.Mtime)
+	}
+	for name, value := range a {
+		if restored(name) {
+			e.Xattrs = append(e.Xattrs, Xattr{Bytes(name), value})
+		}
+	}
+	e.XattrsCut = a.has(leftOut)
+	slices.SortFunc(e.Xattrs, func(a, b Xattr) int { return strings.Compare(string(a.Name), string(b.Name)) })
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		e.Kind = Directory
+	case unix.S_IFLNK:
+		e.Kind = Symlink
+		target, err := readlink(at, "")
+		e.Target = Bytes(target)
+		return e, err
+	case unix.S_IFREG:
+		const handle = 1 // the link in .glusterfs
+		if names := st.Nlink - handle; st.Nlink > 1+handle {
+			e.Links = uint64(names)
+		}
+		return e, fileOf(&e, st, a, found)
+	default:
+		e.Kind, e.Rdev = Special, st.Rdev
+	}
+	return e, nil
+}
+
+// fileOf says where the data of a regular file is.
+func fileOf(e *Entry, st unix.Stat_t, a attrs, found said) (err error) {
+	if p := found.pointer; p != nil && p.Proof != nil && !p.Recalled {
+		e.Pointer = &object.Pointer{Version: p.Version, GFID: p.GFID, Volume: p.Volume, Key: p.Key, Attempt: p.Attempt, Proof: p.Proof}
+	}
+	if !a.has(gluster.XattrRemote) && !a.has(gluster.XattrDownload) {
+		e.Kind, e.Size, e.Blocks = File, st.Size, st.Blocks
+		return nil
+	}
+	e.Kind, e.Key = Stub, Bytes(a[gluster.XattrRemote])
+	if p := found.pointer; p != nil && e.Key == "" {
+		e.Key = Bytes(p.Key)
+	}
+	if e.Pointer != nil {
+		e.Size = e.Pointer.Proof.Size
+	}
+	if value, ok := a[gluster.XattrObjectSize]; ok {
+		if e.Size, err = decimal(value); err != nil {
+			return fmt.Errorf("%s: %w", gluster.XattrObjectSize, err)
+		}
+	}
+	if value, ok := a[gluster.XattrNumBlocks]; ok {
+		if e.Blocks, err = decimal(value); err != nil {
+			return fmt.Errorf("%s: %w", gluster.XattrNumBlocks, err)
+		}
+	}
+	if n := found.notes; n != nil && a.has(gluster.XattrDownload) { // the times of the file are those of the recall
+		e.Atime, e.Mtime = n.Atime, n.Mtime
+		if n.Key != "" {
+			e.Key, e.Size = Bytes(n.Key), n.Size
+		}
+	}
+	return nil
+}
+
+// decimal reads a number as Gluster writes it: with zeros before it, and a NUL behind.
+func decimal(value []byte) (int64, error) {
+	for len(value) > 0 && value[len(value)-1] == 0 {
+		value = value[:len(value)-1]
+	}
+	n, err := strconv.ParseInt(string(value), 10, 64)
+	if err == nil && n < 0 {
+		err = strconv.ErrRange
+	}
+	return n, err
+}
+
+// failed reports an entry because of which there will be no catalog.
+func (s *scanner) failed(rel string, err error) {
+	s.reportMu.Lock()
+	defer s.reportMu.Unlock()
+	s.unreadable++
+	if s.Unreadable != nil {
+		s.Unreadable(rel, err)
+	}
+}
+
+// openAt opens an entry of a directory without any effect on it.
+func openAt(dir *os.File, name string) (*os.File, error) {
+	return openat(dir, name, unix.O_PATH|unix.O_NOFOLLOW)
+}
+
+// openDir opens a directory to read it.
+func openDir(dir *os.File, name string) (*os.File, error) {
+	return openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_NOATIME)
+}
+
+func openat(dir *os.File, name string, flags int) (*os.File, error) {
+	for {
+		fd, err := unix.Openat(int(dir.Fd()), name, flags|unix.O_CLOEXEC, 0)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return nil, os.NewSyscallError("openat", err)
+		}
+		return os.NewFile(uintptr(fd), name), nil
+	}
+}
+
+// isGone reports whether what an entry stood for is no longer there: removed, renamed,
+// or replaced by something else. Its handle is still to come, if it lives.
+func isGone(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ESTALE)
+}

@@ -1,0 +1,145 @@
+package rebuild
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/catalog"
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/volume"
+)
+
+// errGFIDTaken means that a file of the volume has the gfid already, under another
+// name.
+var errGFIDTaken = errors.New("the volume has a file of this gfid under another name")
+
+// make makes an entry with its gfid, empty and owned by root. One that an earlier run
+// has made is well.
+func (b *Builder) make(at string, e catalog.Entry) error {
+	found, err := b.identify(at)
+	switch {
+	case err != nil:
+		return err
+	case found == e.GFID.Inode():
+		return nil
+	case found != 0:
+		return unix.EEXIST
+	}
+	parent, err := b.Volume.Open(path.Dir(at), unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	err = volume.Set(parent, gluster.VirtualNewFile, gluster.NewFile(path.Base(at), e.GFID, e.Mode, e.Rdev, string(e.Target)))
+	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOMEM) { // what Gluster says of a taken gfid
+		return errGFIDTaken
+	}
+	return err
+}
+
+// link gives a file another name.
+func (b *Builder) link(from, to string, gfid gluster.GFID) error {
+	found, err := b.identify(to)
+	switch {
+	case err != nil:
+		return err
+	case found == gfid.Inode():
+		return nil // by an earlier run
+	case found != 0:
+		return unix.EEXIST
+	}
+	old, err := b.Volume.Open(path.Dir(from), unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer old.Close()
+	next, err := b.Volume.Open(path.Dir(to), unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer next.Close()
+	return unix.Linkat(int(old.Fd()), path.Base(from), int(next.Fd()), path.Base(to), 0)
+}
+
+// describe gives an entry all that it has besides its name: marks, owner, mode,
+// attributes, and times last. It may be done twice. cs.remote, by which a file becomes
+// a stub, comes after all other marks.
+func (b *Builder) describe(at string, e catalog.Entry) error {
+	f, err := b.Volume.Open(at, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	if st.Ino != e.GFID.Inode() || st.Mode&unix.S_IFMT != e.Mode&unix.S_IFMT {
+		return errors.New("it is another file by now")
+	}
+	self := "/proc/self/fd/" + strconv.Itoa(int(f.Fd())) // the inode, whatever its name leads to
+	if e.Kind == catalog.Stub {
+		for _, mark := range b.marks(e) {
+			if err := unix.Setxattr(self, mark.name, mark.value, 0); err != nil {
+				return fmt.Errorf("%s: %w", mark.name, err)
+			}
+		}
+	}
+	if err := unix.Fchownat(int(f.Fd()), "", int(e.UID), int(e.GID), unix.AT_EMPTY_PATH); err != nil {
+		return os.NewSyscallError("chown", err)
+	}
+	if e.Kind != catalog.Symlink {
+		if err := unix.Chmod(self, e.Mode&0o7777); err != nil {
+			return os.NewSyscallError("chmod", err)
+		}
+	}
+	var values []error // that users chose: they cost this name alone
+	for _, x := range e.Xattrs {
+		if err := unix.Setxattr(self, string(x.Name), x.Value, 0); err != nil {
+			values = append(values, fmt.Errorf("%q: %w", x.Name, err))
+		}
+	}
+	if e.XattrsCut {
+		values = append(values, errors.New("it had too many attributes for the catalog"))
+	}
+	times := []unix.Timespec{e.Atime.Timespec(), e.Mtime.Timespec()}
+	if err := unix.UtimesNanoAt(unix.AT_FDCWD, self, times, 0); err != nil {
+		values = append(values, os.NewSyscallError("utimensat", err))
+	}
+	if values != nil {
+		return fmt.Errorf("%w: %w", errValues, errors.Join(values...))
+	}
+	return nil
+}
+
+// errValues means that an entry is there, but not all that it had.
+var errValues = errors.New("rebuilt, but without some of its attributes")
+
+type mark struct {
+	name  string
+	value []byte
+}
+
+// marks are what makes a file a stub, in the order in which they are set.
+func (b *Builder) marks(e catalog.Entry) []mark {
+	pointer := object.Pointer{GFID: e.GFID, Volume: b.From, Key: string(e.Key)}
+	if e.Pointer != nil {
+		pointer = *e.Pointer
+	}
+	const block = 512
+	blocks := cmp.Or(e.Blocks, (e.Size+block-1)/block)
+	return []mark{
+		{gluster.XattrPointer, pointer.Encode()},
+		{gluster.XattrObjectSize, strconv.AppendInt(nil, e.Size, 10)},
+		{gluster.XattrBlockSize, []byte("4096")},
+		{gluster.XattrNumBlocks, []byte(gluster.NumBlocks(e.Size, blocks))},
+		{gluster.XattrRemote, []byte(e.Key)},
+	}
+}

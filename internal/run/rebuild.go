@@ -1,0 +1,169 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/coldbrick/coldbrick/internal/catalog"
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/objstore"
+	"github.com/coldbrick/coldbrick/internal/outcome"
+	"github.com/coldbrick/coldbrick/internal/rebuild"
+	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/volume"
+)
+
+// Rebuild makes the tree of the volume From, which is lost, in the one that Volume or
+// Mount names.
+func Rebuild(ctx context.Context, s *Session) error {
+	return s.Finish("rebuild", outcome.Rebuilt, makeAnew(ctx, s))
+}
+
+func makeAnew(ctx context.Context, s *Session) (err error) {
+	ctx, stop := s.drains(ctx) // it can be cut anywhere
+	defer stop()
+	defer func() { err = causeOf(ctx, err) }()
+	from, err := gluster.ParseGFID(s.From)
+	if err != nil {
+		return Usagef("--from: %q is not the id of a volume", s.From)
+	}
+	place, err := s.place(from.String())
+	if err != nil {
+		return err
+	}
+	scope, own, err := s.scopeOfRebuild(ctx)
+	if err != nil {
+		return err
+	}
+	if own == place.Volume {
+		return Usagef("--from: %s is this volume itself", own)
+	}
+	checks := scope.checks()
+	if err := volume.Unsafe(checks); err != nil {
+		return err
+	}
+	warn(s.Log, checks)
+	if err := s.Store.check(scope.mount, scope.bricks); err != nil {
+		return err
+	}
+	store, err := s.openForCatalogs(ctx, scope.mount.Graph)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Fini()) }()
+	place.Store = store
+	trees, formerly, err := s.fetchTrees(ctx, place)
+	defer func() {
+		for _, t := range trees {
+			err = errors.Join(err, t.Close())
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	if !s.DryRun {
+		if err := s.probes().prove(ctx, store); err != nil {
+			return err
+		}
+		if err := objstore.Register(ctx, store, place.Prefix, own, place.Secret); err != nil {
+			return err
+		}
+	}
+	private, err := mountPrivately(ctx, scope.mount, volume.ForRebuild)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, private.Close()) }()
+	return s.build(ctx, private, place.Volume, trees, formerly)
+}
+
+// build makes the tree of the volume from on a mount.
+func (s *Session) build(ctx context.Context, private *volume.Private, from string, trees []*catalog.Tree, formerly []string) error {
+	var g Gauge
+	s.UI.ShowBar("rebuilding", ByFiles, &g)
+	b := rebuild.Builder{
+		Volume: private, From: from, Formerly: formerly, Under: s.Under, Jobs: s.Jobs, DryRun: s.DryRun,
+		Tell: func(r rebuild.Result) {
+			g.Files.Add(1)
+			g.Seen.Files.Add(1)
+			s.tally.Add(r.Outcome, r.Reason, r.Entry.Size)
+			s.print(report.File{Path: string(r.Entry.Path), GFID: r.Entry.GFID, Size: r.Entry.Size,
+				Outcome: r.Outcome, Reason: r.Reason, Key: string(r.Entry.Key), Err: r.Err})
+		},
+	}
+	var catalogs []rebuild.Catalog
+	for _, t := range trees {
+		catalogs = append(catalogs, t)
+	}
+	err := b.Run(ctx, catalogs)
+	switch {
+	case errors.Is(err, rebuild.ErrUnder):
+		return Usagef("--under: %w", err)
+	case errors.Is(err, rebuild.ErrLeft):
+		return errors.Join(ErrSomeFailed, err)
+	}
+	return err
+}
+
+// scopeOfRebuild finds out about the volume in which the tree is made, and its id.
+func (s *Session) scopeOfRebuild(ctx context.Context) (found *scope, id string, err error) {
+	if s.Volume == "" && (s.Mount == "" || s.Brick == "") {
+		return nil, "", Usagef("no volume given to rebuild in: write --volume NAME, or --brick DIR and --mount DIR")
+	}
+	if found, err = s.look(ctx); err != nil {
+		return nil, "", err
+	}
+	known := found.volumeID(nil)
+	if s.Brick == "" {
+		if known == "" {
+			err = fmt.Errorf("%w: its id is not known", ErrNoVolume)
+		}
+		return found, known, err
+	}
+	brick, err := openBrick(s.Brick)
+	if err != nil {
+		return nil, "", err
+	}
+	defer brick.Close()
+	if brick.VolumeID == "" || known != "" && known != brick.VolumeID {
+		return nil, "", fmt.Errorf("%w: brick %s is not one of the volume", ErrUnsafe, s.Brick)
+	}
+	found.bricks = []string{s.Brick}
+	return found, brick.VolumeID, nil
+}
+
+// fetchTrees brings the newest tree of the lost volume to this host, and tells from
+// when it is. formerly are the volumes that the lost one was rebuilt from itself.
+func (s *Session) fetchTrees(ctx context.Context, place catalog.Place) (trees []*catalog.Tree, formerly []string, err error) {
+	temporary, err := s.forCatalogs()
+	if err != nil {
+		return nil, nil, err
+	}
+	all, err := place.Find(ctx, temporary)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(all) == 0 {
+		return nil, nil, Usagef("--from: the store has no catalog of volume %s under the key prefix %q", place.Volume, place.Prefix)
+	}
+	newest, missing := catalog.Newest(all)
+	for _, c := range newest {
+		s.UI.Say(fmt.Sprintf("brick %s as it was on %s: %s, %s",
+			c.Brick, moment(c.Time), report.Count(c.Counts.Stubs, "stub"), report.Count(c.Counts.Files, "file")))
+		if c.Moved() {
+			s.Log.Warn("a rebalance or remove-brick moved files while the catalog was written: it may lack some", "brick", c.Brick)
+		}
+		formerly = append(formerly, strings.Fields(c.Formerly)...)
+		tree, err := c.FetchTree(ctx)
+		if err != nil {
+			return trees, formerly, err
+		}
+		trees = append(trees, tree)
+	}
+	if missing != nil {
+		s.Log.Warn("no catalog of these bricks: what was on them alone will be missing", "bricks", strings.Join(missing, ", "))
+	}
+	return trees, formerly, nil
+}
