@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -50,7 +51,7 @@ func (d *disaster) run(want int, args ...string) string {
 func TestAVolumeIsRebuiltAndRecalled(t *testing.T) {
 	d := newDisaster(t)
 	old := testkit.NewVolume(t)
-	testkit.Tree(t, old.MountDir(), testkit.Files(100))
+	files := len(testkit.Tree(t, old.MountDir(), testkit.Files(100)))
 	before := testkit.Snapshot(t, old.MountDir())
 	d.run(0, "archive", "--mount", old.MountDir(), old.BrickDir())
 	old.Write("written since", []byte("only here"), testkit.Old)
@@ -59,11 +60,11 @@ func TestAVolumeIsRebuiltAndRecalled(t *testing.T) {
 	onto := testkit.NewVolume(t, testkit.Replica(3))
 	to := []string{"--mount", onto.MountDir(), "--brick", onto.BrickDir()}
 	dry := d.run(3, append([]string{"rebuild", "--from", old.ID, "-n"}, to...)...)
-	if !strings.Contains(dry, "would rebuild 100 files") || !strings.Contains(dry, "failed 1 (lost 1)") {
+	if !strings.Contains(dry, fmt.Sprintf("would rebuild %d files", files)) || !strings.Contains(dry, "failed 1 (lost 1)") {
 		t.Error(dry)
 	}
 	out := d.run(3, append([]string{"rebuild", "--from", old.ID}, to...)...)
-	if !strings.Contains(out, "failed: written since: lost") || !strings.Contains(out, "rebuilt 100 files") {
+	if !strings.Contains(out, "failed: written since: lost") || !strings.Contains(out, fmt.Sprintf("rebuilt %d files", files)) {
 		t.Error(out)
 	}
 	d.run(0, "fsck", "--mount", onto.MountDir(), onto.BrickDir())

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore"
 )
 
@@ -70,7 +71,7 @@ func (n *session) list(ctx context.Context, place, key string, visit func(objsto
 }
 
 func (n *session) listOne(key string, visit func(objstore.Listed) error) error {
-	if objstore.CheckKey(key) != nil { // nobody could ask for it
+	if _, ok := object.PathKey(key, ""); !ok { // not ours: nobody could ask for it
 		return nil
 	}
 	data, info, err := n.open(key)
