@@ -35,7 +35,7 @@ func TestALostVolumeIsRebuilt(t *testing.T) {
 	made, err := g.CreateVolume("lost", cluster.Replica3, 6, slices.Concat(archivable, g.store.Options("lost"))...)
 	must(t, err)
 	old := &volume{made, t, g}
-	data := old.fill(150)
+	data := old.fill(100)
 	mnt := g.Nodes[0].Path("/mnt/lost")
 	oddities(t, mnt)
 	for _, r := range g.everywhere(t, append([]string{"archive", "--volume", "lost"}, config...)...) {
