@@ -43,7 +43,8 @@ of the volume's options, unless set otherwise.
 
 A volume on which stamping would lose or strand data is refused, and the checks
 that failed are named; coldbrick doctor shows all of them. The run ends early when
-the volume ceases to be safe.
+the volume ceases to be safe. So it is while a client is connected that coldbrick's
+plugin does not guard, since stubs look empty there (unguarded-clients).
 
 The first SIGINT, SIGTERM or SIGHUP lets the files in work be finished and starts
 no new one; the second drops them at once. Neither loses anything.`,
@@ -59,7 +60,7 @@ no new one; the second drops them at once. Neither loses anything.`,
 			return a.finish("archive", aim, a.archive(cmd.Context(), args))
 		},
 	}
-	a.uses(cmd, []string{"mount", "volume"}, policyFlags, []string{"order", "allow-unqualified-version"}, storeFlags, runFlags, outputFlags)
+	a.uses(cmd, []string{"mount", "volume"}, policyFlags, []string{"order", "allow-unqualified-version", "allow-unguarded-clients"}, storeFlags, runFlags, outputFlags)
 	return cmd
 }
 
@@ -91,7 +92,14 @@ func (a *app) archive(ctx context.Context, named []string) error {
 	if len(s.bricks) == 0 || s.unfit != nil {
 		return s.unfit
 	}
-	a.warn(checks)
+	clients, err := a.clientChecks(preparing, s)
+	if err != nil {
+		clients = []volume.Check{volume.NoClientsKnown(err)}
+	}
+	if err := volume.Unsafe(clients); err != nil {
+		return causeOf(preparing, err)
+	}
+	a.warn(append(checks, clients...))
 	if err := a.checkStore(s.mount, s.bricks); err != nil {
 		return err
 	}

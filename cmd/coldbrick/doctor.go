@@ -51,7 +51,7 @@ removed again.`,
 			return a.finish("doctor", "", errors.Join(run(cmd.Context()), e.verdict()))
 		},
 	}
-	a.uses(cmd, []string{"volume", "brick", "mount", "client", "state-dir", "allow-unqualified-version"}, storeFlags, outputFlags)
+	a.uses(cmd, []string{"volume", "brick", "mount", "client", "state-dir", "allow-unqualified-version", "allow-unguarded-clients"}, storeFlags, outputFlags)
 	return cmd
 }
 
@@ -107,9 +107,6 @@ func (e *examination) run(ctx context.Context) error {
 		e.judge(e.checks(s)...)
 		e.note(e.inherent(s)...)
 	}
-	if s.cluster != nil && s.cluster.Started {
-		e.judge(s.cluster.CheckClients(ctx))
-	}
 	bricks := e.bricks(ctx, s)
 	defer func() {
 		for _, b := range bricks {
@@ -118,6 +115,9 @@ func (e *examination) run(ctx context.Context) error {
 	}()
 	if s.mount == nil {
 		return nil
+	}
+	if s.bricks = dirsOf(bricks); s.cluster == nil || s.cluster.Started {
+		e.clients(ctx, s)
 	}
 	if err := e.private(ctx, s, bricks); err != nil {
 		return err
@@ -148,6 +148,20 @@ func (e *examination) users(ctx context.Context) error {
 	checks, err := m.CheckClient(ctx)
 	e.judge(checks...)
 	return err
+}
+
+// clients tells who is connected, also to an administrator who allows all of them.
+func (e *examination) clients(ctx context.Context, s *scope) {
+	checks, err := s.clientChecks(ctx)
+	if err != nil {
+		checks = []volume.Check{volume.NoClientsKnown(err)}
+	}
+	for _, c := range checks {
+		if e.anyClients && c.Verdict == volume.Fail {
+			c.Verdict = volume.Warn
+		}
+		e.judge(c)
+	}
 }
 
 // judge notes what archive looks at.

@@ -27,6 +27,47 @@ func (a *app) checks(s *scope) []volume.Check {
 	return append(checks, s.mount.CheckBricksUp(), volume.NotAsked(s.notAsked))
 }
 
+// clientChecks judges who is connected. It takes seconds while a client is not
+// guarded, so a run that allows that does not ask.
+func (a *app) clientChecks(ctx context.Context, s *scope) ([]volume.Check, error) {
+	if a.anyClients {
+		return []volume.Check{{Name: volume.CheckUnguarded, Verdict: volume.Warn, Reason: "allow-unguarded-clients is set: nobody looks who is connected"}}, nil
+	}
+	return s.clientChecks(ctx)
+}
+
+func (s *scope) clientChecks(ctx context.Context) (checks []volume.Check, err error) {
+	dirs := s.bricks
+	if s.cluster != nil {
+		dirs = nil
+		for _, p := range s.cluster.Places() {
+			if p.Here {
+				dirs = append(dirs, p.Dir)
+			}
+		}
+	}
+	var bricks []*volume.Brick
+	for _, dir := range dirs {
+		brick, err := volume.OpenBrick(dir)
+		if err != nil {
+			return nil, err
+		}
+		defer brick.Close()
+		bricks = append(bricks, brick)
+	}
+	if s.cluster != nil {
+		return s.cluster.CheckClients(ctx, bricks)
+	}
+	for _, b := range bricks {
+		check, err := b.CheckClients(s.notAsked)
+		if err != nil {
+			return nil, err
+		}
+		checks = append(checks, check)
+	}
+	return checks, nil
+}
+
 // brickChecks judges one brick by itself.
 func (s *scope) brickChecks(ctx context.Context, brick *volume.Brick) []volume.Check {
 	reserve := float64(volume.DefaultReserve)
@@ -132,7 +173,7 @@ func (a *app) watchUntil(ctx context.Context, s *scope) {
 		err := s.mount.Unchanged(ctx)
 		if err == nil && s.cluster != nil && time.Since(asked) >= clusterInterval {
 			asked = time.Now()
-			err = unsafeNow(ctx, s.cluster.Name)
+			err = a.unsafeNow(ctx, s)
 		}
 		var unsafe *volume.UnsafeError
 		switch {
@@ -151,12 +192,16 @@ func (a *app) watchUntil(ctx context.Context, s *scope) {
 }
 
 // unsafeNow asks glusterd once more.
-func unsafeNow(ctx context.Context, name string) error {
-	cluster, err := volume.Discover(ctx, name)
+func (a *app) unsafeNow(ctx context.Context, s *scope) error {
+	cluster, err := volume.Discover(ctx, s.cluster.Name)
 	if err != nil {
 		return err
 	}
-	return volume.Unsafe(cluster.Checks())
+	if err := volume.Unsafe(cluster.Checks()); err != nil {
+		return err
+	}
+	clients, err := a.clientChecks(ctx, &scope{cluster: cluster})
+	return errors.Join(err, volume.Unsafe(clients))
 }
 
 // shown is a check as doctor prints it.

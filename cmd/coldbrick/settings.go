@@ -50,6 +50,7 @@ type settings struct {
 	dryRun         bool
 	requirePlugin  bool
 	anyVersion     bool
+	anyClients     bool
 
 	json           bool
 	progress       config.Choice
@@ -141,6 +142,7 @@ func (s *settings) flags() *pflag.FlagSet {
 	value(&s.maxErrors, "max-errors", "give up when this `SHARE` of at least 100 files, or this number of files, have failed (0 for no limit)")
 	f.BoolVarP(&s.dryRun, "dry-run", "n", false, "say what would happen and change nothing")
 	f.BoolVar(&s.anyVersion, "allow-unqualified-version", false, "archive on a version of GlusterFS that coldbrick was not tested with")
+	f.BoolVar(&s.anyClients, "allow-unguarded-clients", false, "archive though clients are connected without coldbrick's guard: you know that stubs are safe in them")
 	s.stateDir = "/var/lib/coldbrick"
 	text(&s.stateDir, "state-dir", "keep locks and run records in `DIR`")
 	text(&s.metricsFile, "metrics-file", "write Prometheus metrics to `FILE` at the end of the run")
