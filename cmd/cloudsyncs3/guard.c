@@ -36,6 +36,8 @@ struct guard {
     struct xlator_fops fops; /* the table in use; the macros write to it */
     struct xlator_fops *former;
     int (*former_notify)(xlator_t *this, int event, void *data, ...);
+    void (*going)(void *data);
+    void *data;
 };
 
 static struct guard *
@@ -519,7 +521,7 @@ guard_copy_file_range(call_frame_t *frame, xlator_t *this, fd_t *fd_in, off64_t 
     return 0;
 }
 
-/* ---- invalidations by the brick ---- */
+/* ---- invalidations by the brick, and the end of the graph ---- */
 
 static int
 guard_notify(xlator_t *this, int event, void *data, ...)
@@ -531,6 +533,8 @@ guard_notify(xlator_t *this, int event, void *data, ...)
         if (IA_ISREG(change->stat.ia_type))
             change->flags |= UP_INVAL_ATTR;
     }
+    if (event == GF_EVENT_PARENT_DOWN)
+        guard_of(this)->going(guard_of(this)->data);
     return guard_of(this)->former_notify(this, event, data);
 }
 
@@ -560,7 +564,7 @@ guard_fits(xlator_t *this, void *module)
 }
 
 struct guard *
-guard_install(xlator_t *this)
+guard_install(xlator_t *this, void (*going)(void *data), void *data)
 {
     struct guard *guard = calloc(1, sizeof *guard);
 
@@ -569,6 +573,8 @@ guard_install(xlator_t *this)
     guard->fops = *this->fops;
     guard->former = this->fops;
     guard->former_notify = this->notify;
+    guard->going = going;
+    guard->data = data;
     guard->fops.setattr = guard_setattr;
     guard->fops.fsetattr = guard_fsetattr;
     guard->fops.fsync = guard_fsync;

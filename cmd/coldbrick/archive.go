@@ -172,6 +172,9 @@ func (a *app) archiveBrick(ctx context.Context, s *scope, dir string, policy cra
 		return err
 	}
 	defer func() { err = errors.Join(err, private.Close()) }()
+	if err := private.SweepVouches(time.Now()); err != nil {
+		a.log.Info("the vouches of clients that have gone were not removed", "err", err)
+	}
 	log, err := record.Create(a.records(), self, brick.Dir())
 	if err != nil {
 		return err
