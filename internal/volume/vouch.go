@@ -22,6 +22,7 @@ import (
 const (
 	vouchPatience = 10 * time.Second
 	vouchPause    = 500 * time.Millisecond
+	clientTries   = 5 // of a question that fails ("Commit failed") while several hosts ask it at once
 )
 
 // vouches are what clients have left on the root of the volume, by address.
@@ -141,15 +142,22 @@ func (c clients) judge(now time.Time) []*connected {
 // excuse finds the servers that have no users' mounts.
 func (c clients) excuse(hosts []*connected) {
 	floating := c.names[gluster.ProcessColdbrick] + c.names[gluster.ProcessRebalance] + c.names[gluster.ProcessSnapd]
-	more := 0
+	more := func(h *connected, brick string) int { return max(0, h.to[brick]-c.daemons[h.server]) }
+	all := 0
 	for _, h := range hosts {
 		if h.server != "" && !h.vouched {
-			more += max(0, h.to[c.named]-c.daemons[h.server])
+			all += more(h, c.named)
 		}
 	}
 	for _, h := range hosts {
-		if h.server != "" && !h.vouched {
-			h.daemons = more <= floating || h.to[c.named] <= c.daemons[h.server]
+		if h.server == "" || h.vouched {
+			continue
+		}
+		if h.daemons = all <= floating; more(h, c.named) == 0 { // then it must be so on every brick
+			h.daemons = true
+			for brick := range h.to {
+				h.daemons = h.daemons && more(h, brick) == 0
+			}
 		}
 	}
 }
@@ -210,15 +218,18 @@ func (b *Brick) CheckClients(cause error) (Check, error) {
 
 // guarded asks until every host is, or no more can be hoped for.
 func (v *Volume) guarded(ctx context.Context, bricks []*Brick) ([]*connected, error) {
-	for end := time.Now().Add(vouchPatience); ; {
+	end := time.Now().Add(vouchPatience)
+	for tries := 1; ; tries++ {
 		c, err := v.clients(ctx, bricks)
-		if err != nil {
+		if err != nil && tries >= clientTries {
 			return nil, err
 		}
-		hosts := c.judge(time.Now())
-		safe := !slices.ContainsFunc(hosts, func(h *connected) bool { return !h.vouched && !h.daemons })
-		if safe || time.Now().After(end) {
-			return hosts, nil
+		if err == nil {
+			hosts := c.judge(time.Now())
+			safe := !slices.ContainsFunc(hosts, func(h *connected) bool { return !h.vouched && !h.daemons })
+			if safe || time.Now().After(end) {
+				return hosts, nil
+			}
 		}
 		select {
 		case <-ctx.Done():
