@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
 )
@@ -56,7 +57,7 @@ func (s *scope) clientChecks(ctx context.Context) (checks []volume.Check, err er
 		bricks = append(bricks, brick)
 	}
 	if s.cluster != nil {
-		return s.cluster.CheckClients(ctx, bricks)
+		return s.connected(ctx, bricks)
 	}
 	for _, b := range bricks {
 		check, err := b.CheckClients(s.notAsked)
@@ -66,6 +67,22 @@ func (s *scope) clientChecks(ctx context.Context) (checks []volume.Check, err er
 		checks = append(checks, check)
 	}
 	return checks, nil
+}
+
+// connected asks who is connected to the bricks of a cluster. glusterd has no answer
+// while there is a brick that nobody is connected to, so that a private mount is then.
+func (s *scope) connected(ctx context.Context, bricks []*volume.Brick) (checks []volume.Check, err error) {
+	checks, err = s.cluster.CheckClients(ctx, bricks)
+	var refused *gluster.CLIError
+	if !errors.As(err, &refused) || s.mount == nil {
+		return checks, err
+	}
+	private, err := mountPrivately(ctx, s.mount, volume.ForStamping)
+	if err != nil {
+		return nil, errors.Join(refused, err)
+	}
+	defer func() { err = errors.Join(err, private.Close()) }()
+	return s.cluster.CheckClients(ctx, bricks)
 }
 
 // brickChecks judges one brick by itself.

@@ -22,7 +22,6 @@ import (
 const (
 	vouchPatience = 10 * time.Second
 	vouchPause    = 500 * time.Millisecond
-	clientTries   = 5 // of a question that fails ("Commit failed") while several hosts ask it at once
 )
 
 // vouches are what clients have left on the root of the volume, by address.
@@ -163,7 +162,8 @@ func (c clients) excuse(hosts []*connected) {
 }
 
 // CheckClients tells of each host that is connected whether its mounts are guarded,
-// and then, as unguarded-clients, whether all are. bricks are some of this host's.
+// and then, as unguarded-clients, whether all are. bricks are some of this host's. A
+// *gluster.CLIError may mean that nothing at all is connected to some brick.
 func (v *Volume) CheckClients(ctx context.Context, bricks []*Brick) (checks []Check, err error) {
 	hosts, err := v.guarded(ctx, bricks)
 	if err != nil {
@@ -218,18 +218,15 @@ func (b *Brick) CheckClients(cause error) (Check, error) {
 
 // guarded asks until every host is, or no more can be hoped for.
 func (v *Volume) guarded(ctx context.Context, bricks []*Brick) ([]*connected, error) {
-	end := time.Now().Add(vouchPatience)
-	for tries := 1; ; tries++ {
+	for end := time.Now().Add(vouchPatience); ; {
 		c, err := v.clients(ctx, bricks)
-		if err != nil && tries >= clientTries {
+		if err != nil {
 			return nil, err
 		}
-		if err == nil {
-			hosts := c.judge(time.Now())
-			safe := !slices.ContainsFunc(hosts, func(h *connected) bool { return !h.vouched && !h.daemons })
-			if safe || time.Now().After(end) {
-				return hosts, nil
-			}
+		hosts := c.judge(time.Now())
+		safe := !slices.ContainsFunc(hosts, func(h *connected) bool { return !h.vouched && !h.daemons })
+		if safe || time.Now().After(end) {
+			return hosts, nil
 		}
 		select {
 		case <-ctx.Done():
