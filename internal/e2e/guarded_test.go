@@ -108,7 +108,7 @@ func TestAClientWithoutTheGuardIsRefusedByName(t *testing.T) {
 func TestServersArchiveTogether(t *testing.T) {
 	g := newGround(t)
 	v := g.newVolume(t, "servers", cluster.Distribute, 3)
-	v.fill(60)
+	v.fill(20)
 	_, err := g.Nodes[0].Run("umount", "/mnt/"+v.Name)
 	must(t, err)
 	ended := make(chan result)
@@ -127,4 +127,34 @@ func TestServersArchiveTogether(t *testing.T) {
 		}
 	}
 	v.allArchived()
+}
+
+// TestARunEndsWhenAnUnguardedClientComes: what was fit when the run began is looked at
+// again.
+func TestARunEndsWhenAnUnguardedClientComes(t *testing.T) {
+	g := newGround(t)
+	v := g.newVolume(t, "later", cluster.Distribute, 1)
+	n := g.Nodes[0]
+	dir := v.mount(n)
+	const files = 3000 // of 20 KiB: at 100 KiB/s more than anybody waits for
+	_, err := n.Run("bash", "-euc", `cd "$1"; for i in $(seq "$2"); do head -c 20480 /dev/zero >"f$i"; done; touch -d "2 years ago" f*; cd /; umount "$1"`,
+		"bash", dir, fmt.Sprint(files))
+	must(t, err)
+	ended := make(chan result, 1)
+	go func() {
+		r, err := finish(strictly(n, "archive", "--volume", v.Name, "--bwlimit", "100KiB/s", "--jobs", "2"))
+		if err != nil {
+			t.Error(err)
+		}
+		ended <- r
+	}()
+	testkit.Eventually(t, time.Minute, "the first stub", func() bool { return v.stubs() > 0 || len(ended) > 0 })
+	v.mount(g.Nodes[1])
+	r := <-ended
+	if r.code != 13 || !r.names("unguarded-clients") || !r.names("10.66.0.2") {
+		t.Errorf("want exit 13 and the new client named: %s", r)
+	}
+	if done := r.archived(); done == 0 || done == files || done != v.stubs() {
+		t.Errorf("%d files were archived, and %d are stubs", done, v.stubs())
+	}
 }
