@@ -1,23 +1,26 @@
 package main_test
 
 import (
+	"bytes"
+	"maps"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
 // vouches are what clients have left on the root of the volume, as its brick has it.
-func (g *ground) vouches() (values []string) {
+func (g *ground) vouches() map[string]string {
 	g.t.Helper()
-	for name, value := range testkit.Xattrs(g.t, g.BrickDir()) {
-		if strings.HasPrefix(name, gluster.XattrVouch) {
-			values = append(values, value)
-		}
-	}
-	return values
+	all := testkit.Xattrs(g.t, g.BrickDir())
+	maps.DeleteFunc(all, func(name, _ string) bool { return !strings.HasPrefix(name, gluster.XattrVouch) })
+	return all
 }
 
 // A client vouches if and only if it has the guard, and whether or not it can recall.
@@ -28,7 +31,7 @@ func TestAClientVouchesForItsGuard(t *testing.T) {
 	on.client(testkit.WithPerformance())
 	only.NewMount(t, testkit.WithPlugin("cloudsyncs3"))
 	for _, g := range []*ground{on, only} {
-		var values []string
+		var values map[string]string
 		testkit.Eventually(t, time.Minute, "a vouch", func() bool {
 			values = g.vouches()
 			return len(values) > 0
@@ -43,5 +46,32 @@ func TestAClientVouchesForItsGuard(t *testing.T) {
 	// Those without a guard have been there for longer.
 	if values := none.vouches(); len(values) > 0 {
 		t.Errorf("without a guard: %q", values)
+	}
+}
+
+// A program that uses gfapi is a client like others.
+func TestAnApplicationOfGfapiVouches(t *testing.T) {
+	g := newGround(t)
+	client := g.client()
+	g.archive("a", "a", []byte("data"))
+	testkit.Eventually(t, time.Minute, "a vouch of the mount", func() bool { return len(g.vouches()) > 0 })
+	for name := range g.vouches() { // the mount looks again in an hour
+		if err := unix.Removexattr(client, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gate := testkit.NewGate() // the program lives until it has its data
+	t.Cleanup(gate.Open)
+	g.proxy.On(testkit.Match{}, gate.Hold(nil))
+	cmd := exec.Command(g.gfapi("gfapi"), filepath.Join(g.Dir(), "run", filepath.Base(client)+".vol"), "a")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, 30*time.Second, "a vouch of the program", func() bool { return len(g.vouches()) > 0 })
+	gate.Open()
+	if err := cmd.Wait(); err != nil || out.String() != "data" {
+		t.Errorf("%v: %q", err, out.String())
 	}
 }

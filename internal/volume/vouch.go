@@ -127,10 +127,10 @@ func (c clients) judge(now time.Time) []*connected {
 			h.to[key]++
 		}
 	}
-	for from, v := range c.vouches {
-		h := hosts[cmp.Or(c.servers[from], from.String())]
-		if h != nil && !v.Time.Before(h.vouch.Time) {
-			h.vouch, h.vouched = v, v.Fresh(now)
+	for from, v := range c.vouches { // a server may have several: one that counts is enough
+		h, fresh := hosts[cmp.Or(c.servers[from], from.String())], v.Fresh(now)
+		if h != nil && (fresh && !h.vouched || fresh == h.vouched && v.Time.After(h.vouch.Time)) {
+			h.vouch, h.vouched = v, fresh
 		}
 	}
 	sorted := slices.SortedFunc(maps.Values(hosts), func(a, b *connected) int { return strings.Compare(a.name, b.name) })
