@@ -25,14 +25,14 @@ func TestWhoIsGuarded(t *testing.T) {
 		vouches       map[string]time.Duration
 		want          string // the hosts that are not guarded
 	}{
-		"nobody":                       {},
-		"a client without a vouch":     {c1, c1, names{"fuse": 1}, 0, nil, c1},
-		"a client with one":            {c1, c1, names{"fuse": 1}, 0, map[string]time.Duration{c1: 0}, ""},
-		"with one of long ago":         {c1, c1, names{"fuse": 1}, 0, map[string]time.Duration{c1: -37 * time.Hour}, c1},
-		"with one of the future":       {c1, c1, names{"fuse": 1}, 0, map[string]time.Duration{c1: 13 * time.Hour}, c1},
-		"one of two":                   {c1 + " " + c2, c1 + " " + c2, names{"fuse": 2}, 0, map[string]time.Duration{c1: 0}, c2},
-		"connected to one brick alone": {"", c2, nil, 0, nil, c2},
-		"the vouch of another host":    {c1, c1, names{"fuse": 1}, 0, map[string]time.Duration{c2: 0}, c1},
+		"nobody":                                        {},
+		"a client without a vouch":                      {c1, c1, names{"fuse": 1}, 0, nil, c1},
+		"a client with one":                             {c1, c1, names{"fuse": 1}, 0, map[string]time.Duration{c1: 0}, ""},
+		"with one of long ago":                          {c1, c1, names{"fuse": 1}, 0, map[string]time.Duration{c1: -37 * time.Hour}, c1},
+		"with one of the future":                        {c1, c1, names{"fuse": 1}, 0, map[string]time.Duration{c1: 13 * time.Hour}, c1},
+		"one of two":                                    {c1 + " " + c2, c1 + " " + c2, names{"fuse": 2}, 0, map[string]time.Duration{c1: 0}, c2},
+		"connected to one brick alone":                  {"", c2, nil, 0, nil, c2},
+		"the vouch of another host":                     {c1, c1, names{"fuse": 1}, 0, map[string]time.Duration{c2: 0}, c1},
 		"a client that says that it is a private mount": {c1, c1, names{"coldbrick": 1}, 0, nil, c1},
 
 		"self-heal daemons":              {s1 + " " + s2, s1 + " " + s2, names{"glustershd": 2}, 1, nil, ""},
