@@ -136,13 +136,15 @@ func TestARunEndsWhenAnUnguardedClientComes(t *testing.T) {
 	v := g.newVolume(t, "later", cluster.Distribute, 1)
 	n := g.Nodes[0]
 	dir := v.mount(n)
-	const files = 3000 // of 20 KiB: at 100 KiB/s more than anybody waits for
-	_, err := n.Run("bash", "-euc", `cd "$1"; for i in $(seq "$2"); do head -c 20480 /dev/zero >"f$i"; done; touch -d "2 years ago" f*; cd /; umount "$1"`,
-		"bash", dir, fmt.Sprint(files))
+	const files = 300 // of 20 KiB: at 20 KiB/s five minutes
+	for i := range files {
+		cold(t, n, fmt.Sprintf("%s/f%d", dir, i), make([]byte, 20<<10))
+	}
+	_, err := n.Run("umount", dir)
 	must(t, err)
 	ended := make(chan result, 1)
 	go func() {
-		r, err := finish(strictly(n, "archive", "--volume", v.Name, "--bwlimit", "100KiB/s", "--jobs", "2"))
+		r, err := finish(strictly(n, "archive", "--volume", v.Name, "--bwlimit", "20KiB/s", "--jobs", "2"))
 		if err != nil {
 			t.Error(err)
 		}
