@@ -1,4 +1,4 @@
-//go:build e2e
+//go:build e2e && soak
 
 package e2e
 
@@ -35,8 +35,7 @@ const (
 	settled           = 2 * time.Second // of Gluster's whole seconds, see docs/safety.md: the last window
 )
 
-// soakTime is one minute in make e2e, and as many as COLDBRICK_SOAK_MINUTES says in
-// make soak.
+// soakTime is as many minutes as COLDBRICK_SOAK_MINUTES says; one if it is not set.
 func soakTime(t *testing.T) time.Duration {
 	t.Helper()
 	text := os.Getenv("COLDBRICK_SOAK_MINUTES")
