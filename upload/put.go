@@ -25,6 +25,8 @@ func (t *transaction) put(ctx context.Context) error {
 		switch info, err := t.Store.Head(ctx, t.key); {
 		case err == nil:
 			return t.adopt(ctx, info)
+		case errors.Is(err, object.ErrKey):
+			return fmt.Errorf("%w: %w", errKeyTaken, err)
 		case !errors.Is(err, fs.ErrNotExist):
 			return err
 		}

@@ -38,6 +38,8 @@ struct guard {
     struct xlator_fops fops; /* the table in use; the macros write to it */
     struct xlator_fops *former;
     int (*former_notify)(xlator_t *this, int event, void *data, ...);
+    void (*going)(void *data);
+    void *data;
 };
 
 static struct guard *
@@ -531,7 +533,7 @@ guard_seek(call_frame_t *frame, xlator_t *this, fd_t *fd, off_t offset, gf_seek_
     return remote_seek(frame, this, fd, offset, what, xdata, former(this)->seek);
 }
 
-/* ---- invalidations by the brick ---- */
+/* ---- invalidations by the brick, and the end of the graph ---- */
 
 static int
 guard_notify(xlator_t *this, int event, void *data, ...)
@@ -543,8 +545,10 @@ guard_notify(xlator_t *this, int event, void *data, ...)
         if (IA_ISREG(change->stat.ia_type))
             change->flags |= UP_INVAL_ATTR;
     }
-    if (event == GF_EVENT_PARENT_DOWN)
+    if (event == GF_EVENT_PARENT_DOWN) {
         remote_end(this);
+        guard_of(this)->going(guard_of(this)->data);
+    }
     return guard_of(this)->former_notify(this, event, data);
 }
 
@@ -574,7 +578,7 @@ guard_fits(xlator_t *this, void *module)
 }
 
 struct guard *
-guard_install(xlator_t *this)
+guard_install(xlator_t *this, void (*going)(void *data), void *data)
 {
     struct guard *guard = calloc(1, sizeof *guard);
 
@@ -583,6 +587,8 @@ guard_install(xlator_t *this)
     guard->fops = *this->fops;
     guard->former = this->fops;
     guard->former_notify = this->notify;
+    guard->going = going;
+    guard->data = data;
     guard->fops.setattr = guard_setattr;
     guard->fops.fsetattr = guard_fsetattr;
     guard->fops.fsync = guard_fsync;

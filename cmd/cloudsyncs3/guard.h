@@ -16,8 +16,9 @@ struct guard;
  * for. module is an address within cloudsync.so. */
 gf_boolean_t guard_fits(xlator_t *this, void *module);
 
-/* NULL if there is no memory. */
-struct guard *guard_install(xlator_t *this);
+/* NULL if there is no memory. going is called once the graph gets no more requests,
+ * before anything of it is taken down. */
+struct guard *guard_install(xlator_t *this, void (*going)(void *data), void *data);
 void guard_remove(struct guard *guard, xlator_t *this);
 
 #endif

@@ -46,6 +46,12 @@ var stores = translator.NewStores(func() translator.Store { return &s3.Store{} }
 
 func main() {} // never called: a library
 
+// client is what a handle leads to: what serves one translator of one graph.
+type client struct {
+	*translator.Instance
+	root *root // of the volume; nil while nobody vouches
+}
+
 // coldbrickConfigure makes an instance, or gives the one of handle new settings.
 //
 //export coldbrickConfigure
@@ -74,9 +80,9 @@ func configure(handle C.uintptr_t, xlator unsafe.Pointer, s *C.struct_settings) 
 	if handle == 0 {
 		debug.SetGCPercent(garbagePercent)
 		instance = translator.NewInstance(stores, translator.SecretsDir, settings)
-		handle = C.uintptr_t(cgo.NewHandle(instance))
+		handle = C.uintptr_t(cgo.NewHandle(&client{Instance: instance}))
 	} else {
-		instance = cgo.Handle(handle).Value().(*translator.Instance)
+		instance = cgo.Handle(handle).Value().(*client).Instance
 		instance.Reconfigure(settings)
 	}
 	log := slog.New(newLog(xlator))
@@ -102,7 +108,9 @@ func coldbrickGuardOff(hostname *C.char) C.int {
 //export coldbrickFini
 func coldbrickFini(handle C.uintptr_t) {
 	_ = workers.Guard(func() error { // what it holds is lost then, and nothing else
-		cgo.Handle(handle).Value().(*translator.Instance).Close()
+		c := cgo.Handle(handle).Value().(*client)
+		c.root.leave()
+		c.Close()
 		cgo.Handle(handle).Delete()
 		return nil
 	})
@@ -130,7 +138,7 @@ func recall(handle C.uintptr_t, f C.struct_file, s *C.struct_stub, answer *C.int
 	began := time.Now()
 	stub, reader := stubOf(f, s), readerOf(s)
 
-	instance := cgo.Handle(handle).Value().(*translator.Instance)
+	instance := cgo.Handle(handle).Value().(*client)
 	log := slog.New(newLog(f.xlator)).With("gfid", stub.GFID)
 	C.file_ref(f)
 	res, err := instance.Recall(context.Background(), stub, func(err error) {

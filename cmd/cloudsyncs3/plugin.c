@@ -127,6 +127,15 @@ is_of_our_version(void *module)
     return len >= end && strcmp(info.dli_fname + len - end, expected) == 0;
 }
 
+/* Whoever vouches for this client must not touch the graph any more. */
+static void
+on_going(void *data)
+{
+    struct instance *self = data;
+    if (self->handle)
+        coldbrickRootGone(self->handle);
+}
+
 /* Never returns NULL: the translator would call the fini that it has not set,
  * and unload a library that has threads running. */
 static void *
@@ -146,12 +155,14 @@ plugin_init(xlator_t *this)
     self->this = this;
     if (coldbrickGuardOff((char *)option(this->options, "s3plugin-hostname")))
         gf_log(this->name, GF_LOG_WARNING, "the guard is off: archived files may look empty");
-    else if (!(self->guard = guard_install(this))) {
+    else if (!(self->guard = guard_install(this, on_going, self))) {
         free(self);
         return refuse(this, "out of memory");
     }
     self->pollers = pollers_acquire(this->ctx->event_pool);
     configure(self, this, this->options);
+    if (self->guard && self->handle)
+        coldbrickVouch(self->handle, this, GUARD_VERSION, GLUSTERFS_VERSION);
     return self;
 }
 

@@ -27,6 +27,18 @@ int file_remove_xattr(struct file file, const char *name);
 /* The caller frees *value. */
 int file_get_xattr(struct file file, const char *name, void **value, size_t *size);
 
+/* The attributes of the root of the volume, below cloudsync. Nobody waits in C: each
+ * of these calls coldbrickAnswer once with asker, maybe before it returns, with 0 or a
+ * negative errno. Never after root_use has said ROOT_FORMER, or once Go was told by
+ * coldbrickRootGone. */
+void root_get_xattr(void *xlator, const char *name, uintptr_t asker);
+void root_set_xattr(void *xlator, const char *name, const void *value, size_t size, uintptr_t asker);
+void root_remove_xattr(void *xlator, const char *name, uintptr_t asker);
+
+/* Whether the graph of a translator is the one in use, and has a root. */
+enum root_use { ROOT_NOT_YET, ROOT_IN_USE, ROOT_FORMER };
+enum root_use root_use(void *xlator);
+
 /* ---- implemented in remote.c, called by Go ---- */
 
 /* Room for the bytes of a read: *data, of size bytes. NULL if there is none. */

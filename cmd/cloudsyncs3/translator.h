@@ -23,29 +23,37 @@
 #elif GLUSTERFS_MAJOR == 10 && GLUSTERFS_MINOR >= 3 && GLUSTERFS_MINOR <= 5
 enum {
     XLATOR_CTX = 3952,
+    XLATOR_GRAPH = 3960,
+    XLATOR_ITABLE = 3968,
     XLATOR_PRIVATE = 3984,
     XLATOR_PASS_THROUGH = 4080,
     FD_INODE = 40,
     POOL_MUTEX = 12352,
     POOL_THREADS = 12452,
     POOL_DESTROY = 20648,
+    CTX_FRAMES = 544,
     CTX_POOL = 552,
     CTX_IOBUFS = 560,
     CTX_ACTIVE = 640,
+    STACK_OWNER = 744,
 };
 typedef char poller_flag; /* the last argument of an event handler */
 #elif GLUSTERFS_MAJOR == 11 && GLUSTERFS_MINOR <= 2
 enum {
     XLATOR_CTX = 176,
+    XLATOR_GRAPH = 184,
+    XLATOR_ITABLE = 192,
     XLATOR_PRIVATE = 208,
     XLATOR_PASS_THROUGH = 245,
     FD_INODE = 32,
     POOL_MUTEX = 80,
     POOL_THREADS = 76,
     POOL_DESTROY = 168,
+    CTX_FRAMES = 512,
     CTX_POOL = 520,
     CTX_IOBUFS = 528,
     CTX_ACTIVE = 608,
+    STACK_OWNER = 824,
 };
 typedef int poller_flag;
 #else
@@ -162,6 +170,8 @@ AT(xlator_t, type, 8);
 AT(xlator_t, fops, 72);
 AT(xlator_t, notify, 152);
 AT(xlator_t, ctx, XLATOR_CTX);
+AT(xlator_t, graph, XLATOR_GRAPH);
+AT(xlator_t, itable, XLATOR_ITABLE);
 AT(xlator_t, private, XLATOR_PRIVATE);
 AT(xlator_t, pass_through, XLATOR_PASS_THROUGH);
 AT(fd_t, inode, FD_INODE);
@@ -170,9 +180,17 @@ AT(inode_t, gfid, 8);
 AT(struct event_pool, mutex, POOL_MUTEX);
 AT(struct event_pool, eventthreadcount, POOL_THREADS);
 AT(struct event_pool, destroy, POOL_DESTROY);
+AT(glusterfs_ctx_t, pool, CTX_FRAMES);
 AT(glusterfs_ctx_t, event_pool, CTX_POOL);
 AT(glusterfs_ctx_t, iobuf_pool, CTX_IOBUFS);
 AT(glusterfs_ctx_t, active, CTX_ACTIVE);
+AT(glusterfs_graph_t, top, 40);
+AT(glusterfs_graph_t, id, 52);
+AT(inode_table_t, root, 64);
+AT(call_stack_t, lk_owner, STACK_OWNER);
+AT(call_frame_t, root, 0);
+AT(call_frame_t, cookie, 112);
+SIZE(loc_t, 64);
 AT(struct iobuf, ptr, 72);
 AT(struct iatt, ia_mtime, 72);
 AT(struct iatt, ia_mtime_nsec, 100);

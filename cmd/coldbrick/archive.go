@@ -23,7 +23,8 @@ of the volume's options, unless set otherwise.
 
 A volume on which stamping would lose or strand data is refused, and the checks
 that failed are named; coldbrick doctor shows all of them. The run ends early when
-the volume ceases to be safe.
+the volume ceases to be safe. So it is while a client is connected that coldbrick's
+plugin does not guard, since stubs look empty there (unguarded-clients).
 
 The first SIGINT, SIGTERM or SIGHUP lets the files in work be finished and starts
 no new one; the second drops them at once. Neither loses anything.`,
@@ -35,6 +36,6 @@ no new one; the second drops them at once. Neither loses anything.`,
 			return run.Archive(cmd.Context(), a.session(), args)
 		},
 	}
-	a.uses(cmd, []string{"mount", "volume"}, policyFlags, []string{"order", "allow-unqualified-version"}, storeFlags, runFlags, outputFlags)
+	a.uses(cmd, []string{"mount", "volume"}, policyFlags, []string{"order", "allow-unqualified-version", "allow-unguarded-clients"}, storeFlags, runFlags, outputFlags)
 	return cmd
 }

@@ -55,6 +55,7 @@ type settings struct {
 	dryRun         bool
 	requirePlugin  bool
 	anyVersion     bool
+	anyClients     bool
 
 	json           bool
 	progress       config.Choice
@@ -169,6 +170,7 @@ func (s *settings) flags() *pflag.FlagSet {
 	value(&s.maxErrors, "max-errors", "give up when this `SHARE` of at least 100 files, or this number of files, have failed (0 for no limit)")
 	f.BoolVarP(&s.dryRun, "dry-run", "n", false, "say what would happen and change nothing")
 	f.BoolVar(&s.anyVersion, "allow-unqualified-version", false, "archive on a version of GlusterFS that coldbrick was not tested with")
+	f.BoolVar(&s.anyClients, "allow-unguarded-clients", false, "archive though clients are connected without coldbrick's guard: you know that stubs are safe in them")
 	s.stateDir = "/var/lib/coldbrick"
 	text(&s.stateDir, "state-dir", "keep locks and run records in `DIR`")
 	text(&s.metricsFile, "metrics-file", "write Prometheus metrics to `FILE` at the end of the run")
@@ -209,7 +211,7 @@ func (s *settings) values(origins config.Origins) run.Settings {
 		Jobs:     s.jobs.Int(),
 		MaxFiles: int64(s.maxFiles.Int()), MaxBytes: s.maxBytes.Bytes(), MaxDuration: s.maxDuration.Duration(),
 		UntilFree: s.untilFree, MaxErrors: s.maxErrors,
-		DryRun: s.dryRun, RequirePlugin: s.requirePlugin, AnyVersion: s.anyVersion, Check: s.check,
+		DryRun: s.dryRun, RequirePlugin: s.requirePlugin, AnyVersion: s.anyVersion, AnyClients: s.anyClients, Check: s.check,
 		To: s.to, ToStdout: s.stdoutData, Repair: s.repair, ReadObjects: s.readObjects, Sample: int(s.sample), SVG: s.svg,
 		From: s.from, CatalogSecret: s.catalogSecret.Reveal(),
 		StateDir: s.stateDir, MetricsFile: s.metricsFile, LockWait: s.lockWait.Duration(),

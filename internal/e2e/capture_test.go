@@ -113,6 +113,11 @@ func TestCaptureGlusterOutput(t *testing.T) {
 		case "replica3":
 			gluster("volume-status-replica3", "volume", "status", v.name)
 			gluster("volume-clients-replica3", "volume", "status", v.name, "clients")
+			names, err := node.Run("bash", "-euc", `for name in "--process-name coldbrick" "--process-name coldbrick" ""; do
+				at=$(mktemp -d); glusterfs $name --volfile-server=localhost --volfile-id=/`+v.name+` "$at"; stat "$at" >/dev/null
+			done; gluster volume status `+v.name+` client-list; umount /tmp/tmp.*`)
+			must(t, err)
+			write("client-list-replica3.txt", names)
 			gluster("heal-summary-healthy", "volume", "heal", v.name, "info", "summary")
 			// Not healed again: what is to heal stays on the volume.
 			must(t, volume.Set("cluster.self-heal-daemon=off"))

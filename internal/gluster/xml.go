@@ -1,10 +1,11 @@
 package gluster
 
 import (
+	"bytes"
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"slices"
+	"net/netip"
 	"strconv"
 	"strings"
 )
@@ -73,9 +74,26 @@ type VolumeStatus struct {
 	Tasks []Task
 }
 
+// The daemons of which each server has one, and which connect to every brick.
+const (
+	nodeSelfHeal = "Self-heal Daemon"
+	nodeQuota    = "Quota Daemon"
+)
+
+// Daemons counts those of Gluster's own that run on a host and are connected to every
+// brick.
+func (s VolumeStatus) Daemons(hostUUID string) (n int) {
+	for _, node := range s.Nodes {
+		if node.HostUUID == hostUUID && node.Online && (node.Host == nodeSelfHeal || node.Host == nodeQuota) {
+			n++
+		}
+	}
+	return n
+}
+
 // NodeStatus says whether one process of the volume runs.
 type NodeStatus struct {
-	Host, Dir string // Dir is the brick's directory; of a daemon it is a host
+	Host, Dir string // Dir is the brick's directory; of a daemon Host is its name and Dir a host
 	HostUUID  string
 	Online    bool
 }
@@ -320,10 +338,14 @@ func ParseRebalanceStatus(text []byte) ([]Task, error) {
 	return tasks, nil
 }
 
-// ParseVolumeClients reads gluster --xml volume status VOLUME clients: the hosts that
-// a brick has a connection from, each once and in order. Gluster's own daemons, such
-// as that which heals, are among them: nothing tells them from mounts.
-func ParseVolumeClients(text []byte) ([]string, error) {
+// BrickClients are the connections of one brick.
+type BrickClients struct {
+	HostUUID, Dir string
+	From          []netip.Addr // of each connection; Gluster's own daemons have some too
+}
+
+// ParseVolumeClients reads gluster --xml volume status VOLUME clients.
+func ParseVolumeClients(text []byte) ([]BrickClients, error) {
 	var a struct {
 		XMLName xml.Name `xml:"cliOutput"`
 		answer
@@ -331,6 +353,8 @@ func ParseVolumeClients(text []byte) ([]string, error) {
 			NodeCount int `xml:"nodeCount"`
 			Nodes     []struct {
 				Hostname string `xml:"hostname"`
+				Path     string `xml:"path"`
+				PeerID   string `xml:"peerid"`
 				Count    int    `xml:"clientsStatus>clientCount"`
 				Clients  []struct {
 					Hostname string `xml:"hostname"` // ADDRESS:PORT
@@ -344,21 +368,59 @@ func ParseVolumeClients(text []byte) ([]string, error) {
 	if len(a.Volumes) != 1 || len(a.Volumes[0].Nodes) != a.Volumes[0].NodeCount {
 		return nil, errors.New("the status of clients is not that of one whole volume")
 	}
-	var hosts []string
+	var bricks []BrickClients
 	for _, n := range a.Volumes[0].Nodes {
 		if len(n.Clients) != n.Count {
 			return nil, fmt.Errorf("a brick of %s has %d clients but names %d", n.Hostname, n.Count, len(n.Clients))
 		}
+		b := BrickClients{HostUUID: n.PeerID, Dir: n.Path}
 		for _, c := range n.Clients {
 			host := c.Hostname
 			if port := strings.LastIndex(host, ":"); port >= 0 { // an IPv6 address has colons too
 				host = host[:port]
 			}
-			hosts = append(hosts, host)
+			addr, err := netip.ParseAddr(host)
+			if err != nil {
+				return nil, fmt.Errorf("a client of a brick of %s: %w", n.Hostname, err)
+			}
+			b.From = append(b.From, addr.Unmap().WithZone(""))
+		}
+		bricks = append(bricks, b)
+	}
+	return bricks, nil
+}
+
+// Names of programs as their connections give them to a brick. Users' programs have
+// others: fuse, gfapi, or none.
+const (
+	ProcessColdbrick = "coldbrick" // a private mount
+	ProcessRebalance = "rebalance"
+	ProcessSnapd     = "snapd"
+)
+
+// ParseClientNames reads gluster volume status VOLUME BRICK client-list: how many
+// connections of each name a brick has. There is no XML of it.
+func ParseClientNames(text []byte) (map[string]int, error) {
+	const begin, end = "Client connections for volume", "total clients for volume"
+	if !bytes.HasPrefix(text, []byte(begin)) || !bytes.Contains(text, []byte("\n"+end)) {
+		return nil, fmt.Errorf("%.200q is no list of clients", text)
+	}
+	names := map[string]int{}
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if len(fields) != 2 {
+			continue
+		}
+		count, err := strconv.Atoi(fields[1])
+		switch {
+		case err != nil: // the head of the table
+		case fields[0] == ProcessColdbrick: // one line for each: it counts only what it knows, and repeats another count
+			names[fields[0]]++
+		default:
+			names[fields[0]] = count
 		}
 	}
-	slices.Sort(hosts)
-	return slices.Compact(hosts), nil
+	return names, nil
 }
 
 // ParseHealSummary reads gluster --xml volume heal VOLUME info summary. About a

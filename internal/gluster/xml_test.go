@@ -1,8 +1,10 @@
 package gluster
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -131,9 +133,42 @@ func TestCapturedRebalanceStatus(t *testing.T) {
 }
 
 func TestCapturedClients(t *testing.T) {
-	hosts, err := ParseVolumeClients(captured(t, "volume-clients-replica3.xml"))
-	if err != nil || !slices.Equal(hosts, []string{"10.66.0.1", "10.66.0.2", "10.66.0.3"}) {
-		t.Errorf("%q, %v", hosts, err)
+	bricks, err := ParseVolumeClients(captured(t, "volume-clients-replica3.xml"))
+	if err != nil || len(bricks) != 3 {
+		t.Fatalf("%+v, %v", bricks, err)
+	}
+	var from []string
+	for _, addr := range bricks[0].From {
+		from = append(from, addr.String())
+	}
+	want := []string{"10.66.0.1", "10.66.0.2", "10.66.0.3", "10.66.0.1", "10.66.0.2"}
+	if bricks[0].Dir != "/srv/replica3-1" || bricks[0].HostUUID == "" || !slices.Equal(from, want) {
+		t.Errorf("%+v", bricks[0])
+	}
+}
+
+func TestCapturedClientNames(t *testing.T) {
+	text := captured(t, "client-list-replica3.txt")
+	names, err := ParseClientNames(text)
+	if want := map[string]int{"glustershd": 3, "fuse": 1, "coldbrick": 2, "unknown": 1}; err != nil || !maps.Equal(names, want) {
+		t.Errorf("%v, %v; want %v", names, err, want)
+	}
+	for i := range bytes.Index(text, []byte("total clients")) {
+		if names, err := ParseClientNames(text[:i]); err == nil {
+			t.Fatalf("cut at %d of %d bytes it is taken for %v", i, len(text), names)
+		}
+	}
+}
+
+func TestEachServerHasItsDaemons(t *testing.T) {
+	s, err := ParseVolumeStatus(captured(t, "volume-status-replica3.xml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range s.Nodes {
+		if got := s.Daemons(n.HostUUID); got != 1 {
+			t.Errorf("%s has %d daemons", n.HostUUID, got)
+		}
 	}
 }
 

@@ -67,7 +67,11 @@ func archive(ctx context.Context, s *Session, named []string) error {
 	if len(scope.bricks) == 0 || scope.unfit != nil {
 		return scope.unfit
 	}
-	warn(s.Log, checks)
+	clients := scope.unguarded(preparing)
+	if err := volume.Unsafe(clients); err != nil {
+		return causeOf(preparing, err)
+	}
+	warn(s.Log, append(checks, clients...))
 	if err := s.Store.check(scope.mount, scope.bricks); err != nil {
 		return err
 	}
@@ -141,6 +145,9 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, private.Close()) }()
+	if err := private.SweepVouches(time.Now()); err != nil {
+		a.Log.Info("the vouches of clients that have gone were not removed", "err", err)
+	}
 	log, err := record.Create(a.records(), self, brick.Dir())
 	if err != nil {
 		return err

@@ -78,9 +78,6 @@ func (e *examination) run(ctx context.Context) error {
 		e.judge(s.checks()...)
 		e.note(e.inherent(s)...)
 	}
-	if s.cluster != nil && s.cluster.Started {
-		e.judge(s.cluster.CheckClients(ctx))
-	}
 	bricks := e.bricks(ctx, s)
 	defer func() {
 		for _, b := range bricks {
@@ -89,6 +86,9 @@ func (e *examination) run(ctx context.Context) error {
 	}()
 	if s.mount == nil {
 		return nil
+	}
+	if s.bricks = dirsOf(bricks); s.cluster == nil || s.cluster.Started {
+		e.clients(ctx, s)
 	}
 	if err := e.private(ctx, s, bricks); err != nil {
 		return err
@@ -119,6 +119,20 @@ func (e *examination) users(ctx context.Context) error {
 	checks, err := m.CheckClient(ctx)
 	e.judge(checks...)
 	return err
+}
+
+// clients tells who is connected, also to an administrator who allows all of them.
+func (e *examination) clients(ctx context.Context, s *scope) {
+	checks, err := s.clientChecks(ctx)
+	if err != nil {
+		checks = []volume.Check{volume.NoClientsKnown(err)}
+	}
+	for _, c := range checks {
+		if e.AnyClients && c.Verdict == volume.Fail {
+			c.Verdict = volume.Warn
+		}
+		e.judge(c)
+	}
 }
 
 // judge notes what archive looks at.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
 )
@@ -26,6 +27,68 @@ func (s *scope) checks() []volume.Check {
 		return append(checks, s.cluster.Checks()...)
 	}
 	return append(checks, s.mount.CheckBricksUp(), volume.NotAsked(s.notAsked))
+}
+
+// unguarded judges who is connected, for a run. It takes seconds while a client is not
+// guarded, so a run that allows that does not ask.
+func (s *scope) unguarded(ctx context.Context) []volume.Check {
+	if s.wanted.AnyClients {
+		return []volume.Check{{Name: volume.CheckUnguarded, Verdict: volume.Warn, Reason: "allow-unguarded-clients is set: nobody looks who is connected"}}
+	}
+	checks, err := s.clientChecks(ctx)
+	if err != nil {
+		return []volume.Check{volume.NoClientsKnown(err)}
+	}
+	return checks
+}
+
+// clientChecks judges who is connected.
+func (s *scope) clientChecks(ctx context.Context) (checks []volume.Check, err error) {
+	dirs := s.bricks
+	if s.cluster != nil {
+		dirs = nil
+		for _, p := range s.cluster.Places() {
+			if p.Here {
+				dirs = append(dirs, p.Dir)
+			}
+		}
+	}
+	var bricks []*volume.Brick
+	for _, dir := range dirs {
+		brick, err := volume.OpenBrick(dir)
+		if err != nil {
+			return nil, err
+		}
+		defer brick.Close()
+		bricks = append(bricks, brick)
+	}
+	if s.cluster != nil {
+		return s.connected(ctx, bricks)
+	}
+	for _, b := range bricks {
+		check, err := b.CheckClients(s.notAsked)
+		if err != nil {
+			return nil, err
+		}
+		checks = append(checks, check)
+	}
+	return checks, nil
+}
+
+// connected asks who is connected to the bricks of a cluster. glusterd has no answer
+// while there is a brick that nobody is connected to, so that a private mount is then.
+func (s *scope) connected(ctx context.Context, bricks []*volume.Brick) (checks []volume.Check, err error) {
+	checks, err = s.cluster.CheckClients(ctx, bricks)
+	var refused *gluster.CLIError
+	if !errors.As(err, &refused) || s.mount == nil {
+		return checks, err
+	}
+	private, err := mountPrivately(ctx, s.mount, volume.ForStamping)
+	if err != nil {
+		return nil, errors.Join(refused, err)
+	}
+	defer func() { err = errors.Join(err, private.Close()) }()
+	return s.cluster.CheckClients(ctx, bricks)
 }
 
 // brickChecks judges one brick by itself.
@@ -133,7 +196,7 @@ func (s *scope) watchUntil(ctx context.Context, stopper *Stopper) {
 		err := s.mount.Unchanged(ctx)
 		if err == nil && s.cluster != nil && time.Since(asked) >= clusterInterval {
 			asked = time.Now()
-			err = unsafeNow(ctx, s.cluster.Name)
+			err = s.unsafeNow(ctx)
 		}
 		var unsafe *volume.UnsafeError
 		switch {
@@ -152,12 +215,16 @@ func (s *scope) watchUntil(ctx context.Context, stopper *Stopper) {
 }
 
 // unsafeNow asks glusterd once more.
-func unsafeNow(ctx context.Context, name string) error {
-	cluster, err := volume.Discover(ctx, name)
+func (s *scope) unsafeNow(ctx context.Context) error {
+	cluster, err := volume.Discover(ctx, s.cluster.Name)
 	if err != nil {
 		return err
 	}
-	return volume.Unsafe(cluster.Checks())
+	if err := volume.Unsafe(cluster.Checks()); err != nil || s.wanted.AnyClients {
+		return err
+	}
+	clients, err := (&scope{wanted: s.wanted, cluster: cluster}).clientChecks(ctx)
+	return errors.Join(err, volume.Unsafe(clients))
 }
 
 // shown is a check as doctor prints it.

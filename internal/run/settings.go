@@ -33,6 +33,7 @@ type Settings struct {
 	DryRun        bool
 	RequirePlugin bool // refuse a volume without one
 	AnyVersion    bool // of GlusterFS
+	AnyClients    bool // also those without coldbrick's guard
 	Check         bool // status asks the store
 	To            string
 	ToStdout      bool

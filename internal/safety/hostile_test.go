@@ -1,12 +1,16 @@
 package safety
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/recall"
 	"github.com/coldbrick/coldbrick/upload"
@@ -79,5 +83,43 @@ func (g *ground) mustRecallOrBeLocal(path string) {
 	g.t.Helper()
 	if res := g.recall(path); res.Outcome != outcome.Recalled && res.Reason != outcome.AlreadyLocal {
 		g.t.Errorf("%s: %+v", path, res)
+	}
+}
+
+// refusesPaths is a store that takes no key but those that coldbrick makes up, and says
+// so whatever it is asked.
+type refusesPaths struct{ upload.Store }
+
+func (s refusesPaths) refused(key string) error {
+	if strings.HasPrefix(key, ".coldbrick/") {
+		return nil
+	}
+	return object.ErrKey
+}
+
+func (s refusesPaths) Create(ctx context.Context, key string, body io.ReaderAt, size int64, metadata map[string]string) (object.Proof, error) {
+	if err := s.refused(key); err != nil {
+		return object.Proof{}, err
+	}
+	return s.Store.Create(ctx, key, body, size, metadata)
+}
+
+func (s refusesPaths) Head(ctx context.Context, key string) (object.Info, error) {
+	if err := s.refused(key); err != nil {
+		return object.Info{}, err
+	}
+	return s.Store.Head(ctx, key)
+}
+
+// A large file's key is looked for before it is uploaded, a small one's is not.
+func TestAPathThatTheStoreRefusesGetsAKeyThatItTakes(t *testing.T) {
+	g := newGround(t)
+	for path, size := range map[string]int64{"small": 1000, "large": 64 << 20} {
+		g.Write(path, make([]byte, size), longAgo)
+		a := g.archiver()
+		a.Store = refusesPaths{a.Store}
+		if res := a.Archive(t.Context(), g.file(path)); res.Outcome != outcome.Archived || res.Key == path {
+			t.Errorf("%s: %s %s under %q (%v)", path, res.Outcome, res.Reason, res.Key, res.Err)
+		}
 	}
 }

@@ -23,17 +23,29 @@ type Clock struct {
 // takes a C compiler.
 func NewClock(t testing.TB) *Clock {
 	t.Helper()
+	c := &Clock{filepath.Join(t.TempDir(), "offset"), ClockLibrary(t)}
+	c.Set(t, 0)
+	return c
+}
+
+// ClockLibrary builds the library by which a glusterfs has the wrong time, for hosts
+// that see no directory of the test: its environment must be ClockEnvironment.
+func ClockLibrary(t testing.TB) string {
+	t.Helper()
 	dir := t.TempDir()
-	c := &Clock{filepath.Join(dir, "offset"), filepath.Join(dir, "clock.so")}
-	source := filepath.Join(dir, "clock.c")
+	source, library := filepath.Join(dir, "clock.c"), filepath.Join(dir, "clock.so")
 	if err := os.WriteFile(source, slowClock, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("cc", "-shared", "-fPIC", "-O", "-o", c.library, source).CombinedOutput(); err != nil {
+	if out, err := exec.Command("cc", "-shared", "-fPIC", "-O", "-o", library, source).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	c.Set(t, 0)
-	return c
+	return library
+}
+
+// ClockEnvironment makes a glusterfs add the seconds in file to its time.
+func ClockEnvironment(library, file string) []string {
+	return []string{"LD_PRELOAD=" + library, "CLOCK_FILE=" + file}
 }
 
 // Set steps the clock: from now on it is so much ahead of the true time.
@@ -50,11 +62,7 @@ func (c *Clock) Set(t testing.TB, ahead time.Duration) {
 	}
 }
 
-func (c *Clock) environment() []string {
-	return []string{"LD_PRELOAD=" + c.library, "CLOCK_FILE=" + c.file}
-}
-
 // WithClock mounts from a host that has another clock.
 func WithClock(c *Clock) MountOption {
-	return func(m *mountConfig) { m.environment = c.environment() }
+	return func(m *mountConfig) { m.environment = ClockEnvironment(c.library, c.file) }
 }

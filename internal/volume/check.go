@@ -47,6 +47,7 @@ const (
 	CheckClientCaches CheckName = "client-caches"
 	CheckClientProbe  CheckName = "client-probe"
 	CheckClients      CheckName = "clients"
+	CheckUnguarded    CheckName = "unguarded-clients"
 
 	CheckBitrot         CheckName = "bit-rot"
 	CheckWORM           CheckName = "worm"

@@ -231,15 +231,3 @@ func sweepProbes(root *Root, before time.Time) error {
 	}
 	return nil
 }
-
-// CheckClients names the hosts that are connected to the bricks. Only on each of them
-// can be found out what its mounts tell of stubs.
-func (v *Volume) CheckClients(ctx context.Context) Check {
-	hosts, err := askXML(ctx, gluster.ParseVolumeClients, "volume", "status", v.Name, "clients")
-	if err != nil {
-		return Check{CheckClients, Warn, fmt.Sprintf("which hosts have the volume mounted is not known: %v", err), ""}
-	}
-	return verdict(CheckClients, Warn, len(hosts) > 0, "no host is connected",
-		"connected are "+strings.Join(hosts, ", ")+" (servers may be for Gluster's own daemons alone): whether their mounts are safe for stubs can be told only there",
-		"coldbrick doctor --client DIR on each of them")
-}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 )
 
 // Node is a host of the cluster.
@@ -59,6 +60,32 @@ func (n *Node) Install(program string) error {
 	cmd.Stdin = f
 	_, err = run(cmd)
 	return err
+}
+
+// InstallPlugin puts a plugin of cloudsync, in a file of the host, where the clients of
+// the node look for it, in place of all others. They load it when they mount. The
+// returned function removes it: no client may have it by then.
+func (n *Node) InstallPlugin(library string) (remove func() error, err error) {
+	f, err := os.Open(library)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	const script = `to=$(dirname "$(glusterfs --print-xlatordir)")/cloudsync-plugins
+mkdir -p /run/cloudsync-plugins
+install -m 644 /dev/stdin "/run/cloudsync-plugins/$1"
+mount --bind /run/cloudsync-plugins "$to"
+echo "$to"`
+	cmd := n.Command("bash", "-euc", script, "bash", filepath.Base(library))
+	cmd.Stdin = f
+	at, err := run(cmd)
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		_, err := n.Run("umount", strings.TrimSpace(at))
+		return err
+	}, nil
 }
 
 // Disconnect cuts the node off from all others, as a pulled cable would: nobody is
