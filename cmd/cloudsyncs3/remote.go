@@ -31,7 +31,7 @@ func coldbrickRead(
 	answer := C.int(-1)
 	err := workers.Guard(func() error {
 		r := remoteRead{
-			instance: cgo.Handle(handle).Value().(*translator.Instance),
+			instance: cgo.Handle(handle).Value().(*client).Instance,
 			xlator:   f.xlator,
 			frame:    frame,
 			stub:     stubOf(f, s),
@@ -104,7 +104,7 @@ func (r remoteRead) fill(ctx context.Context, b []byte) unix.Errno {
 //export coldbrickEndReads
 func coldbrickEndReads(handle C.uintptr_t) {
 	_ = workers.Guard(func() error { // what is not ended is ended by its own time limit
-		cgo.Handle(handle).Value().(*translator.Instance).EndReads()
+		cgo.Handle(handle).Value().(*client).EndReads()
 		return nil
 	})
 }
@@ -115,7 +115,7 @@ func coldbrickEndReads(handle C.uintptr_t) {
 func coldbrickCounters(handle C.uintptr_t) *C.char {
 	var text string
 	_ = workers.Guard(func() error { // none, then
-		text = cgo.Handle(handle).Value().(*translator.Instance).Counters()
+		text = cgo.Handle(handle).Value().(*client).Counters()
 		return nil
 	})
 	return C.CString(text)

@@ -67,11 +67,7 @@ func archive(ctx context.Context, s *Session, named []string) error {
 	if len(scope.bricks) == 0 || scope.unfit != nil {
 		return scope.unfit
 	}
-	clients := scope.unguarded(preparing)
-	if err := volume.Unsafe(clients); err != nil {
-		return causeOf(preparing, err)
-	}
-	warn(s.Log, append(checks, clients...))
+	warn(s.Log, checks)
 	if err := s.Store.check(scope.mount, scope.bricks); err != nil {
 		return err
 	}
@@ -82,6 +78,11 @@ func archive(ctx context.Context, s *Session, named []string) error {
 	if err != nil {
 		return err
 	}
+	clients := scope.unguarded(preparing)
+	if err := volume.Unsafe(clients); err != nil {
+		return causeOf(preparing, err)
+	}
+	warn(s.Log, clients)
 	s.errors = &breaker{limit: s.MaxErrors}
 	defer scope.watch(ctx, s.Stop)()
 	a := archiving{s, scope, policy, &budget{maxFiles: s.MaxFiles, maxBytes: s.MaxBytes}}
