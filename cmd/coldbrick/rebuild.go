@@ -21,7 +21,7 @@ Files whose data was on the volume alone are named as lost. Nothing that exists 
 replaced: a name that is taken in the new volume stays as it is, with all below it.
 Everything is made in a directory that only root can enter, and then moved into
 place; a rebuild that was interrupted goes on where it was. With --dry-run nothing
-is made, and what would be is counted.
+is made, and what would be is counted. A volume that archive would refuse is refused.
 
 The new volume notes the id of the lost one, so that its objects count as its own.
 Run coldbrick fsck afterwards.`,
@@ -33,6 +33,6 @@ Run coldbrick fsck afterwards.`,
 			return run.Rebuild(cmd.Context(), a.session())
 		},
 	}
-	a.uses(cmd, []string{"volume", "brick", "mount", "from", "under", "dry-run", "allow-unqualified-version", "state-dir"}, storeFlags, outputFlags)
+	a.uses(cmd, []string{"volume", "brick", "mount", "from", "under", "dry-run", "allow-unqualified-version", "allow-unguarded-clients", "state-dir"}, storeFlags, outputFlags)
 	return cmd
 }

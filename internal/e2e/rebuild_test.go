@@ -59,6 +59,10 @@ func TestALostVolumeIsRebuilt(t *testing.T) {
 
 	v := g.newVolume(t, "found", cluster.Replica3, 6, g.store.Options("lost")...)
 	n := g.Nodes[2]
+	v.mount(g.Nodes[1]) // without a plugin: it would take the new stubs for empty files
+	if r := strict(t, n, 13, append([]string{"rebuild", "--volume", "found", "--from", id}, config...)...); !r.names("unguarded-clients") {
+		t.Errorf("the client is not named: %s", r)
+	}
 	dry := run(t, n, 3, append([]string{"rebuild", "--volume", "found", "--from", id, "-n"}, config...)...)
 	r := run(t, n, 3, append([]string{"rebuild", "--volume", "found", "--from", id}, config...)...)
 	for _, r := range []result{dry, r} {

@@ -44,7 +44,11 @@ func makeAnew(ctx context.Context, s *Session) (err error) {
 	if err := volume.Unsafe(checks); err != nil {
 		return err
 	}
-	warn(s.Log, checks)
+	clients := scope.unguarded(ctx) // they would take the new stubs for empty files
+	if err := volume.Unsafe(clients); err != nil {
+		return err
+	}
+	warn(s.Log, append(checks, clients...))
 	if err := s.Store.check(scope.mount, scope.bricks); err != nil {
 		return err
 	}
