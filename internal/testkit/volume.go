@@ -245,6 +245,17 @@ func (v *Volume) PauseBrick(number ...int) {
 	if err := unix.Kill(b.pid, unix.SIGSTOP); err != nil {
 		v.t.Fatalf("stop brick %s: %v", b.dir, err)
 	}
+	Eventually(v.t, time.Minute, "all threads of brick "+b.dir+" stand still", func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", b.pid))
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		return !slices.ContainsFunc(threads, func(thread string) bool {
+			stat, err := os.ReadFile(thread)
+			_, state, found := strings.Cut(string(stat), ") ")
+			return err == nil && found && !strings.HasPrefix(state, "T")
+		})
+	})
 }
 
 // connected reports whether a mount talks to the brick.
