@@ -6,11 +6,11 @@ tool       := internal/testkit/tool.sh
 FUZZTIME   ?= 30s
 # After so long a package's tests count as hung; only a machine busy with other
 # things needs more.
-TESTTIMEOUT ?= 30m
+TESTTIMEOUT ?= 45m
 # What make test runs, and with the race detector unless that is empty.
 PACKAGES ?= ./...
 RACE     ?= -race
-E2ETIMEOUT  ?= 45m
+E2ETIMEOUT  ?= 60m
 
 .PHONY: build plugin install-plugin man package release unit test e2e test-11 qualify qualify-s3 calm soak bench microbench fuzz check demo help
 
