@@ -37,9 +37,7 @@ func (v *volume) guard(n *cluster.Node, library string) {
 		if _, err := n.Run("umount", "/mnt/"+v.Name); err != nil {
 			v.t.Error(err)
 		}
-		if err := remove(); err != nil {
-			v.t.Error(err)
-		}
+		testkit.Eventually(v.t, time.Minute, "the client has let go of the library", func() bool { return remove() == nil })
 	})
 }
 

@@ -322,6 +322,9 @@ func (b *Builder) files(ctx context.Context, catalogs []Catalog) error {
 			case e.Kind == catalog.Directory, e.Kind == catalog.File && e.Size > 0:
 				return nil
 			case e.Links > 1:
+				if _, f, err := b.locate(e); err == nil && f == conflict {
+					return nil // another name can still be the first: furtherName tells of this one
+				}
 				b.mu.Lock()
 				_, made := b.names[e.GFID]
 				if !made {
@@ -360,8 +363,8 @@ func (b *Builder) file(e catalog.Entry) error {
 
 // furtherName gives a file that was made its other names.
 func (b *Builder) furtherName(e catalog.Entry) error {
-	first, ok := b.names[e.GFID]
-	if !ok || first == e.Path || e.Kind == catalog.Directory || e.Kind == catalog.File && e.Size > 0 {
+	first, made := b.names[e.GFID]
+	if e.Links <= 1 || made && first == e.Path || e.Kind == catalog.Directory || e.Kind == catalog.File && e.Size > 0 {
 		return nil
 	}
 	at, f, err := b.locate(e)
@@ -372,6 +375,8 @@ func (b *Builder) furtherName(e catalog.Entry) error {
 		return b.failed(e, outcome.NameTaken, nil)
 	case f == present:
 		return b.tell(Result{Entry: e, Outcome: outcome.Skipped, Reason: outcome.Present})
+	case !made:
+		return nil // what kept the first name from being made has been told
 	case !b.DryRun:
 		other := e
 		other.Path = first

@@ -338,7 +338,7 @@ func TestWhatExistsIsLeftAlone(t *testing.T) {
 		t.Errorf("taken: %q", taken)
 	}
 	names := writeDown(t, v).names
-	for _, path := range []string{"a/b/c/deep", "a/link", "z/new"} {
+	for _, path := range []string{"a/b/c/deep", "a/link", "a/second", "z/new"} { // a/second was a name of z/other, too
 		if _, ok := names[path]; !ok {
 			t.Errorf("%q is missing", path)
 		}

@@ -178,6 +178,13 @@ func (u *unasked) Pending(ctx context.Context, file *os.File, path string) (bool
 	return u.Replicas.Pending(ctx, file, path)
 }
 
+func (u *unasked) Torn(ctx context.Context, file *os.File, path string) (bool, error) {
+	if u.err != nil {
+		return false, u.err
+	}
+	return u.Replicas.Torn(ctx, file, path)
+}
+
 // Before the stamp, what a replica does not answer keeps the file as it is; after
 // it, the next run looks at the stub again.
 func TestAReplicaThatCannotBeAskedLosesNothing(t *testing.T) {
