@@ -60,6 +60,12 @@ func TestFeaturesThatBreakStubsAreRefused(t *testing.T) {
 		}
 	}
 	set := func(option, value string) func() { return volumeCommand("set", v.Name, option, value) }
+	attributes := func(file string) map[string]string {
+		all := v.xattrs(file)
+		// Bit-rot detection signs a file two minutes after it was written.
+		maps.DeleteFunc(all, func(name, _ string) bool { return strings.HasPrefix(name, "trusted.bit-rot.") })
+		return all
+	}
 	session := func(args ...string) func() {
 		return volumeCommand(append([]string{"geo-replication", v.Name, n.Name + "::" + secondary.Name}, args...)...)
 	}
@@ -79,7 +85,7 @@ func TestFeaturesThatBreakStubsAreRefused(t *testing.T) {
 		{"mandatory-locking", set("locks.mandatory-locking", "forced"), set("locks.mandatory-locking", "off"), "locks.mandatory-locking off", "", "-"},
 	} {
 		tt.on()
-		before := map[string]map[string]string{"stub": v.xattrs("stub"), "marked": v.xattrs("marked"), "local": v.xattrs("local")}
+		before := map[string]map[string]string{"stub": attributes("stub"), "marked": attributes("marked"), "local": attributes("local")}
 		for _, command := range []string{"doctor", "archive"} {
 			r := run(t, n, 13, command, "--volume", v.Name)
 			if !r.names(tt.check) || !r.names(tt.mend) {
@@ -109,10 +115,7 @@ func TestFeaturesThatBreakStubsAreRefused(t *testing.T) {
 			}
 		}
 		for file, want := range before {
-			got := v.xattrs(file)
-			// Bit-rot detection signs a file two minutes after it was written.
-			maps.DeleteFunc(got, func(name, _ string) bool { return strings.HasPrefix(name, "trusted.bit-rot.") })
-			if !maps.Equal(got, want) {
+			if got := attributes(file); !maps.Equal(got, want) {
 				t.Errorf("%s: %s had %v and has %v", tt.check, file, want, got)
 			}
 		}
