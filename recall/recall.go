@@ -194,7 +194,7 @@ func (t *transaction) run(ctx context.Context) (err error) {
 		return err
 	}
 	steps := t.plan()
-	if slices.Contains(steps, StepCheck) && t.Replicas != nil {
+	if t.Replicas != nil && (t.unasked || slices.Contains(steps, StepCheck)) {
 		if err := t.checkReplicas(ctx); err != nil {
 			return err
 		}
@@ -570,8 +570,9 @@ func (t *transaction) check(ctx context.Context) error {
 // checkReplicas looks at what a mount cannot show: it reads from one replica, and
 // self-heal may have brought the bytes back to that one alone. A file that is local
 // with other bytes on each brick gives its readers either. So where a replica has no
-// bytes, and all others have the object's, they are replaced like those of a stub. An
-// arbiter's never has any, which costs a download.
+// bytes, and all others have the object's, they are replaced like those of a stub. They
+// may be all that is left: so before anything is noted, the whole object is read. An
+// arbiter never has any bytes, which costs these two downloads.
 func (t *transaction) checkReplicas(ctx context.Context) error {
 	replicas, err := t.Replicas.Open(ctx, t.file, t.path)
 	if err != nil {
@@ -586,25 +587,33 @@ func (t *transaction) checkReplicas(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	empty := 0
+	filled := 0
 	for _, f := range replicas {
 		st, err := volume.StatOf(f)
 		if err != nil {
 			return fmt.Errorf("replica: %w", err)
 		}
 		if st.Size == 0 {
-			empty++
 			continue
 		}
 		if err := t.sameBytes(f, st.Size, want); err != nil {
 			return err
 		}
+		filled++
 	}
-	if empty > 0 && t.notes.Size > 0 {
-		t.notes.Keep = false
-		if t.state == gluster.Repair && !t.attrs.Downloading {
-			t.state = gluster.Remote
-		}
+	if filled == 0 || filled == len(replicas) {
+		return nil
+	}
+	read, err := t.Plugin.Download(ctx, t.notes.Key, discard{}, t.accept)
+	if err == nil && (read.Size != t.notes.Size || read.CRC32 != want) {
+		err = fmt.Errorf("%w: %d bytes with crc32 %08x, not %d with %08x", object.ErrCorrupt, read.Size, read.CRC32, t.notes.Size, want)
+	}
+	if err != nil {
+		return fmt.Errorf("the object, before replicas that have its bytes are emptied: %w", err)
+	}
+	t.notes.Keep = false
+	if t.state == gluster.Repair && !t.attrs.Downloading {
+		t.state = gluster.Remote
 	}
 	return nil
 }

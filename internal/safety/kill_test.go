@@ -96,6 +96,9 @@ func victim(text []byte) error {
 				return nil
 			},
 		}
+		if replicas := mount.Replicas(false); replicas != nil {
+			r.Replicas = replicas
+		}
 		return fmt.Errorf("%+v", r.Recall(ctx, o.File.Path, o.File.GFID))
 	}
 	brick, err := volume.OpenBrick(o.BrickDir)

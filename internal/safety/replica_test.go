@@ -12,6 +12,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/record"
 	"github.com/coldbrick/coldbrick/internal/testkit"
+	"github.com/coldbrick/coldbrick/recall"
 	"github.com/coldbrick/coldbrick/upload"
 )
 
@@ -122,6 +123,53 @@ func TestBytesUnderAStubOfOneReplicaAreNotTakenForAllOfThem(t *testing.T) {
 			}
 		}
 		g.mustBeUnmarked(name)
+	}
+}
+
+// What one replica has under a stub may be all that is left. It is not emptied for an
+// object that is no longer what it was when the file was archived.
+func TestBytesOfOneReplicaAreNotGivenUpForAnObjectThatIsGone(t *testing.T) {
+	g := newGround(t, testkit.Replica(3))
+	for name, spoil := range map[string]func(object string) error{
+		"gone":        os.Remove,
+		"other bytes": func(object string) error { return os.WriteFile(object, randomBytes(9000), 0o644) },
+	} {
+		data := randomBytes(9000)
+		g.Write(name, data, longAgo)
+		key := g.mustArchive(name).Key
+		for _, dir := range g.BrickDirs()[:2] {
+			check(t, os.WriteFile(dir+"/"+name, data, 0o644))
+		}
+		check(t, spoil(g.S3.ObjectFile(key)))
+		if res := g.recaller().Recall(t.Context(), name, gluster.GFID{}); res.Outcome == outcome.Recalled {
+			t.Errorf("%s: recalled", name)
+		}
+		for i, dir := range g.BrickDirs()[:2] {
+			if got, err := os.ReadFile(dir + "/" + name); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("%s: brick %d has %d bytes, %v", name, i, len(got), err)
+			}
+		}
+	}
+}
+
+// A process dies before each step that makes replicas alike of which one has the bytes.
+func TestAKillBetweenUnlikeReplicasLosesNothing(t *testing.T) {
+	p := newProving(t, testkit.Replica(3))
+	for _, step := range recall.Plan(gluster.Remote, 0, false, false, false) {
+		s, err := p.subject(single)
+		check(t, err)
+		check(t, s.archived())
+		check(t, os.WriteFile(p.BrickDirs()[1]+"/"+s.path, s.data, 0o644))
+		check(t, s.kill(order{Recall: step}))
+		if res := p.recaller().Recall(t.Context(), s.path, s.gfid); res.Outcome != outcome.Recalled && res.Reason != outcome.AlreadyLocal {
+			t.Errorf("killed before %s: %s %s (%v)", step, res.Outcome, res.Reason, res.Err)
+		}
+		for i, dir := range p.BrickDirs() {
+			if got, err := os.ReadFile(dir + "/" + s.path); err != nil || !bytes.Equal(got, s.data) {
+				t.Errorf("killed before %s: brick %d has %d bytes, %v", step, i, len(got), err)
+			}
+		}
+		p.mustBeUnmarked(s.path)
 	}
 }
 
