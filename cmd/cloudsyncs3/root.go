@@ -26,7 +26,13 @@ import (
 //
 //export coldbrickVouch
 func coldbrickVouch(handle C.uintptr_t, xlator unsafe.Pointer, guard, glusterfs *C.char) {
-	_ = workers.Guard(func() error { // archive refuses then, and names this host
+	log := slog.New(newLog(xlator))
+	tell := func(log *slog.Logger, err error) { // archive refuses then, and names this host
+		if err != nil {
+			log.Error("this client vouches for its guard no more", cause(err)...)
+		}
+	}
+	tell(log, workers.Guard(func() error {
 		ctx, cancel := context.WithCancel(context.Background())
 		r := &root{xlator: xlator, cancel: cancel}
 		cgo.Handle(handle).Value().(*client).root = r
@@ -37,20 +43,20 @@ func coldbrickVouch(handle C.uintptr_t, xlator unsafe.Pointer, guard, glusterfs 
 			Log:       slog.New(rootLog{newLog(xlator), r}),
 		}
 		go func() {
-			_ = workers.Guard(func() error {
+			tell(v.Log, workers.Guard(func() error {
 				v.Run(ctx)
 				return nil
-			})
+			}))
 		}()
 		return nil
-	})
+	}))
 }
 
 // coldbrickRootGone is called before anything of the graph is taken down.
 //
 //export coldbrickRootGone
 func coldbrickRootGone(handle C.uintptr_t) {
-	_ = workers.Guard(func() error {
+	_ = workers.Guard(func() error { // the graph goes whatever is said: there is nobody left to tell
 		cgo.Handle(handle).Value().(*client).root.leave()
 		return nil
 	})
@@ -60,7 +66,7 @@ func coldbrickRootGone(handle C.uintptr_t) {
 //
 //export coldbrickAnswer
 func coldbrickAnswer(asker C.uintptr_t, ret C.int, value unsafe.Pointer, size C.size_t) {
-	_ = workers.Guard(func() error {
+	_ = workers.Guard(func() error { // the asker has a limit of its own, and tells of it
 		a := rootAnswer{err: errno(ret)}
 		if value != nil {
 			a.value = C.GoBytes(value, C.int(size))

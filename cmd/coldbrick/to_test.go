@@ -2,13 +2,11 @@ package main
 
 import (
 	"bytes"
-	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -17,21 +15,6 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
-
-// below lists all that there is below dir.
-func below(t *testing.T, dir string) (names []string) {
-	t.Helper()
-	err := filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
-		if name != dir {
-			names = append(names, strings.TrimPrefix(name, dir+"/"))
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return names
-}
 
 // However recall --to ends before a file is whole and proven, it leaves nothing:
 // no part of the file, under no name, nor a directory for it.
@@ -78,7 +61,7 @@ func TestACopyElsewhereIsWholeOrNotThere(t *testing.T) {
 			if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 3 {
 				t.Errorf("%v: %s", err, stderr)
 			}
-			if left := below(t, out); len(left) > 0 {
+			if left := testkit.Below(t, out); len(left) > 0 {
 				t.Errorf("left behind: %q", left)
 			}
 		})
@@ -103,7 +86,7 @@ func TestACopyElsewhereIsWholeOrNotThere(t *testing.T) {
 			cmd, _ := start("recall", "--to", out, v.Path("dir/f"))
 			<-half
 			testkit.Eventually(t, 20*time.Second, "half of the file is written", func() bool { return holdsHalf(cmd.Process.Pid, 1<<20) })
-			if left := below(t, out); len(left) > 0 {
+			if left := testkit.Below(t, out); len(left) > 0 {
 				t.Errorf("while it is written: %q", left)
 			}
 			for _, sig := range signals {
@@ -112,7 +95,7 @@ func TestACopyElsewhereIsWholeOrNotThere(t *testing.T) {
 				}
 			}
 			_ = cmd.Wait() // what it says of its end is another test's
-			if left := below(t, out); len(left) > 0 {
+			if left := testkit.Below(t, out); len(left) > 0 {
 				t.Errorf("left behind: %q", left)
 			}
 		})

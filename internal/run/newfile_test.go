@@ -4,30 +4,13 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
-
-// below lists all that there is below dir.
-func below(t *testing.T, dir string) (names []string) {
-	t.Helper()
-	err := filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
-		if name != dir {
-			names = append(names, strings.TrimPrefix(name, dir+"/"))
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return names
-}
 
 // A new file has its name once it is published, replaces nothing, and leaves
 // nothing if it is not: also where files without names are refused, as on a mount
@@ -57,7 +40,7 @@ func TestANewFileAppearsWhenItIsPublished(t *testing.T) {
 				return n
 			}
 			create().discard()
-			if left := below(t, dir); len(left) > 0 {
+			if left := testkit.Below(t, dir); len(left) > 0 {
 				t.Errorf("left behind: %q", left)
 			}
 			published, late := create(), create()
@@ -73,7 +56,7 @@ func TestANewFileAppearsWhenItIsPublished(t *testing.T) {
 			if _, err := newFileAt(root, "a/b/f"); !errors.Is(err, fs.ErrExist) {
 				t.Errorf("a name that is taken: %v", err)
 			}
-			if got := below(t, dir); !slices.Equal(got, []string{"a", "a/b", "a/b/f"}) {
+			if got := testkit.Below(t, dir); !slices.Equal(got, []string{"a", "a/b", "a/b/f"}) {
 				t.Errorf("found %q", got)
 			}
 			if got, err := os.ReadFile(dir + "/a/b/f"); err != nil || string(got) != "data" {

@@ -3,6 +3,7 @@ package testkit
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -156,4 +157,19 @@ func SetXattr(t testing.TB, path, name, value string) {
 	if err := unix.Lsetxattr(path, name, []byte(value), 0); err != nil {
 		t.Fatalf("set xattr %s of %s: %v", name, path, err)
 	}
+}
+
+// Below lists all that there is below dir.
+func Below(t testing.TB, dir string) (names []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
+		if name != dir {
+			names = append(names, strings.TrimPrefix(name, dir+"/"))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
 }
