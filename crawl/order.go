@@ -98,8 +98,8 @@ func memoryOf(f gluster.File) int {
 func (s *selection) emit(ctx context.Context, emit func(context.Context, gluster.File) error) (last gluster.File, err error) {
 	slices.SortFunc(s.files.list, s.order.compare)
 	for _, last = range s.files.list {
-		if err := ctx.Err(); err != nil {
-			return last, err
+		if ctx.Err() != nil {
+			return last, context.Cause(ctx)
 		}
 		if err := emit(ctx, last); err != nil {
 			return last, err

@@ -231,7 +231,7 @@ func (w *walk) run(ctx context.Context, start directory, crawlers int) (Stats, e
 			return nil
 		case <-ctx.Done():
 			unix.Close(start.fd)
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 	})
 	for range crawlers {
@@ -318,7 +318,7 @@ func (c *crawler) work(ctx context.Context) error {
 		case <-c.done:
 			return nil
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 	}
 }
@@ -340,8 +340,8 @@ func (c *crawler) walkTree(ctx context.Context, d directory) error {
 
 // step looks at one entry of the innermost directory, or leaves it at its end.
 func (c *crawler) step(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	if err := c.share(ctx); err != nil {
 		return err
@@ -479,7 +479,7 @@ func (w *walk) handOver(ctx context.Context, d directory) error {
 		return nil
 	case <-ctx.Done():
 		unix.Close(d.fd)
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
 

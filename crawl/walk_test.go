@@ -479,7 +479,8 @@ func TestWalkEndsWithItsContextOrWithEmit(t *testing.T) {
 	broken := errors.New("queue is gone")
 	for name, attrs := range readers(t) {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithCancel(t.Context())
+			ctx, cancel := context.WithCancelCause(t.Context())
+			stopped := errors.New("stopped")
 			// One at a time: nobody emits between the tenth and the cancel.
 			var emitting sync.Mutex
 			emitted := 0
@@ -487,11 +488,11 @@ func TestWalkEndsWithItsContextOrWithEmit(t *testing.T) {
 				emitting.Lock()
 				defer emitting.Unlock()
 				if emitted++; emitted == 10 {
-					cancel()
+					cancel(stopped)
 				}
 				return nil
 			})
-			if !errors.Is(err, context.Canceled) {
+			if !errors.Is(err, stopped) {
 				t.Errorf("after cancel: %v", err)
 			}
 			// Each crawler may have been about to emit one.

@@ -49,8 +49,8 @@ func Walk(ctx context.Context, tree Tree, dir string, emit func(context.Context,
 	}
 	defer entries.Close()
 	for {
-		if err := ctx.Err(); err != nil {
-			return err
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
 		const batch = 1024
 		list, err := entries.ReadDir(batch)

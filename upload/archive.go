@@ -784,7 +784,7 @@ func (t *transaction) noStub(attrs volume.Attrs) error {
 		return err
 	}
 	if !attrs.Linkto && st.Links > 0 {
-		return errors.New("the brick did not take the stamp")
+		return outcome.Fail(outcome.Degraded, "this brick did not take the stamp, which others took: it may have been away for a moment")
 	}
 	key, err := volume.Get(t.file, gluster.XattrRemote)
 	if err == nil && string(key) == t.key {

@@ -141,6 +141,32 @@ func TestASignalLeavesNoRecallHalfWay(t *testing.T) {
 	}
 }
 
+// The walk is in its middle and waits for the workers when the first signal comes.
+func TestASignalEndsAnFsckAsASignal(t *testing.T) {
+	v, s := testkit.NewVolume(t), testkit.S3(t)
+	s.Setenv(t)
+	const files, jobs = 40, 2
+	for i := range files {
+		v.Write(fmt.Sprintf("d%d/%04d", i%8, i), []byte("x"), testkit.Old)
+	}
+	_, code, stderr := inBackground(t, "archive", "--mount", v.MountDir(), "--endpoint-url", s.Endpoint, "--bucket", s.Bucket,
+		"--state-dir", t.TempDir(), v.BrickDir())
+	if got := <-code; got != 0 {
+		t.Fatalf("archive: exit code %d: %s", got, stderr)
+	}
+	h := holdRequests(t, s, http.MethodHead)
+	signals, code, stderr := inBackground(t, "fsck", "--mount", v.MountDir(), "--jobs", fmt.Sprint(jobs), "--endpoint-url", h.Endpoint, "--bucket", s.Bucket,
+		"--state-dir", t.TempDir(), v.BrickDir())
+	for range jobs {
+		<-h.arrived
+	}
+	signals <- syscall.SIGTERM
+	h.letGo()
+	if got := <-code; got != 143 || !strings.Contains(stderr.String(), "stopped: terminated") {
+		t.Errorf("exit code %d, want 143: %s", got, stderr)
+	}
+}
+
 // Whoever sets a limit knows that runs end at it.
 func TestQuietSaysNothingOfAPlannedEnd(t *testing.T) {
 	v, s := testkit.NewVolume(t), testkit.S3(t)

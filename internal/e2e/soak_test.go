@@ -96,7 +96,11 @@ func TestTwoHostsThatAreStoppedAndKilledLoseNothing(t *testing.T) {
 			call, since := u.waits()
 			t.Errorf("a user waits for %v: %s", since, call)
 		}
-		t.Fatal("not everybody has ended")
+		s.working.Range(func(p, _ any) bool {
+			t.Error(p.(*program).hangs())
+			return true
+		})
+		t.Fatalf("not everybody has ended; what happened:\n%v", s.tally)
 	}
 	s.reckon()
 }
@@ -104,9 +108,10 @@ func TestTwoHostsThatAreStoppedAndKilledLoseNothing(t *testing.T) {
 // soak is the ground of one soak.
 type soak struct {
 	*volume
-	tally *tally
-	hosts []*host
-	users []*user
+	tally   *tally
+	hosts   []*host
+	users   []*user
+	working sync.Map // of *program
 }
 
 func newSoak(t *testing.T, seed uint64) *soak {
@@ -249,18 +254,22 @@ func (h *host) work(ctx context.Context, random *rand.Rand, args func(*rand.Rand
 // run runs coldbrick once and counts what it made of the files.
 func (h *host) run(ctx context.Context, random *rand.Rand, args []string) {
 	var stdout, stderr bytes.Buffer
-	p := &program{cmd: coldbrick(h.node, args...), ended: make(chan struct{})}
+	p := &program{cmd: coldbrick(h.node, args...), stderr: &stderr, ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &stdout, &stderr
 	if err := p.cmd.Start(); err != nil {
 		h.t.Error(err)
 		return
 	}
+	h.working.Store(p, nil)
+	defer h.working.Delete(p)
 	go func() {
 		_ = p.cmd.Wait() // the exit code tells
 		close(p.ended)
 	}()
 	h.decide(ctx, random, p)
-	<-p.ended
+	for p.wait(100 * time.Millisecond) {
+		p.goOn()
+	}
 
 	kind, code := args[0], p.cmd.ProcessState.ExitCode()
 	h.tally.add(kind+" exit", strconv.Itoa(code))
@@ -296,8 +305,35 @@ func (h *host) run(ctx context.Context, random *rand.Rand, args []string) {
 
 // program is a run of coldbrick on a node.
 type program struct {
-	cmd   *exec.Cmd // nsenter, whose only child is coldbrick
-	ended chan struct{}
+	cmd    *exec.Cmd // nsenter, whose only child is coldbrick
+	stderr *bytes.Buffer
+	ended  chan struct{}
+}
+
+// hangs tells where a program and its clients stand, and ends them.
+func (p *program) hangs() string {
+	text := strings.Join(p.cmd.Args, " ") + "\n"
+	pids := children(p.cmd.Process.Pid)
+	if len(pids) > 0 {
+		pids = append(pids, children(pids[0])...)
+	}
+	for _, pid := range pids {
+		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid)) // the pattern is right
+		for _, task := range tasks {
+			for _, name := range []string{"stat", "wchan"} { // an error: it has ended
+				line, _ := os.ReadFile(filepath.Join(task, name))
+				text += fmt.Sprintf("%.60s ", line)
+			}
+			text += "\n"
+		}
+	}
+	p.signal(unix.SIGQUIT, false) // the runtime prints where its goroutines are
+	p.wait(5 * time.Second)
+	p.signal(unix.SIGKILL, true)
+	if p.wait(time.Minute) {
+		return text + "it cannot be killed"
+	}
+	return fmt.Sprintf("%s%.20000s", text, p.stderr.String())
 }
 
 // children are those of a process of this host.
@@ -361,32 +397,28 @@ func (p *program) signal(s syscall.Signal, host bool) bool {
 	return true
 }
 
-// stop stops the program, for so long. nsenter stops with it, and is the one to be
-// continued: before it has stopped it would not hear of that, and it continues the
-// program some time after it was itself.
+// stop stops the program, for so long, and reports whether it was still there.
 func (p *program) stop(d time.Duration, host bool) bool {
 	if !p.signal(unix.SIGSTOP, host) {
 		return false
 	}
-	pids := children(p.cmd.Process.Pid)
-	if len(pids) == 0 {
-		return false // it has ended by then
-	}
-	for _, client := range children(pids[0]) {
-		if host && named(client, "gluster") {
-			defer func() { _ = unix.Kill(client, unix.SIGCONT) }() // an error: it has ended
-		}
-	}
-	for !stopped(p.cmd.Process.Pid) {
-		if !p.wait(time.Millisecond) {
-			return false
-		}
-	}
 	time.Sleep(d)
-	err := unix.Kill(p.cmd.Process.Pid, unix.SIGCONT)
-	for stopped(pids[0]) && p.wait(time.Millisecond) {
+	p.goOn()
+	return true
+}
+
+// goOn continues what is stopped of the program, its clients and nsenter. That stops
+// itself when it hears that the program has, which may be long after that goes on.
+func (p *program) goOn() {
+	pids := []int{p.cmd.Process.Pid}
+	if child := children(pids[0]); len(child) > 0 {
+		pids = slices.Concat(pids, child, children(child[0]))
 	}
-	return err == nil
+	for _, pid := range pids {
+		if stopped(pid) {
+			_ = unix.Kill(pid, unix.SIGCONT) // an error: it has ended
+		}
+	}
 }
 
 // stopped reports whether a process is, by a signal.
@@ -451,6 +483,11 @@ func (s *soak) reckon() {
 	for _, kind := range []string{"stopped", "killed", "ended", "archive exit", "recall exit", "fsck exit"} {
 		if s.tally.count(kind) == 0 {
 			t.Errorf("nothing was %s: this test shows less than it says", kind)
+		}
+	}
+	for kind, result := range map[string]string{"archive files": "archived", "recall files": "recalled", "user: read": "ok"} {
+		if s.tally.of(kind, result) == 0 {
+			t.Errorf("no %s was %s: this test shows less than it says", kind, result)
 		}
 	}
 	must(t, s.Heal())

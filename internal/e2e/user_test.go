@@ -428,6 +428,12 @@ func (y *tally) count(kind string) (n int) {
 	return n
 }
 
+func (y *tally) of(kind, result string) int {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return y.counts[kind][result]
+}
+
 func (y *tally) String() string {
 	y.mu.Lock()
 	defer y.mu.Unlock()

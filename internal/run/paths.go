@@ -70,8 +70,8 @@ func (s *search) find(ctx context.Context, emit func(context.Context, recall.Tar
 	ctx, stop := s.drains(ctx)
 	defer stop()
 	for path, ok := s.paths.first, true; ok; {
-		if err := ctx.Err(); err != nil { // while next waited
-			return causeOf(ctx, err)
+		if ctx.Err() != nil { // while next waited
+			return context.Cause(ctx)
 		}
 		if err := s.findOne(ctx, path, emit); err != nil {
 			return causeOf(ctx, err)

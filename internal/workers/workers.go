@@ -37,8 +37,8 @@ func Run[T any](ctx context.Context, jobs int, find func(ctx context.Context, em
 	for range jobs {
 		g.Go(func() error {
 			for item := range queue {
-				if err := taking.Err(); err != nil {
-					return err // queued, but not begun
+				if taking.Err() != nil {
+					return context.Cause(taking) // queued, but not begun
 				}
 				if err := Guard(func() error { return one(ctx, item) }); err != nil {
 					return err
