@@ -266,12 +266,19 @@ func (t *transaction) examineInfo(ctx context.Context, e *Examined, depth Depth)
 		e.find(outcome.ClassObjectForeign, err.Error())
 		return nil
 	}
+	if info.Access == object.Thawing && e.State == outcome.StateRemote {
+		e.State = outcome.StateThawing
+	}
 	proof := t.proof(e.Key)
 	if proof != nil && info.HasCRC32 && info.CRC32 != proof.CRC32 {
 		e.find(outcome.ClassObjectChecksum, fmt.Sprintf("crc32 %08x, %08x when it was archived", info.CRC32, proof.CRC32))
 		return nil
 	}
 	if depth < Read {
+		return nil
+	}
+	if info.Access != object.Readable {
+		e.find(outcome.ClassObjectCold, "class "+info.Class)
 		return nil
 	}
 	read, err := t.Plugin.Download(ctx, e.Key, discard{}, t.accept)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -66,6 +67,9 @@ type Recaller struct {
 	Torn func(ctx context.Context, file *os.File, path string, gfid gluster.GFID) (bool, error)
 	// Replicas opens the replicas of a file; nil on a volume without replication.
 	Replicas Replicas
+	// Cold, unless nil, is set once the object of a file could not be read. From then
+	// on the store is asked before a file is claimed.
+	Cold *atomic.Bool
 	// At is called before each step. Tests kill the process there, or return
 	// an error in place of the step.
 	At func(Step, string) error
@@ -94,6 +98,9 @@ func (r *Recaller) Recall(ctx context.Context, path string, gfid gluster.GFID) R
 	res := Result{Path: path, GFID: t.gfid, Size: t.notes.Size, Key: t.notes.Key, Outcome: outcome.Recalled, Err: err}
 	if err != nil {
 		res.Outcome, res.Reason = classify(err)
+	}
+	if r.Cold != nil && res.Reason == outcome.ObjectCold {
+		r.Cold.Store(true)
 	}
 	return res
 }
@@ -285,12 +292,22 @@ func (t *transaction) prepare(ctx context.Context) error {
 	if err := t.writable(ctx); err != nil {
 		return err
 	}
-	key, err := t.chooseKey(ctx)
-	if err != nil {
-		return err
-	}
-	if err := t.newNotes(key); err != nil {
-		return err
+	header, asks := t.Plugin.(Header)
+	if t.Cold != nil && t.Cold.Load() && asks {
+		switch info, err := t.ask(ctx, header); {
+		case err != nil:
+			return err
+		case info.Access != object.Readable:
+			return object.ErrCold
+		}
+	} else {
+		key, err := t.chooseKey(ctx)
+		if err != nil {
+			return err
+		}
+		if err := t.newNotes(key); err != nil {
+			return err
+		}
 	}
 	if t.notes.Size < worthAsking {
 		return nil

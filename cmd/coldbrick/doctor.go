@@ -37,6 +37,6 @@ removed again.`,
 			return run.Doctor(cmd.Context(), a.session())
 		},
 	}
-	a.uses(cmd, []string{"volume", "brick", "mount", "client", "state-dir", "allow-unqualified-version", "allow-unguarded-clients"}, storeFlags, outputFlags)
+	a.uses(cmd, []string{"volume", "brick", "mount", "client", "state-dir", "allow-unqualified-version", "allow-unguarded-clients", "allow-cold-class"}, storeFlags, outputFlags)
 	return cmd
 }

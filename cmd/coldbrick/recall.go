@@ -16,7 +16,14 @@ and checksum were verified, with the times it had. Objects stay in the store.
 
 With --to or --stdout the data goes elsewhere, and the stub stays a stub. That is
 the way while a rebalance or remove-brick moves files: then nothing is recalled
-onto the volume.`,
+onto the volume.
+
+With --thaw, objects in a storage class that cannot be read at once (GLACIER,
+DEEP_ARCHIVE, the archive tiers of INTELLIGENT_TIERING) are restored first. The
+store is asked for all of them before anything else; each file stays a stub until
+its object can be read. --wait says how long to wait for them. Without it, or when
+it is over, the run ends with exit code 10, and the same command recalls the rest
+once the store is done.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			paths := run.NewPaths(a.named(args))
 			defer paths.Close()
@@ -29,7 +36,7 @@ onto the volume.`,
 			return run.Recall(cmd.Context(), a.session(), paths)
 		},
 	}
-	a.uses(cmd, pathFlags, []string{"to", "stdout", "state-dir"}, storeFlags, outputFlags)
+	a.uses(cmd, pathFlags, []string{"to", "stdout", "thaw", "thaw-days", "wait", "state-dir"}, storeFlags, outputFlags)
 	return cmd
 }
 
@@ -37,6 +44,8 @@ func (a *app) recallUsage() error {
 	switch {
 	case a.stdoutData && a.to != "":
 		return run.Usagef("--stdout and --to exclude each other")
+	case a.wait > 0 && a.thaw.String() == "no":
+		return run.Usagef("--wait without --thaw: there is nothing to wait for")
 	case a.stdoutData && a.json:
 		return run.Usagef("--stdout and --json exclude each other: both write to standard output")
 	}

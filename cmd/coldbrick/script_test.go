@@ -59,6 +59,11 @@ func TestScripts(t *testing.T) {
 			"waitlock":  waitLock,
 			"tmpfs":     mountTmpfs,
 			"attr":      setAttr,
+			"glacier":   playGlacier,
+			"thawed":    thawed,
+			"expire":    expire,
+			"asked":     asked,
+			"looked":    looked,
 		},
 	})
 }
@@ -70,7 +75,8 @@ type scene struct {
 	store   *testkit.S3Server
 	proxy   *testkit.Proxy // in front of the store once a script has held files
 	gate    *testkit.Gate
-	records int // of runs that waitlock has seen
+	glacier *testkit.Glacier // played by the proxy
+	records int              // of runs that waitlock has seen
 }
 
 func sceneOf(ts *testscript.TestScript) *scene { return ts.Value("scene").(*scene) }
@@ -166,13 +172,62 @@ func startS3(ts *testscript.TestScript, _ bool, _ []string) {
 // hold lets the data of files wait on its way to the store, until release.
 func holdFiles(ts *testscript.TestScript, _ bool, _ []string) {
 	g := sceneOf(ts)
-	if g.proxy == nil {
-		g.proxy = testkit.FaultProxy(g, g.store)
-		ts.Setenv("COLDBRICK_ENDPOINT_URL", g.proxy.Endpoint)
-	}
+	putProxy(ts)
 	g.gate = testkit.NewGate()
 	g.Cleanup(g.gate.Open)
 	g.proxy.On(ofFiles, g.gate.Hold(nil))
+}
+
+func putProxy(ts *testscript.TestScript) {
+	if g := sceneOf(ts); g.proxy == nil {
+		g.proxy = testkit.FaultProxy(g, g.store)
+		ts.Setenv("COLDBRICK_ENDPOINT_URL", g.proxy.Endpoint)
+	}
+}
+
+// glacier lets the store have storage classes that cannot be read at once.
+func playGlacier(ts *testscript.TestScript, _ bool, _ []string) {
+	putProxy(ts)
+	sceneOf(ts).glacier = sceneOf(ts).proxy.Glacier()
+}
+
+// thawed KEY... ends the restore of objects.
+func thawed(ts *testscript.TestScript, _ bool, args []string) {
+	for _, key := range args {
+		sceneOf(ts).glacier.Finish(key)
+	}
+}
+
+// expire KEY lets a restored object expire when it is about to be read.
+func expire(ts *testscript.TestScript, _ bool, args []string) {
+	g := sceneOf(ts)
+	g.proxy.On(testkit.Match{Method: http.MethodGet, Key: args[0], Times: 1}, func(w http.ResponseWriter, r *http.Request, forward func() testkit.Answer) {
+		g.glacier.Freeze(args[0], "GLACIER")
+		testkit.Refuse(http.StatusForbidden, "InvalidObjectState")(w, r, forward)
+	})
+}
+
+// asked N TIER KEY... waits until so many restores of each were asked for, and none more.
+func asked(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	g := sceneOf(ts)
+	for _, key := range args[2:] {
+		if n > 0 {
+			g.glacier.AwaitAsked(g, key, n)
+		}
+		got := g.glacier.Asked(key)
+		if len(got) != n || n > 0 && got[n-1].Tier != args[1] {
+			ts.Fatalf("asked for %s: %+v", key, got)
+		}
+	}
+}
+
+// looked N KEY waits until the object was looked at so often since it changed.
+func looked(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	sceneOf(ts).glacier.AwaitLooks(sceneOf(ts), args[1], n)
 }
 
 // ofFiles are the requests that carry the data of a small file.

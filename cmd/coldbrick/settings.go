@@ -8,6 +8,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/crawl"
 	"github.com/coldbrick/coldbrick/internal/config"
+	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore/stores"
 	"github.com/coldbrick/coldbrick/internal/run"
 )
@@ -43,6 +44,11 @@ type settings struct {
 	repair, readObjects                bool
 	sample                             config.Percent
 	filesFrom, to, svg, from           string
+
+	thaw      config.Choice
+	thawDays  config.Number
+	wait      config.Age
+	coldClass bool
 
 	jobs, crawlers config.Number
 	bwlimit        config.Rate
@@ -124,6 +130,12 @@ func (s *settings) flags() *pflag.FlagSet {
 	f.BoolVarP(&s.null, "null", "0", false, "paths in --files-from end in NUL, not in a newline")
 	text(&s.to, "to", "write the data below `DIR` and leave the stubs as they are")
 	f.BoolVar(&s.stdoutData, "stdout", false, "write the data to standard output and leave the stubs as they are")
+	s.thaw = config.NewChoice("no", object.ThawBulk, object.ThawStandard, object.ThawExpedited)
+	value(&s.thaw, "thaw", "have the store thaw objects of cold classes first, by its tier `SPEED`: bulk, standard (if none is said) or expedited; sooner costs more")
+	f.Lookup("thaw").NoOptDefVal = object.ThawStandard
+	s.thawDays = config.NewNumber(7, 1, 365)
+	value(&s.thawDays, "thaw-days", "keep what was thawed readable for this `NUMBER` of days")
+	value(&s.wait, "wait", "with --thaw: wait this `AGE` for the store (12h, 2d); what takes longer is recalled by the same command later")
 	f.BoolVar(&s.check, "check", false, "also ask the store for each object")
 
 	f.BoolVar(&s.repair, "repair", false, "mend what can be mended without guessing")
@@ -171,6 +183,7 @@ func (s *settings) flags() *pflag.FlagSet {
 	f.BoolVarP(&s.dryRun, "dry-run", "n", false, "say what would happen and change nothing")
 	f.BoolVar(&s.anyVersion, "allow-unqualified-version", false, "archive on a version of GlusterFS that coldbrick was not tested with")
 	f.BoolVar(&s.anyClients, "allow-unguarded-clients", false, "archive though clients are connected without coldbrick's guard: you know that stubs are safe in them")
+	f.BoolVar(&s.coldClass, "allow-cold-class", false, "archive to a storage class whose objects cannot be read at once: readers of stubs get EREMOTE until recall --thaw, hours later")
 	s.stateDir = "/var/lib/coldbrick"
 	text(&s.stateDir, "state-dir", "keep locks and run records in `DIR`")
 	text(&s.metricsFile, "metrics-file", "write Prometheus metrics to `FILE` at the end of the run")
@@ -197,6 +210,10 @@ func (s *settings) values(origins config.Origins) run.Settings {
 	for name, origin := range origins {
 		unset[name] = origin == config.FromDefault
 	}
+	var thaw *object.Thaw
+	if tier := s.thaw.String(); tier != "no" {
+		thaw = &object.Thaw{Tier: tier, Days: s.thawDays.Int()}
+	}
 	return run.Settings{
 		Mount: s.mount, Volume: s.volume, Brick: s.brick, Client: s.client,
 		Wanted: crawl.Policy{
@@ -213,6 +230,7 @@ func (s *settings) values(origins config.Origins) run.Settings {
 		UntilFree: s.untilFree, MaxErrors: s.maxErrors,
 		DryRun: s.dryRun, RequirePlugin: s.requirePlugin, AnyVersion: s.anyVersion, AnyClients: s.anyClients, Check: s.check,
 		To: s.to, ToStdout: s.stdoutData, Repair: s.repair, ReadObjects: s.readObjects, Sample: int(s.sample), SVG: s.svg,
+		Thaw: thaw, ThawWait: s.wait.Duration(), ColdClass: s.coldClass,
 		From: s.from, CatalogSecret: s.catalogSecret.Reveal(),
 		StateDir: s.stateDir, MetricsFile: s.metricsFile, LockWait: s.lockWait.Duration(),
 		Verbose: s.verbose, JSON: s.json,

@@ -13,7 +13,8 @@ func newStatus(a *app) *cobra.Command {
 		Long: `Say for each path on a mount of the volume where its data is: local (on the
 volume), remote (in the store), recalling, or broken, with the reason. With
 --check the store is asked as well: copied means that a valid object exists and
-the data is still here. Nothing is changed.
+the data is still here, thawing that the store is making the object of a stub
+readable. Nothing is changed.
 
 -v shows all that ties each file to its object: gfid, cs.remote, pointer and
 proof, with --check the object, and what the run records of this host tell of the

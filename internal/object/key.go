@@ -75,6 +75,15 @@ func CatalogKey(prefix, volumeID, scan, part string) string {
 	return key
 }
 
+// IsRecord reports whether a key under a prefix is that of one of coldbrick's own
+// records, such as a catalog, and not that of a file's data.
+func IsRecord(prefix, key string) bool {
+	rest, ok := strings.CutPrefix(key, prefix+ReservedPrefix)
+	owner, _, _ := strings.Cut(rest, "/")
+	_, err := gluster.ParseGFID(owner)
+	return ok && err != nil
+}
+
 // NewID is 128 random bits in hexadecimal: the name of a run or an attempt.
 func NewID() string {
 	var b [16]byte

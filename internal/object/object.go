@@ -20,7 +20,7 @@ var (
 	ErrStore = errors.New("store not usable")
 	// ErrCold means that the object is in a storage class that must be thawed
 	// before it can be read.
-	ErrCold = errors.New("object is in a cold storage class: restore it in the store first")
+	ErrCold = errors.New("object is in a cold storage class: coldbrick recall --thaw has the store make it readable first")
 	// ErrChanged means that the bytes or the object are not what they were
 	// when the operation began.
 	ErrChanged = errors.New("changed meanwhile")
@@ -36,6 +36,7 @@ type Info struct {
 	HasCRC32 bool   // the store itself confirms CRC32; false where it keeps none
 	ETag     string // for If-Match; empty where the store has none
 	Class    string // storage class, empty for the standard one
+	Access   Access // as HEAD tells it
 	Modified time.Time
 	Metadata map[string]string // keys in lower case, without x-amz-meta-
 }

@@ -72,6 +72,15 @@ type Lister interface {
 	List(ctx context.Context, prefix string, visit func(Listed) error) error
 }
 
+// Thawer is a store that may hold objects that cannot be read at once. Head tells of
+// each whether it can be (object.Access).
+type Thawer interface {
+	// Thaw asks the store to make an object readable that is object.Frozen by what
+	// Head told. It returns once the store has agreed, hours before the object can be
+	// read. If somebody has asked before, or it can be read by now, that is as good.
+	Thaw(ctx context.Context, key string, info object.Info, how object.Thaw) error
+}
+
 // Listed is what a listing tells of an object.
 type Listed struct {
 	Key      string

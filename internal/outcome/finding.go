@@ -10,6 +10,7 @@ const (
 	StateLocal     State = "local"     // on the volume
 	StateCopied    State = "copied"    // on the volume, and a valid object exists
 	StateRemote    State = "remote"    // in the store: the file is a stub
+	StateThawing   State = "thawing"   // in the store, which is making it readable
 	StateRecalling State = "recalling" // on its way back, or stopped there
 	StateBroken    State = "broken"    // needs fsck
 )
@@ -60,7 +61,7 @@ var classes = map[Class]classText{
 	ClassObjectSize:     {Grave, "the object has another size than the file had"},
 	ClassObjectChecksum: {Grave, "the object has another checksum than the file had"},
 	ClassObjectForeign:  {Grave, "the object was made from another file"},
-	ClassObjectCold:     {Problem, "the object is in a storage class that must be thawed first"},
+	ClassObjectCold:     {Remark, "the object is in a storage class that must be thawed first: it was not read"},
 	ClassKeyUnknown:     {Grave, "nothing tells which object is the file's"},
 	ClassKeyEmpty:       {Problem, "cs.remote is empty; the pointer knows the key"},
 	ClassKeyDiffers:     {Problem, "cs.remote and the pointer name different objects, one of which is the file's"},

@@ -63,6 +63,7 @@ const (
 	ObjectMissing   Reason = "object-missing"
 	ObjectForeign   Reason = "object-foreign"
 	ObjectCold      Reason = "object-cold"
+	Thawing         Reason = "thawing"
 	ObjectCorrupt   Reason = "object-corrupt"
 	NoSpace         Reason = "no-space"
 	NoAttributeRoom Reason = "no-attribute-room" // for attributes of one file, on ext4
@@ -114,7 +115,8 @@ var Meaning = map[Reason]string{
 	AlreadyLocal:     "its data is on the volume",
 	ObjectMissing:    "its object is not in the store",
 	ObjectForeign:    "the object under its key was made from another file",
-	ObjectCold:       "its object is in a storage class that must be thawed first",
+	ObjectCold:       "its object is in a storage class that must be thawed first: recall --thaw",
+	Thawing:          "the store is making its object readable: it was asked to, by this run or before",
 	ObjectCorrupt:    "its object differs from the checksum or size noted at archive time",
 	NoSpace:          "the volume has no room for it",
 	NoAttributeRoom:  "ext4 keeps all attributes of a file in one block, and its own leave too little of it for a stub and a recall",

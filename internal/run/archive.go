@@ -46,6 +46,9 @@ func archive(ctx context.Context, s *Session, named []string) error {
 	if err != nil {
 		return err
 	}
+	if err := s.coldClass(); err != nil {
+		return err
+	}
 	s.on = &runOn{name: "volume:" + s.Volume}
 	if len(named) > 0 {
 		s.on.name = named[0]

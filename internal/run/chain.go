@@ -18,7 +18,7 @@ func chain(e recall.Examined, records string) ([]report.Link, error) {
 	add := func(name, key string, value any, format string, args ...any) {
 		links = append(links, report.Link{Name: name, Key: key, Value: value, Text: fmt.Sprintf(format, args...)})
 	}
-	if e.Remote != "" || e.State == outcome.StateRemote {
+	if e.Remote != "" || e.State == outcome.StateRemote || e.State == outcome.StateThawing {
 		add("cs.remote", e.Remote, nil, "%s", report.Quote(e.Remote))
 	}
 	if p := e.Pointer; p != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
@@ -266,7 +267,7 @@ func (e *examination) store(ctx context.Context, s *scope, bricks []*volume.Bric
 	}
 	if e.ask("store", err, "") {
 		e.note(storeChecks(able)...)
-		e.note(classCheck(e.Store.Options["storage-class"]))
+		e.note(classCheck(e.Settings))
 		e.note(e.prefixCheck(ctx, plugin, s.volumeID(bricks)))
 	}
 	return nil
@@ -310,14 +311,17 @@ func (e *examination) prefixCheck(ctx context.Context, plugin recall.Plugin, own
 }
 
 // classCheck looks whether objects of a storage class can be read at once.
-func classCheck(class string) report.Check {
-	c := report.Check{Name: "storage-class", Status: report.OK, Detail: "objects can be read at once"}
-	switch strings.ToUpper(class) {
-	case "GLACIER", "DEEP_ARCHIVE":
+func classCheck(s Settings) report.Check {
+	c := report.Check{Name: classOption, Status: report.OK, Detail: "objects can be read at once"}
+	switch class := s.Store.class(); {
+	case object.NeedsThaw(class):
 		c.Status = report.Warning
-		c.Detail = "objects of class " + class + " have to be restored for hours first: until then no stub can be read"
-		c.Hint = "--storage-class GLACIER_IR can be read at once"
-	case "INTELLIGENT_TIERING":
+		c.Detail = "class " + class + ": " + readersOfCold
+		if err := s.coldClass(); err != nil {
+			c.Status = report.Bad
+			c.Hint = "GLACIER_IR can be read at once; allow-cold-class = true allows this one"
+		}
+	case strings.EqualFold(class, "INTELLIGENT_TIERING"):
 		c.Status = report.Warning
 		c.Detail = "if the bucket's tiering has archive tiers, objects there have to be restored first"
 		c.Hint = "aws s3api list-bucket-intelligent-tiering-configurations tells"

@@ -46,6 +46,7 @@ var (
 	ErrAtRisk     = errors.New("data is at risk")
 
 	errUntilFree = errors.New("--until-free reached") // the goal, and no failure
+	errThawing   = errors.New("--wait is over")
 )
 
 // UsageError is the user's to fix: it says what is wrong and what to do.
@@ -97,7 +98,7 @@ func EndOf(err error) End {
 		return EndPartial
 	case errors.Is(err, ErrMaxFiles), errors.Is(err, ErrMaxBytes):
 		return EndBudget
-	case errors.Is(err, ErrMaxTime):
+	case errors.Is(err, ErrMaxTime), errors.Is(err, errThawing):
 		return EndTimeout
 	case errors.Is(err, syscall.EPIPE):
 		return EndClosed
@@ -108,13 +109,14 @@ func EndOf(err error) End {
 // IsBudget reports whether a run ended because of a limit that the user set, which
 // is no news to whoever wants to be told only what went wrong.
 func IsBudget(err error) bool {
-	return errors.Is(err, ErrMaxFiles) || errors.Is(err, ErrMaxBytes) || errors.Is(err, ErrMaxTime)
+	return errors.Is(err, ErrMaxFiles) || errors.Is(err, ErrMaxBytes) ||
+		errors.Is(err, ErrMaxTime) || errors.Is(err, errThawing)
 }
 
 // limits are the errors by which a flag ends a run.
 var limits = map[string]error{
 	"max-files": ErrMaxFiles, "max-bytes": ErrMaxBytes, "max-duration": ErrMaxTime,
-	"max-errors": ErrMaxErrors, "until-free": errUntilFree,
+	"max-errors": ErrMaxErrors, "until-free": errUntilFree, "wait": errThawing,
 }
 
 // limitOf is the flag that ended a run, empty if none did.

@@ -161,7 +161,7 @@ func (f *checker) checkOne(ctx context.Context, file gluster.File) error {
 func (f *checker) sharesKey(e recall.Examined) (key string, other gluster.GFID, shared bool) {
 	key = e.Candidate
 	if key == "" {
-		if e.Object == nil || e.State != outcome.StateRemote {
+		if e.Object == nil || e.State != outcome.StateRemote && e.State != outcome.StateThawing {
 			return "", gluster.GFID{}, false
 		}
 		if _, err := object.DecodeMetadata(e.Object.Metadata); !errors.Is(err, object.ErrForeign) {

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/recall"
@@ -43,7 +45,7 @@ func recallAll(ctx context.Context, s *Session, paths *Paths) error {
 		}
 		gauge := Gauge{Meter: g.meter}
 		s.UI.ShowBar("recalling", ByBytes, &gauge)
-		err := causeOf(ctx, recall.Run(ctx, jobs, find, one, func(r recall.Result) {
+		done := func(r recall.Result) {
 			s.tally.Add(r.Outcome, r.Reason, r.Size)
 			if r.Outcome == outcome.Recalled {
 				gauge.Files.Add(1)
@@ -51,7 +53,17 @@ func recallAll(ctx context.Context, s *Session, paths *Paths) error {
 			}
 			s.print(report.File{Path: r.Path, GFID: r.GFID, Size: r.Size,
 				Outcome: r.Outcome, Reason: r.Reason, Key: r.Key, Err: r.Err})
-		}))
+		}
+		var err error
+		if s.Thaw != nil {
+			err = (&thaw{s, &g.recaller, *s.Thaw, one, done, jobs}).run(ctx, find)
+		} else {
+			var cold atomic.Bool
+			cold.Store(object.NeedsThaw(s.Store.class()))
+			g.recaller.Cold = &cold
+			err = recall.Run(ctx, jobs, find, one, done)
+		}
+		err = causeOf(ctx, err)
 		if err == nil && s.Recursive && g.moves != nil && g.moves.moved(ctx) {
 			err = errMoved
 		}

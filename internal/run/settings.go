@@ -6,6 +6,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/crawl"
 	"github.com/coldbrick/coldbrick/internal/config"
+	"github.com/coldbrick/coldbrick/internal/object"
 )
 
 // Settings are what the user wants, resolved for the volume that a run is about.
@@ -36,6 +37,9 @@ type Settings struct {
 	AnyClients    bool // also those without coldbrick's guard
 	Check         bool // status asks the store
 	To            string
+	Thaw          *object.Thaw // nil: objects that have to be thawed first are left alone
+	ThawWait      time.Duration
+	ColdClass     bool // archive to a class whose objects have to be thawed first
 	ToStdout      bool
 	Repair        bool
 	ReadObjects   bool

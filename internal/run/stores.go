@@ -2,11 +2,13 @@ package run
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"golang.org/x/time/rate"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/objstore/stores"
 	"github.com/coldbrick/coldbrick/internal/record"
@@ -31,6 +33,30 @@ func (s StoreSettings) kind() (objstore.Kind, error) {
 	}
 	return kind, nil
 }
+
+// coldClass refuses, unless the user wants just that, to archive to a class whose
+// objects cannot be read at once.
+func (s Settings) coldClass() error {
+	class := s.Store.class()
+	if s.ColdClass || !object.NeedsThaw(class) {
+		return nil
+	}
+	return Usagef("--storage-class %s: %s; GLACIER_IR can be read at once, and allow-cold-class = true allows this one", class, readersOfCold)
+}
+
+// readersOfCold is what readers of stubs get.
+const readersOfCold = "whoever reads an archived file gets an error (EREMOTE) until coldbrick recall --thaw has had its object restored, which takes hours and is charged"
+
+// class is the storage class of objects, where the store has such.
+func (s StoreSettings) class() string {
+	kind, err := s.kind()
+	if err != nil || !slices.ContainsFunc(kind.Options, func(o objstore.Option) bool { return o.Name == classOption }) {
+		return ""
+	}
+	return s.Options[classOption]
+}
+
+const classOption = "storage-class"
 
 // check refuses a store that is not there, that lacks what it needs, or that would
 // keep its objects in the volume itself, before anything is touched. The bricks

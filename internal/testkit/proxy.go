@@ -32,6 +32,7 @@ type Proxy struct {
 
 	mu       sync.Mutex
 	rules    []*rule
+	glacier  *Glacier // nil: every object can be read
 	requests []Request
 }
 
@@ -171,6 +172,9 @@ func (p *Proxy) fault(r Request) Fault {
 		if rule.seen > rule.Skip && (rule.Times == 0 || rule.seen <= rule.Skip+rule.Times) {
 			return rule.fault
 		}
+	}
+	if p.glacier != nil {
+		return p.glacier.fault(r)
 	}
 	return nil
 }

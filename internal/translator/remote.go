@@ -142,6 +142,9 @@ func (o *stubOrigin) examine(ctx context.Context) (examined, error) {
 		if err != nil {
 			return err
 		}
+		if info.Access != object.Readable {
+			return fmt.Errorf("%w (class %s)", object.ErrCold, info.Class)
+		}
 		t := transaction{Stub: o.Stub, pointer: o.pointer, result: o.result}
 		if err := t.accept(info); err != nil {
 			return err

@@ -136,6 +136,15 @@ type creation struct {
 	proof    object.Proof // grows as the body is read
 }
 
+// class is the storage class of the object. Records of coldbrick's own are small, and
+// are read without a thaw.
+func (c *creation) class() types.StorageClass {
+	if object.IsRecord(c.keyPrefix, c.key) {
+		return ""
+	}
+	return types.StorageClass(c.storageClass)
+}
+
 // whole creates the object with a single PUT.
 func (c *creation) whole(ctx context.Context) error {
 	return c.settle(ctx, "put object", c.able.ChecksumVerified, c.put(ctx))
@@ -162,7 +171,7 @@ func (c *creation) put(ctx context.Context) error {
 		ContentLength: &c.size,
 		ChecksumCRC32: encodeCRC(c.proof.CRC32),
 		Metadata:      c.metadata,
-		StorageClass:  types.StorageClass(c.storageClass),
+		StorageClass:  c.class(),
 	}
 	if !c.able.conditionRefused {
 		in.IfNoneMatch = aws.String("*")

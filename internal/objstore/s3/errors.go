@@ -211,7 +211,7 @@ func retryTransport(err error) aws.Ternary {
 		host    x509.HostnameError
 	)
 	switch {
-	case errors.As(err, &unknown), errors.As(err, &invalid), errors.As(err, &host):
+	case errors.As(err, &unknown), errors.As(err, &invalid), errors.As(err, &host), codeOf(err) == noExpeditedRoom:
 		return aws.FalseTernary
 	case errors.As(err, &resp):
 		return aws.UnknownTernary

@@ -40,7 +40,7 @@ func (c *creation) inParts(ctx context.Context) error {
 		Key:          &c.key,
 		Body:         io.NewSectionReader(c.body, 0, c.size),
 		Metadata:     c.metadata,
-		StorageClass: types.StorageClass(c.storageClass),
+		StorageClass: c.class(),
 	}, c.sizeOfParts(), c.jobs)
 	if up.failed != nil { // the cause, where the manager wraps it or hears of it late
 		err = up.failed

@@ -251,6 +251,7 @@ func (n *session) head(ctx context.Context, key string) (object.Info, error) {
 		Size:     *out.ContentLength,
 		ETag:     aws.ToString(out.ETag),
 		Class:    className(out.StorageClass),
+		Access:   accessOf(out),
 		Modified: aws.ToTime(out.LastModified),
 		Metadata: out.Metadata,
 	}
