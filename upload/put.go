@@ -61,11 +61,12 @@ func (t *transaction) put(ctx context.Context) error {
 // adopt uses the object that is there if it was made from this very file and
 // holds the bytes that the file has now. Size and mtime are not enough: rsync
 // --inplace -t changes the bytes and keeps both. So the file is read again and
-// only the upload is saved.
+// only the upload is saved. If the file's own pointer does not name it, it must be
+// young: gc may be about to delete one that nothing has referred to.
 func (t *transaction) adopt(ctx context.Context, info object.Info) error {
 	mtime := gluster.TimeOf(t.before.Mtime)
 	own := stub.Origin{GFID: t.want.GFID, Volumes: []string{t.Volume}, Size: t.before.Size, Mtime: &mtime}
-	if _, err := own.Made(info); err != nil || !info.HasCRC32 {
+	if _, err := own.Made(info); err != nil || !info.HasCRC32 || !t.inherited && !info.Adoptable() {
 		return errKeyTaken
 	}
 	crc := t.proof.CRC32

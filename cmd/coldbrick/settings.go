@@ -63,6 +63,11 @@ type settings struct {
 	anyVersion     bool
 	anyClients     bool
 
+	apply, answer    bool
+	grace            config.Age
+	maxDelete        config.Portion
+	listFile, forget string
+
 	json           bool
 	progress       config.Choice
 	logFormat      config.Choice
@@ -144,6 +149,15 @@ func (s *settings) flags() *pflag.FlagSet {
 	value(&s.sample, "sample", "with --read: read this `PERCENTAGE` of the objects, chosen at random (1%)")
 
 	text(&s.from, "from", "rebuild from the catalogs of the volume with this `ID`")
+
+	f.BoolVar(&s.apply, "apply", false, "delete what nothing refers to")
+	f.BoolVar(&s.answer, "answer", false, "look on the bricks of this host for what gc on another host wants to delete")
+	s.grace = config.Age(30 * day)
+	value(&s.grace, "grace", "nothing may have referred to an object for this `AGE` (30d; at least 14d)")
+	s.maxDelete = config.NewPortion(1)
+	value(&s.maxDelete, "max-delete", "delete at most this `SHARE` of all objects, or this number of objects (0 for no limit)")
+	text(&s.listFile, "list", "write the objects to which nothing refers to `FILE`, one JSON object a line")
+	text(&s.forget, "forget-volume", "the volume with this `ID` is gone for good: do not ask for its catalogs and bricks any more")
 
 	text(&s.svg, "svg", "also draw the report, as a picture in the SVG `FILE`")
 
@@ -232,6 +246,7 @@ func (s *settings) values(origins config.Origins) run.Settings {
 		To: s.to, ToStdout: s.stdoutData, Repair: s.repair, ReadObjects: s.readObjects, Sample: int(s.sample), SVG: s.svg,
 		Thaw: thaw, ThawWait: s.wait.Duration(), ColdClass: s.coldClass,
 		From: s.from, CatalogSecret: s.catalogSecret.Reveal(),
+		Apply: s.apply, Answer: s.answer, Grace: s.grace.Duration(), MaxDelete: s.maxDelete, ListFile: s.listFile, Forget: s.forget,
 		StateDir: s.stateDir, MetricsFile: s.metricsFile, LockWait: s.lockWait.Duration(),
 		Verbose: s.verbose, JSON: s.json,
 	}

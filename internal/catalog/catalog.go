@@ -159,6 +159,8 @@ type Cluster struct {
 	Moves     []string   `json:"moves,omitempty"`  // each rebalance and remove-brick that glusterd remembers
 	Moving    bool       `json:"moving,omitempty"` // one of them is under way
 	Snapshots int        `json:"snapshots,omitempty"`
+	Clones    []string   `json:"clones,omitempty"`  // ids of volumes of the cluster that were made from snapshots
+	Healing   int        `json:"healing,omitempty"` // entries that wait for a heal, or are in split-brain
 }
 
 // Part says what a part of a catalog must be.

@@ -517,35 +517,6 @@ func TestASecretIsNeeded(t *testing.T) {
 	g.none()
 }
 
-func TestManyKeysAreSortedOnDisk(t *testing.T) {
-	s := sorter{dir: t.TempDir(), memory: 4 << 10}
-	defer s.close()
-	var want []string
-	for i := range 5000 {
-		key := fmt.Sprintf("%x/\xff%d", i*7919%5000, i)
-		want = append(want, key)
-		for range 1 + i%2 { // some twice
-			if err := s.add(Ref{Key: Bytes(key)}); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if len(s.runs) < 10 {
-		t.Errorf("%d runs on disk", len(s.runs))
-	}
-	if entries, err := os.ReadDir(s.dir); err != nil || len(entries) != 0 {
-		t.Errorf("files that a crash would leave: %v, %v", entries, err)
-	}
-	slices.Sort(want)
-	var got []string
-	if err := s.each(func(r Ref) error { got = append(got, string(r.Key)); return nil }); err != nil {
-		t.Fatal(err)
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("%d keys, want %d in order", len(got), len(want))
-	}
-}
-
 func TestBytesComeBackAsTheyWere(t *testing.T) {
 	for _, want := range []Bytes{"", "a", "\xff", "a\nb", "\u2028<&>", `{"base64":"eA=="}`, "\x00", "\ufffd"} {
 		text, err := json.Marshal(want)

@@ -17,7 +17,11 @@ func AskCluster(ctx context.Context, name string) (Cluster, error) {
 	if err != nil {
 		return Cluster{}, err
 	}
-	c := Cluster{Asked: true, Snapshots: v.SnapshotCount}
+	clones, err := volume.Clones(ctx)
+	if err != nil {
+		return Cluster{}, err
+	}
+	c := Cluster{Asked: true, Snapshots: v.SnapshotCount, Clones: clones}
 	for _, set := range v.Sets() {
 		var names []string
 		for _, b := range set {
@@ -30,6 +34,12 @@ func AskCluster(ctx context.Context, name string) (Cluster, error) {
 			}
 		}
 		c.Sets = append(c.Sets, names)
+	}
+	for _, h := range v.Heals {
+		c.Healing += h.Pending + h.SplitBrain
+		if !h.Connected {
+			c.Down = append(c.Down, h.Brick)
+		}
 	}
 	for _, t := range moves {
 		c.Moves = append(c.Moves, fmt.Sprintf("%s %s %s", t.Type, t.ID, t.Text))

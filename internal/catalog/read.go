@@ -17,7 +17,9 @@ import (
 // Catalog is a catalog with a valid manifest.
 type Catalog struct {
 	Manifest
-	Time time.Time // of the object that was written before the scan, by the store's clock
+	// Times of the objects that were written before the scan and after it, by the
+	// store's clock.
+	Time, Stored time.Time
 
 	place Place
 	dir   string
@@ -27,8 +29,7 @@ type Catalog struct {
 // without a manifest are left of scans that failed or go on, and are passed over;
 // what has a manifest and is not valid is an error. dir is for what is fetched.
 func (p Place) Find(ctx context.Context, dir string) ([]Catalog, error) {
-	begun := map[string]time.Time{}
-	var scans []string
+	begun, stored := map[string]time.Time{}, map[string]time.Time{}
 	top := p.key("", "")
 	err := p.Store.List(ctx, top, func(o objstore.Listed) error {
 		scan, part, _ := strings.Cut(strings.TrimPrefix(o.Key, top), "/")
@@ -36,7 +37,7 @@ func (p Place) Find(ctx context.Context, dir string) ([]Catalog, error) {
 		case beginPart:
 			begun[scan] = o.Modified
 		case manifestPart:
-			scans = append(scans, scan)
+			stored[scan] = o.Modified
 		}
 		return nil
 	})
@@ -44,7 +45,7 @@ func (p Place) Find(ctx context.Context, dir string) ([]Catalog, error) {
 		return nil, err
 	}
 	var all []Catalog
-	for _, scan := range scans {
+	for scan, end := range stored {
 		at, ok := begun[scan]
 		if !ok {
 			return nil, fmt.Errorf("%s: %w: the object is missing that was written before the scan", p.key(scan, manifestPart), ErrInvalid)
@@ -56,7 +57,7 @@ func (p Place) Find(ctx context.Context, dir string) ([]Catalog, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, Catalog{Manifest: m, Time: at, place: p, dir: dir})
+		all = append(all, Catalog{Manifest: m, Time: at, Stored: end, place: p, dir: dir})
 	}
 	slices.SortFunc(all, func(a, b Catalog) int { return a.Time.Compare(b.Time) })
 	return all, nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/coldbrick/coldbrick/internal/extsort"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore"
 )
@@ -48,8 +49,8 @@ func (p Place) Take(ctx context.Context, subject Subject, scan Scan) (Manifest, 
 	}{"catalog-begin", Format, p.Volume, subject.Brick}); err != nil {
 		return m, err
 	}
-	s := &scanner{Scan: scan, refs: sorter{dir: scan.Dir}}
-	defer s.refs.close()
+	s := &scanner{Scan: scan, refs: sorter{extsort.Sorter{Dir: scan.Dir}}}
+	defer s.refs.Close()
 	if s.tree, err = newPartWriter(scan.Dir); err != nil {
 		return m, err
 	}
@@ -84,6 +85,20 @@ func (p Place) Take(ctx context.Context, subject Subject, scan Scan) (Manifest, 
 	}
 	m.Ended = time.Now().UTC()
 	return m, p.seal(ctx, m.Scan, manifestPart, m)
+}
+
+// References visits every key that any file of a brick refers to now, in order, without
+// a catalog. They count only if the error is nil; ErrIncomplete.
+func References(ctx context.Context, scan Scan, visit func(Ref) error) error {
+	s := &scanner{Scan: scan, refs: sorter{extsort.Sorter{Dir: scan.Dir}}}
+	defer s.refs.Close()
+	if err := s.run(ctx); err != nil {
+		return err
+	}
+	if s.unreadable > 0 {
+		return ErrIncomplete
+	}
+	return s.refs.each(visit)
 }
 
 // seal writes a small object that only who knows the secret can have written.

@@ -84,6 +84,44 @@ func IsRecord(prefix, key string) bool {
 	return ok && err != nil
 }
 
+// GarbageKey is the key of one part of a run of gc: list is a NewID. With part "" it is
+// what all keys of that list begin with, and with list "" too, those of all.
+func GarbageKey(prefix, list, part string) string {
+	key := prefix + ReservedPrefix + "gc/"
+	if list != "" {
+		key += list + "/" + part
+	}
+	return key
+}
+
+// IntentKey is the key of one part of an intent to refer to objects anew, which is
+// named by a NewID. With part "" it is what all keys of that intent begin with, and with
+// intent "" too, those of all.
+func IntentKey(prefix, intent, part string) string {
+	key := prefix + ReservedPrefix + "intents/"
+	if intent != "" {
+		key += intent + "/" + part
+	}
+	return key
+}
+
+// IsData reports whether a key below the prefix of a volume can be that of a file's
+// object: one that PathKey or NonceKey makes.
+func IsData(prefix, key string) bool {
+	rest, below := strings.CutPrefix(key, prefix)
+	if !below {
+		return false
+	}
+	if nonce, ok := strings.CutPrefix(rest, ReservedPrefix); ok {
+		gfid, id, _ := strings.Cut(nonce, "/")
+		_, err := gluster.ParseGFID(gfid)
+		raw, hexErr := hex.DecodeString(id)
+		return err == nil && hexErr == nil && len(raw) == 16
+	}
+	_, ok := PathKey(prefix, rest)
+	return ok
+}
+
 // NewID is 128 random bits in hexadecimal: the name of a run or an attempt.
 func NewID() string {
 	var b [16]byte

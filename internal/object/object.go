@@ -38,7 +38,20 @@ type Info struct {
 	Class    string // storage class, empty for the standard one
 	Access   Access // as HEAD tells it
 	Modified time.Time
+	Date     time.Time         // when the store said so, by its own clock; zero where it does not tell
 	Metadata map[string]string // keys in lower case, without x-amz-meta-
+}
+
+// AdoptableFor is how old an object may be, by the store's clock, for a file to begin to
+// refer to it. No object is deleted before it is at least twice as old: whoever may
+// delete and who may refer anew never meet.
+const AdoptableFor = 7 * 24 * time.Hour
+
+// Adoptable reports whether a file that does not refer to the object yet may begin to.
+// Otherwise gc may be about to delete it.
+func (i Info) Adoptable() bool {
+	age := i.Date.Sub(i.Modified)
+	return !i.Date.IsZero() && age > -time.Minute && age < AdoptableFor
 }
 
 // Proof is what the store confirmed of an object that it has just taken.

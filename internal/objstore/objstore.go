@@ -6,8 +6,8 @@
 // write one.
 //
 // A store creates an object only where none is, and reports success only after the
-// copy is proven; it can neither overwrite nor delete an object. Stores satisfy the
-// interfaces that upload and recall declare. A key that a store or a proxy could take
+// copy is proven; it cannot overwrite one, and only one that is a Deleter can delete one.
+// Stores satisfy the interfaces that upload and recall declare. A key that a store or a proxy could take
 // for another one is refused in every operation, with object.ErrKey: keys to read come
 // from attributes of files, and those may be hostile.
 //
@@ -79,6 +79,16 @@ type Thawer interface {
 	// Head told. It returns once the store has agreed, hours before the object can be
 	// read. If somebody has asked before, or it can be read by now, that is as good.
 	Thaw(ctx context.Context, key string, info object.Info, how object.Thaw) error
+}
+
+// Deleter is a store that can delete objects.
+type Deleter interface {
+	// Delete deletes the object under key if it is, as far as the store can be asked,
+	// still the one that a Head told of: else object.ErrChanged. That none is there is
+	// fs.ErrNotExist. A bucket that keeps versions keeps this one. It is asked for once:
+	// after an error that is none of these the object may or may not be there, and the
+	// request may still be on its way.
+	Delete(ctx context.Context, key string, is object.Info) error
 }
 
 // Listed is what a listing tells of an object.

@@ -29,7 +29,7 @@ func registrationOf(volumeID string) []byte {
 
 const (
 	registrationFormat = 1
-	longestEntry       = 4 << 20 // the manifest of a catalog of a volume with thousands of bricks
+	longestEntry       = 32 << 20 // a list of candidates of gc
 )
 
 // Registry is a store that volumes can be registered in; every Store is.

@@ -20,6 +20,12 @@ const (
 	Rebuilt    Outcome = "rebuilt"    // a name that was made anew
 )
 
+// Outcomes of objects.
+const (
+	Unreferenced Outcome = "unreferenced" // no catalog refers to it
+	Deleted      Outcome = "deleted"
+)
+
 // Reason says why a file was left alone or failed. The same words stand in
 // output, logs, metrics and manual; they never change their meaning.
 type Reason string

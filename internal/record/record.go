@@ -33,6 +33,8 @@ const (
 	Done Phase = "done"
 	// Degraded: the file was stamped while a brick that holds it was down.
 	Degraded Phase = "degraded"
+	// Deleting: an object that nothing refers to is about to be deleted.
+	Deleting Phase = "deleting"
 	// Ended is the last line of a run that came to its end.
 	Ended Phase = "ended"
 )

@@ -7,6 +7,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/coldbrick/coldbrick/internal/gc"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/upload"
@@ -88,7 +89,7 @@ func EndOf(err error) End {
 	case errors.Is(err, ErrUnsafe), errors.Is(err, ErrNoVolume), errors.Is(err, upload.ErrDegraded),
 		errors.As(err, &unsafe), errors.Is(err, volume.ErrNoBrick), errors.Is(err, volume.ErrNoMount),
 		errors.Is(err, volume.ErrDegraded), errors.Is(err, volume.ErrGraphChanged), errors.Is(err, volume.ErrNoLease),
-		errors.Is(err, volume.ErrKernel), errors.Is(err, errMoving):
+		errors.Is(err, volume.ErrKernel), errors.Is(err, errMoving), errors.Is(err, gc.ErrNotProven):
 		return EndUnsafe
 	case errors.Is(err, ErrLocked):
 		return EndLocked

@@ -49,6 +49,13 @@ type Settings struct {
 	From          string // id of the volume to rebuild
 	CatalogSecret string // by which catalogs are sealed; "" if none is set
 
+	// Of gc.
+	Apply, Answer bool
+	Grace         time.Duration
+	MaxDelete     config.Portion
+	ListFile      string
+	Forget        string // id of a volume
+
 	StateDir, MetricsFile string
 	LockWait              time.Duration
 	Verbose, JSON         bool

@@ -241,6 +241,24 @@ func moves(ctx context.Context, name string) ([]gluster.Task, error) {
 	return tasks, nil
 }
 
+// Clones asks glusterd of this host for the ids of those volumes of the cluster that were
+// made from snapshots: their bricks are where glusterd mounts these.
+func Clones(ctx context.Context) (ids []string, err error) {
+	infos, err := askXML(ctx, gluster.ParseVolumeInfo, "volume", "info")
+	for _, v := range infos {
+		if slices.ContainsFunc(v.Bricks, func(b gluster.BrickInfo) bool { return strings.Contains(b.Dir, "/run/gluster/snaps/") }) {
+			ids = append(ids, v.ID)
+		}
+	}
+	return ids, err
+}
+
+// Known asks glusterd of this host whether the cluster has a volume with this id.
+func Known(ctx context.Context, id string) (bool, error) {
+	infos, err := askXML(ctx, gluster.ParseVolumeInfo, "volume", "info")
+	return slices.ContainsFunc(infos, func(v gluster.VolumeInfo) bool { return v.ID == id }), err
+}
+
 func volumeInfo(ctx context.Context, name string) (gluster.VolumeInfo, error) {
 	if !volumeName.MatchString(name) {
 		return gluster.VolumeInfo{}, ErrNoVolume

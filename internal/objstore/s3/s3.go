@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -78,6 +79,9 @@ type session struct {
 
 	probing sync.Mutex
 	proven  atomic.Pointer[findings] // nil until probed
+
+	deletes sync.Once // finds out about:
+	matched bool      // a DELETE with If-Match leaves another object alone
 }
 
 // Init reads the options and makes the client; it sends nothing to the store.
@@ -256,6 +260,7 @@ func (n *session) head(ctx context.Context, key string) (object.Info, error) {
 		Metadata: out.Metadata,
 	}
 	info.CRC32, info.HasCRC32 = wholeCRC(out.ChecksumCRC32, out.ChecksumType)
+	info.Date, _ = middleware.GetServerTime(out.ResultMetadata)
 	return info, nil
 }
 

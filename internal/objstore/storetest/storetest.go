@@ -64,6 +64,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"TwoStoresOfOnePlaceSeeTheSame":     func(t *testing.T, s Store, prefix string) { twoStores(t, s, open(t), prefix) },
 		"ADownloadIsOfTheWholeObjectOrNone": parallelDownloads,
 		"AListingNamesWhatWasCreated":       listed,
+		"OnlyTheObjectNamedIsDeleted":       deleted,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t), "storetest/"+object.NewID()+"/") })
 	}
@@ -543,5 +544,70 @@ func listed(t *testing.T, s Store, prefix string) {
 	stop := errors.New("enough")
 	if err := store.List(t.Context(), prefix, func(objstore.Listed) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("the visitor's error became %v", err)
+	}
+}
+
+// deleted: a store that can delete deletes the object that was looked at, and no other
+// that has its key by then, is beside it or below it.
+func deleted(t *testing.T, s Store, prefix string) {
+	store, ok := s.(objstore.Deleter)
+	if !ok {
+		return
+	}
+	head := func(key string) object.Info {
+		t.Helper()
+		info, err := s.Head(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	beside := []string{Key(s, prefix+"d/below/", 3), Key(s, prefix+"d/beside/", 3), Key(s, prefix+"e/", 3)}
+	for _, key := range beside {
+		create(t, s, key, []byte("123"))
+	}
+	for _, size := range []int{0, 3, PartSize + 1} {
+		key, body := Key(s, prefix+"d/", size), Bytes(1, size)
+		create(t, s, key, body)
+		if lister, ok := s.(objstore.Lister); ok {
+			if err := lister.List(t.Context(), key, func(o objstore.Listed) error {
+				// What a listing tells is what Head does, but for parts of a second.
+				if info := head(o.Key); o.Size != info.Size || o.Modified.Sub(info.Modified).Abs() >= time.Second {
+					t.Errorf("listed %+v, head %+v", o, info)
+				}
+				return nil
+			}); err != nil {
+				t.Error(err)
+			}
+		}
+		other := head(key)
+		other.Metadata = Meta()
+		if err := store.Delete(t.Context(), key, other); !errors.Is(err, object.ErrChanged) {
+			t.Errorf("delete of another attempt's object: %v, want object.ErrChanged", err)
+		}
+		other = head(key)
+		other.Modified = other.Modified.Add(-time.Hour)
+		if err := store.Delete(t.Context(), key, other); !errors.Is(err, object.ErrChanged) {
+			t.Errorf("delete of an older object: %v, want object.ErrChanged", err)
+		}
+		mustHold(t, s, key, body)
+		is := head(key)
+		if err := store.Delete(t.Context(), key, is); err != nil {
+			t.Fatalf("delete: %v", err)
+		}
+		mustNotExist(t, s, key)
+		if err := store.Delete(t.Context(), key, is); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("delete once more: %v, want fs.ErrNotExist", err)
+		}
+		if s.Conditional(int64(size)) { // the key is free again
+			create(t, s, key, body)
+			mustHold(t, s, key, body)
+		}
+	}
+	for _, key := range beside {
+		mustHold(t, s, key, []byte("123"))
+	}
+	if err := store.Delete(t.Context(), prefix+"../x", object.Info{}); !errors.Is(err, object.ErrKey) {
+		t.Errorf("an ambiguous key: %v", err)
 	}
 }

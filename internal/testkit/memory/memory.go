@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,11 +45,18 @@ type stored struct {
 
 // Store keeps objects in one place.
 type Store struct {
+	// Now is the store's clock, if set.
+	Now func() time.Time
+
 	limiter objstore.Limiter
 	current atomic.Pointer[place] // operations keep the one that they began with
 }
 
-var _ objstore.Store = (*Store)(nil)
+var (
+	_ objstore.Store   = (*Store)(nil)
+	_ objstore.Lister  = (*Store)(nil)
+	_ objstore.Deleter = (*Store)(nil)
+)
 
 // Init goes to the place that the option "memory-place" names.
 func (s *Store) Init(ctx context.Context, options map[string]string) error {
@@ -111,7 +119,7 @@ func (s *Store) Create(ctx context.Context, key string, body io.ReaderAt, size i
 		return proof, &objstore.Error{Op: "create object", Kind: fs.ErrExist}
 	}
 	p.objects[key] = stored{data, object.Info{
-		Size: size, CRC32: sum, HasCRC32: true, Modified: time.Now(), Metadata: maps.Clone(metadata),
+		Size: size, CRC32: sum, HasCRC32: true, Modified: s.now(), Metadata: maps.Clone(metadata),
 	}}
 	return proof, nil
 }
@@ -135,7 +143,55 @@ func (s *Store) get(key string) (stored, error) {
 // Head tells about an object.
 func (s *Store) Head(_ context.Context, key string) (object.Info, error) {
 	o, err := s.get(key)
+	o.info.Date = s.now()
 	return o.info, err
+}
+
+func (s *Store) now() time.Time {
+	if s.Now != nil {
+		return s.Now()
+	}
+	return time.Now()
+}
+
+// List visits the objects whose keys begin with prefix.
+func (s *Store) List(_ context.Context, prefix string, visit func(objstore.Listed) error) error {
+	p := s.current.Load()
+	if p == nil {
+		return objstore.ErrClosed
+	}
+	var found []objstore.Listed
+	p.mu.Lock()
+	for key, o := range p.objects {
+		if strings.HasPrefix(key, prefix) {
+			found = append(found, objstore.Listed{Key: key, Size: o.info.Size, Modified: o.info.Modified})
+		}
+	}
+	p.mu.Unlock()
+	for _, o := range found {
+		if err := visit(o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Delete deletes an object that is still what a Head told of.
+func (s *Store) Delete(_ context.Context, key string, is object.Info) error {
+	p, err := s.at(key)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch o, ok := p.objects[key]; {
+	case !ok:
+		return &objstore.Error{Op: "delete object", Kind: fs.ErrNotExist}
+	case !o.info.Modified.Equal(is.Modified), o.info.Metadata[object.MetaAttempt] != is.Metadata[object.MetaAttempt]:
+		return &objstore.Error{Op: "delete object", Kind: object.ErrChanged}
+	}
+	delete(p.objects, key)
+	return nil
 }
 
 // Download writes an object to dst once accept has agreed, and compares what it wrote

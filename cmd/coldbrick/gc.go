@@ -1,0 +1,38 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/coldbrick/coldbrick/internal/run"
+)
+
+func newGC(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "gc --volume NAME [--apply | --answer | --forget-volume ID]",
+		Short: "Find objects that no file refers to, and delete them",
+		Long: `Find the objects that neither of two generations of catalogs refers to: one complete
+set of catalogs of at most a week ago, and one that was complete --grace earlier. Of
+each volume with this key prefix every brick must have been written down. Without
+--apply this only tells how many there are, how large, and since when.
+
+With --apply the list of these objects is published in the store, and all bricks of all
+volumes with this key prefix are looked at once more. This run looks at those of this
+host. For the others run coldbrick gc --answer on their hosts, or let the timer do so;
+then run gc --apply again, within a day. Only if every brick has answered, and none
+refers to an object, that object is deleted. Nothing is deleted while a brick is down, a
+heal, a rebalance or a rebuild is under way, or the volume has snapshots or clones. A
+bucket that keeps versions keeps what is deleted as an old version.
+
+A volume that shares the key prefix and is gone for good keeps gc from working, until
+--forget-volume says so.`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.configure(cmd, a.byMount); err != nil {
+				return err
+			}
+			return run.GC(cmd.Context(), a.session())
+		},
+	}
+	a.uses(cmd, []string{"volume", "apply", "answer", "forget-volume", "grace", "max-delete", "list", "crawlers", "state-dir"}, storeFlags, outputFlags)
+	return cmd
+}

@@ -1,0 +1,259 @@
+package gc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/objstore"
+	"github.com/coldbrick/coldbrick/internal/owner"
+	"github.com/coldbrick/coldbrick/internal/workers"
+)
+
+// Deletion is one run that deletes by a list.
+type Deletion struct {
+	Place Place
+	List  *List
+	Owner owner.Owner
+	Jobs  int
+	Most  int64 // objects; no more are deleted
+
+	// Record is called before each delete, and is on disk when it returns.
+	Record func(Candidate) error
+	// Tell is told what became of each. Calls do not overlap. fs.ErrNotExist and
+	// object.ErrChanged mean that it was no garbage any more.
+	Tell func(Candidate, error)
+
+	claimed time.Duration // of the host's uptime
+	late    time.Duration // by then, how old the list was
+	unclear atomic.Bool   // a request to delete had no clear answer
+}
+
+// Run deletes what no brick refers to. Nothing is deleted before all that is to be
+// deleted was looked at once more; one request is sent for each object.
+//
+// One run alone deletes by a list, since it claims it: a second DELETE of one key could
+// meet an object that was created since the first.
+func (d *Deletion) Run(ctx context.Context) error {
+	deleter, ok := d.Place.Store.(objstore.Deleter)
+	if !ok {
+		return fmt.Errorf("%w: the store cannot delete", ErrNotProven)
+	}
+	if err := d.claim(ctx); err != nil {
+		return err
+	}
+	garbage, err := d.garbage(ctx)
+	if err == nil {
+		err = d.lookAgain(ctx, garbage)
+	}
+	if err == nil {
+		err = d.delete(ctx, deleter, garbage)
+	}
+	if d.unclear.Load() {
+		return err // the list stays open: a request may still be on its way
+	}
+	return errors.Join(err, d.Place.Finish(context.WithoutCancel(ctx), d.List.ID))
+}
+
+// claim makes this the only run that deletes by the list.
+func (d *Deletion) claim(ctx context.Context) error {
+	text, err := json.Marshal(d.Owner)
+	if err != nil {
+		return err
+	}
+	text = append(text, '\n')
+	if c, ok := d.Place.Store.(interface{ Conditional(size int64) bool }); !ok || !c.Conditional(int64(len(text))) {
+		return fmt.Errorf("%w: the store overwrites taken keys: two runs could delete at once", ErrNotProven)
+	}
+	d.claimed, err = uptime()
+	if err != nil {
+		return err
+	}
+	err = d.Place.write(ctx, object.GarbageKey(d.Place.Prefix, d.List.ID, claimPart), text)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%w: another run deletes by list %s", ErrNotProven, d.List.ID)
+	}
+	return err
+}
+
+// garbage is what the bricks have left of the list.
+func (d *Deletion) garbage(ctx context.Context) ([]Candidate, error) {
+	status, err := d.status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d.late = status.ClaimedAt.Sub(d.List.Published)
+	answers, err := d.Place.Answers(ctx, status)
+	if err != nil {
+		return nil, err
+	}
+	garbage, err := d.List.Garbage(answers)
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(garbage)) > d.Most {
+		slices.SortFunc(garbage, func(a, b Candidate) int { return a.Modified.Compare(b.Modified) }) // oldest first
+		garbage = garbage[:d.Most]
+	}
+	return garbage, nil
+}
+
+func (d *Deletion) status(ctx context.Context) (Status, error) {
+	all, err := d.Place.Lists(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	for _, s := range all {
+		if s.ID == d.List.ID && s.Claimed && !s.Done {
+			return s, nil
+		}
+	}
+	return Status{}, fmt.Errorf("%w: list %s was ended", ErrNotProven, d.List.ID)
+}
+
+// lookAgain asks the store about each object: all are still what the list says.
+func (d *Deletion) lookAgain(ctx context.Context, garbage []Candidate) error {
+	known, err := d.known(ctx)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(max(d.Jobs, 1))
+	for _, c := range garbage {
+		group.Go(func() error {
+			return workers.Guard(func() error {
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				_, err := d.Place.identify(ctx, objstore.Listed{Key: string(c.Key), Size: c.Size, Modified: c.Modified}, known)
+				return err
+			})
+		})
+	}
+	return group.Wait()
+}
+
+// known are the volumes of the list. One that has come since may refer to anything.
+func (d *Deletion) known(ctx context.Context) (Known, error) {
+	known, err := d.Place.Volumes(ctx)
+	if err != nil {
+		return known, err
+	}
+	for _, id := range known.Living {
+		if !slices.ContainsFunc(d.List.Volumes, func(v Shared) bool { return v.ID == id }) {
+			return known, fmt.Errorf("%w: volume %s has come since the list was published", ErrNotProven, id)
+		}
+	}
+	return known, nil
+}
+
+// delete deletes in batches, each after a look whether it still may.
+func (d *Deletion) delete(ctx context.Context, deleter objstore.Deleter, garbage []Candidate) error {
+	var mu sync.Mutex
+	for len(garbage) > 0 {
+		if err := d.may(ctx); err != nil {
+			return err
+		}
+		began := time.Now()
+		const batch = 1000
+		group, ctx := errgroup.WithContext(ctx)
+		group.SetLimit(max(d.Jobs, 1))
+		n := 0
+		for n < min(batch, len(garbage)) && time.Since(began) < intentsReadEach && ctx.Err() == nil {
+			c := garbage[n]
+			n++
+			group.Go(func() error {
+				return workers.Guard(func() error {
+					err := d.one(ctx, deleter, c)
+					mu.Lock()
+					defer mu.Unlock()
+					return d.told(c, err)
+				})
+			})
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+		garbage = garbage[n:]
+	}
+	return nil
+}
+
+// may returns an error unless more may be deleted now.
+func (d *Deletion) may(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err := d.young(); err != nil {
+		return err
+	}
+	if _, err := d.known(ctx); err != nil {
+		return err
+	}
+	if _, err := d.status(ctx); err != nil {
+		return err
+	}
+	return d.Place.noIntents(ctx)
+}
+
+// young refuses a list whose answers may be older than a day. No clock is asked: the
+// store has told when the list was claimed, and the uptime counts from there, also
+// while the host was suspended.
+func (d *Deletion) young() error {
+	now, err := uptime()
+	if err == nil && (d.late < 0 || d.late+now-d.claimed > listFor) {
+		err = fmt.Errorf("%w: the last look was more than a day ago", ErrNotProven)
+	}
+	return err
+}
+
+func (d *Deletion) one(ctx context.Context, deleter objstore.Deleter, c Candidate) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err := d.young(); err != nil {
+		return err
+	}
+	if err := d.Record(c); err != nil {
+		return err
+	}
+	err := deleter.Delete(ctx, string(c.Key), object.Info{
+		Size: c.Size, ETag: c.ETag, Modified: c.Modified, Metadata: map[string]string{object.MetaAttempt: c.Attempt},
+	})
+	if err != nil && !noGarbage(err) {
+		d.unclear.Store(true)
+	}
+	return err
+}
+
+// noGarbage reports that an object was deleted or replaced by somebody else.
+func noGarbage(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, object.ErrChanged)
+}
+
+// told reports what became of a candidate; any error but that it is no garbage any more
+// ends the run.
+func (d *Deletion) told(c Candidate, err error) error {
+	d.Tell(c, err)
+	if noGarbage(err) {
+		return nil
+	}
+	return err
+}
+
+// uptime counts on while the host is suspended.
+func uptime() (time.Duration, error) {
+	var t unix.Timespec
+	err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t)
+	return time.Duration(t.Nano()), err
+}

@@ -1,0 +1,301 @@
+package gc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/coldbrick/coldbrick/internal/catalog"
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/objstore"
+	"github.com/coldbrick/coldbrick/internal/owner"
+	"github.com/coldbrick/coldbrick/internal/testkit/memory"
+)
+
+const (
+	day    = 24 * time.Hour
+	grace  = 30 * day
+	prefix = "p/"
+	secret = "a secret of the tests"
+	mine   = "00000000-0000-4000-8000-000000000001"
+	other  = "00000000-0000-4000-8000-000000000002"
+)
+
+// world is a store with a clock, and volumes whose files refer to its objects.
+type world struct {
+	t       testing.TB
+	now     time.Time // of the store
+	store   *memory.Store
+	fault   func(op, key string) error // what a request meets; nil: nothing
+	volumes map[string]*model
+	deleted int
+}
+
+// model is a volume: of each brick, what its files refer to.
+type model struct {
+	w       *world
+	id      string
+	bricks  []string
+	files   map[string]*file
+	kept    []*file // what a snapshot shows
+	cluster catalog.Cluster
+	scans   []Scan
+	moves   int
+}
+
+type file struct {
+	brick string
+	keys  []string
+}
+
+func newWorld(t testing.TB) *world {
+	w := &world{t: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), volumes: map[string]*model{}}
+	w.store = &memory.Store{Now: func() time.Time { return w.now }}
+	if err := w.store.Init(t.Context(), map[string]string{"memory-place": object.NewID()}); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// volume registers a volume of two replica sets.
+func (w *world) volume(id string) *model {
+	v := &model{w: w, id: id, files: map[string]*file{}, cluster: catalog.Cluster{Asked: true}}
+	for set := range 2 {
+		var names []string
+		for r := range 2 {
+			names = append(names, fmt.Sprintf("host%d:/%s/%d", r, id[34:], set))
+		}
+		v.cluster.Sets = append(v.cluster.Sets, names)
+		v.bricks = append(v.bricks, names...)
+	}
+	w.volumes[id] = v
+	if err := objstore.Register(w.t.Context(), w.store, prefix, id, secret); err != nil {
+		w.t.Fatal(err)
+	}
+	return v
+}
+
+func (w *world) place() Place {
+	return Place{Store: &seen{w}, Prefix: prefix, Secret: secret, Dir: w.t.TempDir(), Scans: func(_ context.Context, id string) ([]Scan, error) {
+		if v := w.volumes[id]; v != nil {
+			return v.scans, nil
+		}
+		return nil, nil
+	}}
+}
+
+// seen is the store, as gc sees it: requests may fail, and no object may be deleted that
+// any file refers to.
+type seen struct{ w *world }
+
+func (s *seen) may(op, key string) error {
+	if s.w.fault == nil {
+		return nil
+	}
+	return s.w.fault(op, key)
+}
+
+func (s *seen) Conditional(int64) bool { return true }
+
+func (s *seen) Create(ctx context.Context, key string, body io.ReaderAt, size int64, metadata map[string]string) (object.Proof, error) {
+	if err := s.may("create", key); err != nil {
+		return object.Proof{}, err
+	}
+	return s.w.store.Create(ctx, key, body, size, metadata)
+}
+
+func (s *seen) Head(ctx context.Context, key string) (object.Info, error) {
+	if err := s.may("head", key); err != nil {
+		return object.Info{}, err
+	}
+	return s.w.store.Head(ctx, key)
+}
+
+func (s *seen) Download(ctx context.Context, key string, dst io.WriterAt, accept func(object.Info) error) (object.Proof, error) {
+	if err := s.may("download", key); err != nil {
+		return object.Proof{}, err
+	}
+	return s.w.store.Download(ctx, key, dst, accept)
+}
+
+func (s *seen) List(ctx context.Context, under string, visit func(objstore.Listed) error) error {
+	if err := s.may("list", under); err != nil {
+		return err
+	}
+	return s.w.store.List(ctx, under, visit)
+}
+
+func (s *seen) Delete(ctx context.Context, key string, is object.Info) error {
+	if err := s.may("delete", key); err != nil {
+		return err
+	}
+	if by := s.w.referred(key); by != "" {
+		s.w.t.Errorf("%q is deleted, and %s refers to it", key, by)
+	}
+	if object.IsData(prefix, key) {
+		s.w.deleted++
+	}
+	return s.w.store.Delete(ctx, key, is)
+}
+
+// referred is a file that refers to a key, "" if none does.
+func (w *world) referred(key string) string {
+	for id, v := range w.volumes {
+		for name, f := range v.files {
+			if slices.Contains(f.keys, key) {
+				return id + " " + name
+			}
+		}
+		for _, f := range v.kept {
+			if slices.Contains(f.keys, key) {
+				return id + ", a snapshot"
+			}
+		}
+	}
+	return ""
+}
+
+// put makes an object of a file.
+func (w *world) put(volumeID, key string) {
+	meta := object.Metadata{Volume: volumeID, GFID: gluster.GFID{1}, Size: 1, Attempt: object.NewID()}
+	if _, err := w.store.Create(context.Background(), key, bytes.NewReader([]byte("x")), 1, meta.Encode()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// archive makes a file on a replica set refer to a new object under a key of its own.
+func (v *model) archive(set int, name string) string {
+	key := prefix + "data/" + name
+	v.w.put(v.id, key)
+	v.files[name] = &file{fmt.Sprint(set), []string{key}}
+	return key
+}
+
+// refs are what a brick's files refer to now.
+func (v *model) refs(brick string) []string {
+	set := fmt.Sprint(slices.Index(v.bricks, brick) / 2)
+	found := map[string]bool{}
+	for _, f := range v.files {
+		if f.brick == set {
+			for _, key := range f.keys {
+				found[key] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+// scan writes down one brick; meanwhile, which may be nil, happens half way.
+func (v *model) scan(brick string, meanwhile func()) {
+	s := Scan{Begun: v.w.now}
+	s.Volume, s.Brick, s.Begin = v.id, brick, v.asked()
+	refs := v.refs(brick)
+	if meanwhile != nil {
+		meanwhile()
+	}
+	s.End = v.asked()
+	s.Stored = v.w.now
+	s.Refs = func(_ context.Context, visit func(catalog.Ref) error) error { return visitAll(refs, visit) }
+	v.scans = append(v.scans, s)
+}
+
+func visitAll(keys []string, visit func(catalog.Ref) error) error {
+	for _, key := range keys {
+		if err := visit(catalog.Ref{Key: catalog.Bytes(key)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *model) asked() catalog.Cluster {
+	c := v.cluster
+	c.Moves = slices.Clone(c.Moves)
+	return c
+}
+
+func (v *model) catalog() {
+	for _, b := range v.bricks {
+		v.scan(b, nil)
+	}
+}
+
+// search is gc without --apply.
+func (w *world) search() (Found, error) {
+	return w.place().Search(context.Background(), Search{Grace: grace, Jobs: 2, Found: func(Candidate) error { return nil }})
+}
+
+// publish is the first half of gc --apply.
+func (w *world) publish() (*List, error) {
+	f, err := w.search()
+	if err != nil {
+		return nil, err
+	}
+	p := w.place()
+	if err := p.Publish(context.Background(), &f.List); err != nil {
+		return nil, err
+	}
+	status, err := p.Open(context.Background())
+	if err != nil || status == nil {
+		return nil, errors.Join(err, errors.New("no list is open"))
+	}
+	return p.Read(context.Background(), *status)
+}
+
+// answer has one brick looked at.
+func (v *model) answer(l *List, brick string) error {
+	ask := func(context.Context) (catalog.Cluster, error) { return v.asked(), nil }
+	_, err := v.w.place().Answer(context.Background(), l, v.id, catalog.Subject{Brick: brick, Ask: ask},
+		func(_ context.Context, visit func(catalog.Ref) error) error { return visitAll(v.refs(brick), visit) })
+	return err
+}
+
+func (w *world) answers(l *List) error {
+	for _, v := range w.volumes {
+		for _, b := range v.bricks {
+			if err := v.answer(l, b); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// delete is the second half of gc --apply.
+func (w *world) delete(l *List) error {
+	d := Deletion{Place: w.place(), List: l, Owner: owner.Owner{Run: object.NewID()}, Jobs: 1, Most: 1 << 40,
+		Record: func(Candidate) error { return nil }, Tell: func(Candidate, error) {}}
+	return d.Run(context.Background())
+}
+
+func (w *world) apply() error {
+	l, err := w.publish()
+	if err == nil {
+		err = w.answers(l)
+	}
+	if err == nil {
+		err = w.delete(l)
+	}
+	return err
+}
+
+// keys are the objects of files.
+func (w *world) keys() (keys []string) {
+	if err := w.store.List(context.Background(), prefix, func(o objstore.Listed) error {
+		if object.IsData(prefix, o.Key) {
+			keys = append(keys, o.Key)
+		}
+		return nil
+	}); err != nil {
+		w.t.Fatal(err)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,340 @@
+package run
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/coldbrick/coldbrick/internal/catalog"
+	"github.com/coldbrick/coldbrick/internal/gc"
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/objstore"
+	"github.com/coldbrick/coldbrick/internal/outcome"
+	"github.com/coldbrick/coldbrick/internal/owner"
+	"github.com/coldbrick/coldbrick/internal/record"
+	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/volume"
+)
+
+// GC looks for objects that nothing refers to. With Apply it deletes them, once all
+// bricks of all volumes with this key prefix have said that they do not refer to them
+// either; with Answer the bricks of this host say so.
+func GC(ctx context.Context, s *Session) error {
+	aim := outcome.Unreferenced
+	switch {
+	case s.Apply:
+		aim = outcome.Deleted
+	case s.Answer, s.Forget != "":
+		aim = ""
+	}
+	return s.Finish("gc", aim, collectGarbage(ctx, s))
+}
+
+// collection is one run of gc.
+type collection struct {
+	*Session
+	scope *scope
+	place gc.Place
+	self  owner.Owner
+}
+
+func collectGarbage(ctx context.Context, s *Session) (err error) {
+	ctx, stop := s.drains(ctx)
+	defer stop()
+	defer func() { err = causeOf(ctx, err) }()
+	place, err := s.place("")
+	if err != nil {
+		return err
+	}
+	switch {
+	case s.Volume == "":
+		return Usagef("no volume given: write --volume NAME")
+	case s.Apply && s.Answer, s.Forget != "" && (s.Apply || s.Answer):
+		return Usagef("write one of --apply, --answer and --forget-volume")
+	case s.Grace < gc.LeastGrace:
+		return Usagef("--grace: must be at least %v: until half of it a run of archive may use an object that it finds", gc.LeastGrace)
+	}
+	scope, err := s.look(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.Store.check(scope.mount, nil); err != nil {
+		return err
+	}
+	store, err := s.openForCatalogs(ctx, scope.mount.Graph)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Fini()) }()
+	dir, err := s.forCatalogs()
+	if err != nil {
+		return err
+	}
+	self, err := owner.Self(object.NewID())
+	if err != nil {
+		return err
+	}
+	c := &collection{s, scope, gc.NewPlace(store, place.Prefix, place.Secret, dir), self}
+	if s.Apply || s.Answer || s.Forget != "" {
+		if err := s.probes().prove(ctx, store); err != nil {
+			return err
+		}
+	}
+	switch {
+	case s.Forget != "":
+		return c.forget(ctx)
+	case s.Answer:
+		return c.answerOpen(ctx)
+	case s.Apply:
+		return c.apply(ctx)
+	}
+	_, err = c.search(ctx)
+	return err
+}
+
+// search finds what nothing refers to, and tells of it.
+func (c *collection) search(ctx context.Context) (found gc.Found, err error) {
+	var list *bufio.Writer
+	if c.ListFile != "" {
+		f, err := os.OpenFile(c.ListFile, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		if err != nil {
+			return found, Usagef("--list: %w", err)
+		}
+		list = bufio.NewWriter(f)
+		defer func() { err = errors.Join(err, list.Flush(), f.Close()) }()
+	}
+	told := report.Garbage{Prefix: c.place.Prefix}
+	found, err = c.place.Search(ctx, gc.Search{Grace: c.Grace, Jobs: c.Jobs, Found: func(o gc.Candidate) error {
+		told.Unreferenced++
+		told.Bytes += o.Size
+		if told.Oldest.IsZero() || o.Modified.Before(told.Oldest) {
+			told.Oldest = o.Modified
+		}
+		c.tally.Add(outcome.Unreferenced, "", o.Size)
+		r := objectRecord(o, outcome.Unreferenced, nil)
+		c.print(r)
+		if list == nil {
+			return nil
+		}
+		line, err := r.MarshalJSON()
+		if err == nil {
+			_, err = list.Write(append(line, '\n'))
+		}
+		return err
+	}})
+	if errors.Is(err, objstore.ErrNested) {
+		err = fmt.Errorf("%w: %w", gc.ErrNotProven, err)
+	}
+	if err != nil {
+		return found, err
+	}
+	told.Objects = found.List.Objects
+	c.print(told)
+	return found, nil
+}
+
+func objectRecord(o gc.Candidate, became outcome.Outcome, err error) report.Object {
+	return report.Object{Key: string(o.Key), Size: o.Size, Modified: o.Modified, Volume: o.Volume, Outcome: became, Err: err}
+}
+
+// apply deletes by the open list, or publishes one.
+func (c *collection) apply(ctx context.Context) error {
+	status, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	if status == nil {
+		found, err := c.search(ctx)
+		if err != nil || len(found.List.Candidates) == 0 {
+			return err
+		}
+		found.List.Owner = c.self
+		if err := c.place.Publish(ctx, &found.List); err != nil {
+			return err
+		}
+		if found.More {
+			c.UI.Say("there is more than fits into one list: run this again afterwards")
+		}
+		if status, err = c.place.Open(ctx); err != nil {
+			return err
+		}
+		if status == nil || status.ID != found.List.ID {
+			return fmt.Errorf("%w: list %s has gone", gc.ErrNotProven, found.List.ID)
+		}
+	}
+	list, err := c.place.Read(ctx, *status)
+	if err != nil {
+		return err
+	}
+	if err := c.answerOwn(ctx, list, *status); err != nil {
+		return err
+	}
+	return c.delete(ctx, list)
+}
+
+// open is the list that may still be gone by.
+func (c *collection) open(ctx context.Context) (*gc.Status, error) {
+	status, err := c.place.Open(ctx)
+	if err != nil || status == nil {
+		return nil, err
+	}
+	stale, err := c.place.Stale(ctx, *status, c.self)
+	if err != nil || stale {
+		return nil, err
+	}
+	return status, nil
+}
+
+// answers are those that a list has by now.
+func (c *collection) answers(ctx context.Context, list *gc.List) ([]gc.Answer, error) {
+	status, err := c.place.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if status == nil || status.ID != list.ID {
+		return nil, fmt.Errorf("%w: list %s has ended", gc.ErrNotProven, list.ID)
+	}
+	return c.place.Answers(ctx, *status)
+}
+
+// answerOwn has the bricks of this host looked at, unless all is well with what they
+// have said before.
+func (c *collection) answerOwn(ctx context.Context, list *gc.List, status gc.Status) error {
+	answers, err := c.place.Answers(ctx, status)
+	if err != nil {
+		return err
+	}
+	missing := map[string]bool{}
+	for _, m := range list.Missing(answers) {
+		missing[m.Brick] = m.Volume == c.scope.cluster.ID
+	}
+	if len(missing) == 0 {
+		if _, err := list.Garbage(answers); err == nil {
+			return nil
+		}
+	}
+	for _, p := range c.scope.cluster.Places() {
+		if p.Here && p.Role != volume.Arbiter && (len(missing) == 0 || missing[p.Name()]) {
+			if err := c.answer(ctx, list, p.Dir); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// answerOpen has all bricks of this host looked at for the list that is open.
+func (c *collection) answerOpen(ctx context.Context) error {
+	status, err := c.place.Open(ctx)
+	if err != nil {
+		return err
+	}
+	if status == nil || status.Claimed {
+		c.UI.Say("no list of gc waits for an answer")
+		return nil
+	}
+	list, err := c.place.Read(ctx, *status)
+	if err != nil {
+		return err
+	}
+	return c.answerOwn(ctx, list, *status)
+}
+
+// answer looks at one brick.
+func (c *collection) answer(ctx context.Context, list *gc.List, dir string) error {
+	brick, err := openBrick(dir)
+	if err != nil {
+		return err
+	}
+	defer brick.Close()
+	if brick.VolumeID != c.scope.cluster.ID {
+		return fmt.Errorf("%w: brick %s is of another volume", ErrUnsafe, dir)
+	}
+	subject, err := c.scope.subject(dir)
+	if err != nil {
+		return err
+	}
+	var g Gauge
+	c.UI.ShowBar("looking for references", ByFiles, &g)
+	defer c.UI.HideBar()
+	a, err := c.place.Answer(ctx, list, brick.VolumeID, subject, func(ctx context.Context, visit func(catalog.Ref) error) error {
+		return catalog.References(ctx, catalog.Scan{
+			Brick: brick, Dir: c.place.Dir, Workers: c.Crawlers, Notes: recalling, Seen: &g.Seen.Files,
+			Unreadable: func(path string, err error) { c.failed(path, outcome.Unreadable, err) },
+		}, visit)
+	})
+	if errors.Is(err, catalog.ErrIncomplete) {
+		return fmt.Errorf("%w: brick %s could not be read whole", gc.ErrNotProven, dir)
+	}
+	if err == nil {
+		c.UI.Say(fmt.Sprintf("brick %s refers to %d of the %s of list %s", dir, len(a.Refers), report.Count(int64(len(list.Candidates)), "candidate"), list.ID))
+	}
+	return err
+}
+
+// delete deletes what no brick refers to.
+func (c *collection) delete(ctx context.Context, list *gc.List) (err error) {
+	answers, err := c.answers(ctx, list)
+	if err != nil {
+		return err
+	}
+	if _, err := list.Garbage(answers); err != nil {
+		if len(list.Missing(answers)) > 0 {
+			err = fmt.Errorf("%w; run coldbrick gc --answer on their hosts (or let its timer do so), then this again, before %s",
+				err, moment(list.Published.Add(24*time.Hour)))
+		}
+		return err
+	}
+	log, err := record.Create(filepath.Join(c.StateDir, "gc"), c.self, "")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	most := c.MaxDelete.Of(list.Objects)
+	if c.MaxDelete.IsZero() {
+		most = list.Objects
+	}
+	d := gc.Deletion{
+		Place: c.place, List: list, Owner: c.self, Jobs: c.Jobs, Most: most,
+		Record: func(o gc.Candidate) error {
+			return log.Append(record.Entry{Phase: record.Deleting, Key: string(o.Key), Attempt: o.Attempt, Size: o.Size})
+		},
+		Tell: func(o gc.Candidate, err error) {
+			became := outcome.Deleted
+			if err != nil {
+				became = outcome.Failed
+			}
+			c.tally.Add(became, "", o.Size)
+			c.print(objectRecord(o, became, err))
+		},
+	}
+	return d.Run(ctx)
+}
+
+// forget notes that a volume is gone for good.
+func (c *collection) forget(ctx context.Context) error {
+	id, err := gluster.ParseGFID(c.Forget)
+	switch {
+	case err != nil:
+		return Usagef("--forget-volume: %q is not the id of a volume", c.Forget)
+	case id.String() == c.scope.cluster.ID:
+		return Usagef("--forget-volume: %s is this volume itself", id)
+	}
+	known, err := volume.Known(ctx, id.String())
+	if err != nil {
+		return ofCluster(ctx, err)
+	}
+	if known {
+		return Usagef("--forget-volume: this cluster has volume %s", id)
+	}
+	if err := c.place.Forget(ctx, id.String(), c.Grace); err != nil {
+		return err
+	}
+	c.UI.Say(fmt.Sprintf("volume %s is forgotten", id))
+	return nil
+}
