@@ -17,9 +17,11 @@ type world struct {
 // actor is one recall. It may stand still before or within each of its steps, for
 // any time.
 type actor struct {
-	plan   []Step // nil: it has not begun
-	looked bool   // at the lock, for the next step
-	cut    bool   // its connection was: the brick has dropped its lock, and its descriptor is dead
+	plan   []Step     // nil: it has not begun
+	looked bool       // at the lock, for the next step
+	undo   []undoStep // of it, once a step has failed
+	progress
+	cut bool // its connection was: the brick has dropped its lock, and its descriptor is dead
 }
 
 const dataSize = 100
@@ -50,7 +52,7 @@ func (w *world) proceed(a *actor, failed bool) {
 		a.plan = Plan(m.state(), m.bytes, m.marks.Downloading, keep, m.late())
 		return
 	}
-	if len(a.plan) == 0 {
+	if len(a.plan) == 0 && len(a.undo) == 0 {
 		w.end(a)
 		return
 	}
@@ -62,40 +64,52 @@ func (w *world) proceed(a *actor, failed bool) {
 		a.looked = true
 		return
 	}
+	a.looked = false
+	if len(a.undo) > 0 {
+		w.goBack(a)
+		return
+	}
 	step := a.plan[0]
-	a.plan, a.looked = a.plan[1:], false
-	switch step {
-	case StepTruncate: // sizes are attributes, and come first
+	a.plan = a.plan[1:]
+	a.progress = a.after(step, w.model, !failed)
+	switch {
+	case step == StepTruncate && !failed: // sizes are attributes, and come first
 		w.marks.ObjectSize, w.marks.BlockSize, w.marks.NumBlocks = true, true, true
 		if !w.data(a, step, 0) {
 			w.end(a)
+			return
 		}
-	case StepDownload:
+	case step == StepDownload:
 		written := int64(dataSize)
 		if failed {
 			written = dataSize / 2
 		}
 		if !w.data(a, step, written) {
 			w.end(a)
-		} else if failed {
-			w.rollBack(a)
+			return
 		}
-	case StepCheck:
-		if a.cut || !w.right {
-			w.end(a) // broken: for a person
-		}
-	default:
+	case step == StepCheck && (a.cut || !w.right):
+		failed = true // broken: for a person
+	case !failed:
 		w.model = apply(w.model, step, dataSize, 0, true)
+	}
+	if failed {
+		a.plan, a.undo = []Step{}, a.progress.undo(w.keep, w.marks.Downloading)
 	}
 }
 
-func (w *world) rollBack(a *actor) {
-	if !w.data(a, StepTruncate, 0) {
+// goBack is the next step back that a does.
+func (w *world) goBack(a *actor) {
+	step := a.undo[0]
+	a.undo = a.undo[1:]
+	if step == undoEmpty { // sizes are attributes, and come first
+		w.model = revert(w.model, undoSizes)
+		if !w.data(a, StepTruncate, 0) {
+			w.end(a)
+		}
 		return
 	}
-	w.marks.Remote, w.marks.RemoteKey = true, "k"
-	w.marks.Downloading, w.notes, w.keep = false, false, false
-	w.end(a)
+	w.model = revert(w.model, step)
 }
 
 func (w *world) end(a *actor) {
@@ -123,17 +137,15 @@ func FuzzRecallsAndAUser(f *testing.F) {
 		for _, e := range events {
 			a := actors[e&1]
 			switch e >> 1 % 4 {
-			case 0:
-				// A recall that is cut right before it shows the file may show one
-				// that another has half written: said in recall.go.
-				if a.cut && a.looked && len(a.plan) > 0 && a.plan[0] == StepRelease {
+			case 0, 1:
+				// A recall that is cut right before it removes downloading may show a
+				// file that another has half written: said in recall.go.
+				if a.cut && a.looked && (len(a.plan) > 0 && a.plan[0] == StepRelease || len(a.undo) > 0 && a.undo[0] == undoMark) {
 					continue
 				}
-				late = late || a.cut && a.looked
-				w.proceed(a, false)
-			case 1:
-				w.proceed(a, true)
-				late = late || a.cut
+				failed := e>>1%4 == 1
+				late = late || a.cut && (a.looked || failed)
+				w.proceed(a, failed)
 			case 2:
 				a.cut = true
 				if w.holder == a {

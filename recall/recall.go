@@ -121,11 +121,7 @@ type transaction struct {
 	repoint bool   // the pointer on the file names another file's object
 	busy    bool   // another run holds the lock; for Examine
 
-	owned   bool // the notes on the file are ours
-	marked  bool // downloading was set by us
-	claimed bool // remote may be gone by our doing, the file belongs to this run
-	touched bool // the barrier is passed: content may have been changed by us
-	local   bool // downloading may be removed: nothing can be taken back
+	progress
 }
 
 // Only one works on a file: who holds its lock (volume.Lock). Why a recall that
@@ -138,13 +134,12 @@ type transaction struct {
 //     that had it is dead. Bytes are written, emptied and synced by no other,
 //     so none of that reaches the brick any more, also not a rollback.
 //   - Attributes and times are addressed by inode and would still get through.
-//     The lock is looked at right before each step, and within a rollback before
-//     cs.remote. What is left is the time between these two instructions: a process
-//     that is stopped exactly there, loses its connection meanwhile and goes on,
-//     changes one more attribute. As a rule that hides a local file behind
-//     an error, which fsck --repair mends (see Plan); it changes no byte. Right
-//     before release it shows the file, which a third recall may have half written
-//     by then.
+//     The lock is looked at right before each step, also of a rollback. What is
+//     left is the time between these two instructions: a process that is stopped
+//     exactly there, loses its connection meanwhile and goes on, changes one more
+//     attribute. As a rule that hides a local file behind an error, which fsck
+//     --repair mends (see Plan); it changes no byte. Right before downloading is
+//     removed it shows the file, which a third recall may have half written by then.
 //   - What the client had sent before it was cut off may still be carried out. So
 //     who wins the lock over notes waits until the file stands still.
 //
@@ -769,56 +764,52 @@ func (t *transaction) rollBack() error {
 	if !t.owned || t.local {
 		return nil
 	}
-	whole, err := t.restub()
-	for waited := time.Duration(0); errors.Is(err, unix.ENOSPC) && waited < fullPatience; waited += fullPause {
-		time.Sleep(fullPause)
-		whole, err = t.restub()
-	}
-	if err == nil && whole {
-		// The notes may stand where the pointer had room.
-		err = errors.Join(t.dropNotes(), t.unnotePointer())
-	}
+	marks, err := volume.ReadMarks(t.file)
 	if err != nil {
 		return fmt.Errorf("roll back: %w", err)
+	}
+	steps := t.progress.undo(t.notes.Keep, marks.Downloading)
+	waited := time.Duration(0)
+	for len(steps) > 0 {
+		// Without the lock the file is another run's, or a user's by now.
+		err := t.held()
+		if err == nil {
+			err = t.undoStep(steps[0])
+		}
+		switch {
+		case err == nil:
+			steps = steps[1:]
+		case errors.Is(err, unix.ENOSPC) && waited < fullPatience:
+			time.Sleep(fullPause)
+			waited += fullPause
+		default:
+			return fmt.Errorf("roll back: %s: %w", steps[0], err)
+		}
 	}
 	return nil
 }
 
-// restub undoes the steps. whole is false if a client's recall, or what a dead
-// run has left, is still there: then the notes are still needed.
-func (t *transaction) restub() (whole bool, err error) {
-	// Without the lock the file is another run's, or a user's by now.
-	if err := t.held(); err != nil {
-		return false, err
-	}
-	if !t.claimed {
-		if t.marked {
-			return true, volume.RemoveAny(t.file, gluster.XattrDownload)
+func (t *transaction) undoStep(step undoStep) error {
+	switch step {
+	case undoEmpty:
+		return t.empty()
+	case undoTimes:
+		return t.times()
+	case undoSizes:
+		return t.restoreSizes()
+	case undoClaim:
+		err := volume.Create(t.file, gluster.XattrRemote, []byte(t.notes.Key))
+		if errors.Is(err, unix.EEXIST) { // the claim did not come to pass
+			return nil
 		}
-		// The mark is another's, or ours if the answer was lost.
-		marks, err := volume.ReadMarks(t.file)
-		return !marks.Downloading, err
+		return err
+	case undoMark:
+		return volume.RemoveAny(t.file, gluster.XattrDownload)
+	case undoNotes:
+		// The notes may stand where the pointer had room.
+		return errors.Join(t.dropNotes(), t.unnotePointer())
 	}
-	if t.touched && !t.notes.Keep {
-		if err := errors.Join(t.empty(), t.times()); err != nil {
-			return false, err
-		}
-	}
-	if err := t.restoreSizes(); err != nil {
-		return false, err
-	}
-	if err := t.held(); err != nil { // emptying may have taken its time
-		return false, err
-	}
-	// Readers are kept off by downloading until the stub is complete.
-	err = volume.Create(t.file, gluster.XattrRemote, []byte(t.notes.Key))
-	if err != nil && !errors.Is(err, unix.EEXIST) { // EEXIST: the claim did not come to pass
-		return false, err
-	}
-	if !t.touched && !t.marked {
-		return false, nil // the mark is another's, who may still be writing
-	}
-	return true, volume.RemoveAny(t.file, gluster.XattrDownload)
+	panic("recall: unknown step back " + step)
 }
 
 // restoreSizes brings back the attributes that make a stub show the size of its
