@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/price"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
@@ -145,6 +146,7 @@ var modes = map[string]fs.FileMode{
 	"/etc/coldbrick":     fs.ModeDir | 0o755,
 	configFile:           0o600,
 	stateDir:             fs.ModeDir | 0o700,
+	price.DefaultFile:    0o644,
 	unitFile:             0o644,
 	"/usr/lib/systemd/system/coldbrick-archive@.timer":    0o644,
 	"/etc/cron.d/coldbrick":                               0o644, // cron reads no others

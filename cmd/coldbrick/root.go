@@ -40,7 +40,7 @@ func (a *app) command() *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		newCrawl(a), newArchive(a), newRecall(a), newStatus(a), newFsck(a), newDoctor(a), newReport(a),
-		newCatalog(a), newRebuild(a), newGC(a), newConfig(a), newStores(a), newVersion(a), newCompletion(a),
+		newEstimate(a), newCatalog(a), newRebuild(a), newGC(a), newConfig(a), newStores(a), newVersion(a), newCompletion(a),
 	)
 	root.SetHelpCommand(newHelp(root))
 	return root

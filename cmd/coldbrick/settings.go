@@ -10,6 +10,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/config"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore/stores"
+	"github.com/coldbrick/coldbrick/internal/price"
 	"github.com/coldbrick/coldbrick/internal/run"
 )
 
@@ -43,7 +44,7 @@ type settings struct {
 	recursive, null, stdoutData, check bool
 	repair, readObjects                bool
 	sample                             config.Percent
-	filesFrom, to, svg, from           string
+	filesFrom, to, svg, from, prices   string
 
 	thaw      config.Choice
 	thawDays  config.Number
@@ -161,6 +162,8 @@ func (s *settings) flags() *pflag.FlagSet {
 
 	text(&s.svg, "svg", "also draw the report, as a picture in the SVG `FILE`")
 
+	text(&s.prices, "prices", "go by the prices in the TOML `FILE` (default "+price.DefaultFile+" if it exists, else what is built in)")
+
 	s.store = "s3"
 	text(&s.store, "store", "keep objects in the store `NAME`: see coldbrick stores")
 	s.ofStores = map[string]func() string{}
@@ -243,7 +246,7 @@ func (s *settings) values(origins config.Origins) run.Settings {
 		MaxFiles: int64(s.maxFiles.Int()), MaxBytes: s.maxBytes.Bytes(), MaxDuration: s.maxDuration.Duration(),
 		UntilFree: s.untilFree, MaxErrors: s.maxErrors,
 		DryRun: s.dryRun, RequirePlugin: s.requirePlugin, AnyVersion: s.anyVersion, AnyClients: s.anyClients, Check: s.check,
-		To: s.to, ToStdout: s.stdoutData, Repair: s.repair, ReadObjects: s.readObjects, Sample: int(s.sample), SVG: s.svg,
+		To: s.to, ToStdout: s.stdoutData, Repair: s.repair, ReadObjects: s.readObjects, Sample: int(s.sample), SVG: s.svg, Prices: s.prices,
 		Thaw: thaw, ThawWait: s.wait.Duration(), ColdClass: s.coldClass,
 		From: s.from, CatalogSecret: s.catalogSecret.Reveal(),
 		Apply: s.apply, Answer: s.answer, Grace: s.grace.Duration(), MaxDelete: s.maxDelete, ListFile: s.listFile, Forget: s.forget,

@@ -19,6 +19,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/outcome"
+	"github.com/coldbrick/coldbrick/internal/price"
 )
 
 var (
@@ -65,7 +66,7 @@ func schema(t testing.TB) *jsonschema.Schema {
 
 func TestEveryRecordIsAsTheSchemaSays(t *testing.T) {
 	s := schema(t)
-	for _, r := range slices.Concat(each("dir/a b", "dir/a b"), each("\xff\n", "\xfe"), []Record{surveyOf("dir/a b"), surveyOf("\xff\n/x"), new(Survey)}) {
+	for _, r := range slices.Concat(each("dir/a b", "dir/a b"), each("\xff\n", "\xfe"), []Record{exampleOfTheManual(t), NewEstimate("x", price.List{}, 1), surveyOf("dir/a b"), surveyOf("\xff\n/x"), new(Survey)}) {
 		line, err := r.MarshalJSON()
 		if err != nil {
 			t.Fatal(err)

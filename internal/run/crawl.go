@@ -22,10 +22,14 @@ func Crawl(ctx context.Context, s *Session, bricks []string) error {
 	if err != nil {
 		return err
 	}
-	return s.Finish("crawl", outcome.Candidate, list(ctx, s, bricks, policy))
+	return s.Finish("crawl", outcome.Candidate, s.eachBrick(ctx, bricks, policy, func(w walk) error {
+		return w.list(ctx, noGoal)
+	}))
 }
 
-func list(ctx context.Context, s *Session, bricks []string, policy crawl.Policy) error {
+// eachBrick gives a walk over each of the bricks named, or else of all active ones of
+// the volume on this host.
+func (s *Session) eachBrick(ctx context.Context, bricks []string, policy crawl.Policy, do func(walk) error) error {
 	if len(bricks) == 0 {
 		if s.Volume == "" {
 			return Usagef("nothing named to look at: write BRICK, or --volume NAME")
@@ -48,8 +52,7 @@ func list(ctx context.Context, s *Session, bricks []string, policy crawl.Policy)
 		if err != nil {
 			return err
 		}
-		w := walk{Session: s, brick: brick, policy: policy, gauge: &g, budget: noBudget}
-		err = w.list(ctx, noGoal)
+		err = do(walk{Session: s, brick: brick, policy: policy, gauge: &g, budget: noBudget})
 		if err := errors.Join(err, brick.Close()); err != nil {
 			return err
 		}

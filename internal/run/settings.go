@@ -45,6 +45,7 @@ type Settings struct {
 	ReadObjects   bool
 	Sample        int // percent of the objects to read
 	SVG           string
+	Prices        string // a file; "" for the usual one
 
 	From          string // id of the volume to rebuild
 	CatalogSecret string // by which catalogs are sealed; "" if none is set
