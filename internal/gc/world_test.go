@@ -36,6 +36,7 @@ type world struct {
 	fault   func(op, key string) error // what a request meets; nil: nothing
 	volumes map[string]*model
 	deleted int
+	dir     string
 }
 
 // model is a volume: of each brick, what its files refer to.
@@ -56,7 +57,7 @@ type file struct {
 }
 
 func newWorld(t testing.TB) *world {
-	w := &world{t: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), volumes: map[string]*model{}}
+	w := &world{t: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), volumes: map[string]*model{}, dir: t.TempDir()}
 	w.store = &memory.Store{Now: func() time.Time { return w.now }}
 	if err := w.store.Init(t.Context(), map[string]string{"memory-place": object.NewID()}); err != nil {
 		t.Fatal(err)
@@ -83,7 +84,7 @@ func (w *world) volume(id string) *model {
 }
 
 func (w *world) place() Place {
-	return Place{Store: &seen{w}, Prefix: prefix, Secret: secret, Dir: w.t.TempDir(), Scans: func(_ context.Context, id string) ([]Scan, error) {
+	return Place{Store: &seen{w}, Prefix: prefix, Secret: secret, Dir: w.dir, Scans: func(_ context.Context, id string) ([]Scan, error) {
 		if v := w.volumes[id]; v != nil {
 			return v.scans, nil
 		}

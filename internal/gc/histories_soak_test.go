@@ -1,0 +1,5 @@
+//go:build soak
+
+package gc
+
+const histories = 10_000
