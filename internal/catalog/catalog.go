@@ -50,6 +50,7 @@ type Store interface {
 	Create(ctx context.Context, key string, body io.ReaderAt, size int64, metadata map[string]string) (object.Proof, error)
 	Download(ctx context.Context, key string, dst io.WriterAt, accept func(object.Info) error) (object.Proof, error)
 	List(ctx context.Context, prefix string, visit func(objstore.Listed) error) error
+	Head(ctx context.Context, key string) (object.Info, error)
 }
 
 // Place is where the catalogs of one volume are.

@@ -23,10 +23,7 @@ import (
 var ErrNotProven = errors.New("nothing is deleted")
 
 // Store is what gc needs of a store. One that deletes is an objstore.Deleter, too.
-type Store interface {
-	catalog.Store
-	Head(ctx context.Context, key string) (object.Info, error)
-}
+type Store = catalog.Store
 
 // Place is where the objects of those volumes are that share a key prefix.
 type Place struct {

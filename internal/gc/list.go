@@ -119,11 +119,14 @@ func (p Place) Open(ctx context.Context) (*Status, error) {
 		return nil, err
 	}
 	for _, s := range slices.Backward(all) {
+		if s.Done {
+			continue
+		}
 		now, err := p.now(ctx, object.GarbageKey(p.Prefix, s.ID, listPart))
 		if err != nil {
 			return nil, err
 		}
-		if !s.Done && now.Sub(s.Published) < closedAfter {
+		if now.Sub(s.Published) < closedAfter {
 			return &s, nil
 		}
 	}

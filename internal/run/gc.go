@@ -97,6 +97,16 @@ func collectGarbage(ctx context.Context, s *Session) (err error) {
 	return err
 }
 
+// intend keeps gc from deleting while files begin to refer to objects that nothing may
+// refer to now, until the Intent has ended.
+func (s *Session) intend(ctx context.Context, place catalog.Place, purpose string) (gc.Intent, error) {
+	self, err := owner.Self(object.NewID())
+	if err != nil {
+		return gc.Intent{}, err
+	}
+	return gc.NewPlace(place.Store, place.Prefix, place.Secret, "").Intend(ctx, purpose, self)
+}
+
 // search finds what nothing refers to, and tells of it.
 func (c *collection) search(ctx context.Context) (found gc.Found, err error) {
 	var list *bufio.Writer

@@ -74,6 +74,15 @@ func makeAnew(ctx context.Context, s *Session) (err error) {
 		if err := objstore.Register(ctx, store, place.Prefix, own, place.Secret); err != nil {
 			return err
 		}
+		intent, err := s.intend(ctx, place, "the rebuild of volume "+place.Volume+" in "+own)
+		if err != nil {
+			return err
+		}
+		defer func() {
+			if err == nil {
+				err = intent.End(ctx)
+			}
+		}()
 	}
 	private, err := mountPrivately(ctx, scope.mount, volume.ForRebuild)
 	if err != nil {
