@@ -4,7 +4,7 @@
 // Garbage is what neither of two generations of catalogs refers to, a grace apart, and
 // what no brick of any volume that shares the key prefix refers to in a last look, which
 // comes after the list of candidates was published. Whoever may refer to objects anew
-// and whoever may delete never meet: see docs/decisions/0016-who-deletes-and-who-refers.md.
+// and whoever may delete never meet: see docs/decisions/0015-who-deletes-and-who-refers.md.
 //
 // Only the store's clock counts: the times at which objects were written.
 package gc
