@@ -64,6 +64,7 @@ func TestScripts(t *testing.T) {
 			"expire":    expire,
 			"asked":     asked,
 			"looked":    looked,
+			"read":      readObjects,
 		},
 	})
 }
@@ -228,6 +229,19 @@ func looked(ts *testscript.TestScript, _ bool, args []string) {
 	n, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	sceneOf(ts).glacier.AwaitLooks(sceneOf(ts), args[1], n)
+}
+
+// read N KEY... checks how often the store was asked for the bytes of objects.
+func readObjects(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	for _, key := range args[1:] {
+		got += len(sceneOf(ts).proxy.Requests(testkit.Match{Method: http.MethodGet, Key: key}))
+	}
+	if got != want {
+		ts.Fatalf("%d reads of %q, not %d", got, args[1:], want)
+	}
 }
 
 // ofFiles are the requests that carry the data of a small file.
