@@ -545,3 +545,30 @@ func TestScansThatFailedArePassedOver(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A stub of which nothing tells the key may need any object: whoever looks for
+// references must hear of it.
+func TestAStubWithoutAKeyLeavesReferencesIncomplete(t *testing.T) {
+	g := newGround(t)
+	g.Write("stub", []byte("x"), testkit.Old)
+	references := func() (keys []string, err error) {
+		brick, err := volume.OpenBrick(g.BrickDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer brick.Close()
+		err = References(t.Context(), Scan{Brick: brick, Dir: t.TempDir(), Workers: 2, Notes: notes}, func(r Ref) error {
+			keys = append(keys, string(r.Key))
+			return nil
+		})
+		return keys, err
+	}
+	g.brickAttr("stub", gluster.XattrRemote, nil)
+	if keys, err := references(); !errors.Is(err, ErrIncomplete) {
+		t.Errorf("%q, %v", keys, err)
+	}
+	g.brickAttr("stub", gluster.XattrPointer, g.pointer("stub", "of the pointer"))
+	if keys, err := references(); err != nil || !slices.Equal(keys, []string{"of the pointer"}) {
+		t.Errorf("%q, %v", keys, err)
+	}
+}

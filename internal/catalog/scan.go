@@ -317,6 +317,9 @@ func (s *scanner) note(a attrs, gfid gluster.GFID, rel string) (said, error) {
 		return said{}, nil
 	}
 	if len(found.keys) == 0 {
+		if s.tree == nil && (a.has(gluster.XattrRemote) || a.has(gluster.XattrDownload)) {
+			s.failed(rel, errors.New("a stub that names no object: any may be its own"))
+		}
 		return found, nil
 	}
 	s.refsMu.Lock()
