@@ -8,8 +8,8 @@ import (
 
 func newRebuild(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "rebuild {--volume NAME | --brick DIR --mount DIR} --from VOLUME-ID",
-		Short: "Make the tree of a lost volume anew, with stubs, from its catalogs",
+		Use:   "rebuild {--volume NAME | --brick DIR --mount DIR} {--from VOLUME-ID | --under DIR}",
+		Short: "Make the tree of a lost volume anew from its catalogs, or bring back deleted files",
 		Long: `Make the tree of a lost volume anew in another one, which should be empty, from the
 newest catalogs of the lost one: directories, links, empty files, and a stub for each
 file whose data is in the store. Owners, modes, times, ACLs and users' attributes
@@ -22,6 +22,14 @@ replaced: a name that is taken in the new volume stays as it is, with all below 
 Everything is made in a directory that only root can enter, and then moved into
 place; a rebuild that was interrupted goes on where it was. With --dry-run nothing
 is made, and what would be is counted. A volume that archive would refuse is refused.
+
+Without --from, this brings back what was deleted below DIR in this volume itself
+(--under . for all of it): a stub, under its old name if that is free, of each file that
+a catalog knows as a stub and that has no other name by now. Nothing that exists is
+touched. Files come back as long as catalogs know them and their objects are there.
+
+The object of each stub is looked at before the stub is made. Until a rebuild is complete
+coldbrick gc deletes nothing.
 
 The new volume notes the id of the lost one, so that its objects count as its own.
 Run coldbrick fsck afterwards.`,

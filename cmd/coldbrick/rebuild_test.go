@@ -94,6 +94,94 @@ func TestStubsAreRebuiltTwice(t *testing.T) {
 	}
 }
 
+// What was deleted from a volume that lives comes back under its old names, byte for
+// byte, also as an older catalog alone knows it. What exists is not touched.
+func TestDeletedFilesComeBack(t *testing.T) {
+	d := newDisaster(t)
+	v := testkit.NewVolume(t, testkit.Replica(2), testkit.Bricks(4))
+	catalogs := func() {
+		for _, brick := range v.BrickDirs() {
+			d.run(0, "catalog", brick)
+		}
+	}
+	data := map[string]string{}
+	for _, path := range []string{"d/gone", "d/hostile\n\xff\"", "d/deep/er/gone", "d/moved", "d/stays", "d/replaced", "d/two names", "d/early", "other/gone"} {
+		data[path] = "data of " + path
+		v.Write(path, []byte(data[path]), testkit.Old)
+	}
+	check(t, os.Chown(v.Path("d/gone"), 1234, 4321))
+	testkit.SetXattr(t, v.Path("d/gone"), "user.\xff", "\x00")
+	check(t, os.Chmod(v.Path("d/deep"), 0o2751))
+	before := testkit.Snapshot(t, v.MountDir())
+	for _, brick := range v.BrickDirs() {
+		d.run(0, "archive", "--mount", v.MountDir(), brick)
+	}
+	check(t, os.Link(v.Path("d/two names"), v.Path("d/deep/second")))
+	catalogs()
+	check(t, os.Remove(v.Path("d/early")))
+	v.Write("d/local", []byte("only here"), testkit.Old)
+	catalogs()
+	for _, path := range []string{"d/gone", "d/hostile\n\xff\"", "d/two names", "d/replaced", "d/local", "other/gone"} {
+		check(t, os.Remove(v.Path(path)))
+	}
+	check(t, os.Rename(v.Path("d/moved"), v.Path("elsewhere")))
+	check(t, os.RemoveAll(v.Path("d/deep")))
+	v.Write("d/replaced", []byte("a new one"), testkit.Old)
+
+	at := []string{"--mount", v.MountDir(), "--brick", v.BrickDir(), "--under", "d"}
+	dry := d.run(3, append([]string{"rebuild", "-n"}, at...)...)
+	if !strings.Contains(dry, "would rebuild 6 files") {
+		t.Error(dry)
+	}
+	out := d.run(3, append([]string{"rebuild"}, at...)...)
+	if !strings.Contains(out, "rebuilt 6 files") || !strings.Contains(out, "failed: d/local: lost") || !strings.Contains(out, "failed: d/replaced: name-taken") {
+		t.Error(out)
+	}
+	for _, path := range []string{"d/moved", "other/gone"} {
+		if _, err := os.Lstat(v.Path(path)); err == nil {
+			t.Errorf("%q is back", path)
+		}
+	}
+	for _, brick := range v.BrickDirs() {
+		d.run(0, "fsck", "--mount", v.MountDir(), brick)
+	}
+	d.run(0, "recall", "-r", v.MountDir())
+	data["d/replaced"], data["d/deep/second"], data["elsewhere"] = "a new one", data["d/two names"], data["d/moved"]
+	delete(data, "d/moved")
+	delete(data, "other/gone")
+	for path, want := range data {
+		if b, err := os.ReadFile(v.Path(path)); err != nil || string(b) != want {
+			t.Errorf("%q: %q, %v", path, b, err)
+		}
+	}
+	after := testkit.Snapshot(t, v.MountDir())
+	for path := range before {
+		switch path {
+		case "d/replaced", "d/moved", "other/gone", "d/two names":
+			delete(before, path)
+		}
+	}
+	for path := range after {
+		if _, ok := before[path]; !ok {
+			delete(after, path)
+		}
+	}
+	testkit.SameFiles(t, before, after)
+	if out := d.run(3, append([]string{"rebuild"}, at...)...); strings.Contains(out, "rebuilt 1") {
+		t.Error(out)
+	}
+	if entries, err := os.ReadDir(v.BrickDir()); err != nil || strings.Contains(fmt.Sprint(entries), ".coldbrick-rebuild") {
+		t.Error(entries, err)
+	}
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Without the note of its former volume, the same object is another's.
 func TestAnotherVolumesObjectsStayForeign(t *testing.T) {
 	d := newDisaster(t)

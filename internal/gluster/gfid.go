@@ -1,6 +1,7 @@
 package gluster
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -13,6 +14,14 @@ type GFID [16]byte
 
 // RootGFID is the GFID of every volume's root directory.
 var RootGFID = GFID{15: 1}
+
+// NewGFID is a random one, as Gluster itself makes them: a UUID of version 4.
+func NewGFID() (g GFID) {
+	rand.Read(g[:]) // never fails
+	g[6] = g[6]&0x0f | 0x40
+	g[8] = g[8]&0x3f | 0x80
+	return g
+}
 
 // ParseGFID reads the text form, 8-4-4-4-12 hexadecimal digits.
 func ParseGFID(s string) (GFID, error) {

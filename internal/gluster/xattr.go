@@ -45,6 +45,10 @@ const (
 	VirtualNewFile = "glusterfs.gfid.newfile"
 )
 
+// VirtualGFIDDir is the directory, in the root of such a mount, in which every file and
+// directory can be looked up by its gfid.
+const VirtualGFIDDir = ".gfid"
+
 // Extended attributes of coldbrick's own. GlusterFS keeps trusted.* attributes
 // through stamping, rebalance and self-heal.
 const (

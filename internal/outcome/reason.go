@@ -132,8 +132,8 @@ var Meaning = map[Reason]string{
 	InternalError:    "coldbrick made a mistake on this file; nothing of it was given up: please report it",
 	Interrupted:      "the run was ended before its turn was over",
 	Lost:             "had its data on the volume alone when the catalog was written: it is in no store",
-	NameTaken:        "something else has its name in the new volume",
-	GFIDTaken:        "the new volume has it already, under another name",
+	NameTaken:        "something else has its name",
+	GFIDTaken:        "the volume has it already, under another name",
 	Present:          "was rebuilt by an earlier run",
 	OverBudget:       "larger than --max-bytes: no run with this budget can take it",
 }

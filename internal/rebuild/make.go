@@ -2,8 +2,10 @@ package rebuild
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"strconv"
@@ -13,6 +15,8 @@ import (
 	"github.com/coldbrick/coldbrick/internal/catalog"
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/outcome"
+	"github.com/coldbrick/coldbrick/internal/stub"
 	"github.com/coldbrick/coldbrick/internal/volume"
 )
 
@@ -66,6 +70,51 @@ func (b *Builder) link(from, to string, gfid gluster.GFID) error {
 	}
 	defer next.Close()
 	return unix.Linkat(int(old.Fd()), path.Base(from), int(next.Fd()), path.Base(to), 0)
+}
+
+// unlink removes a name.
+func (b *Builder) unlink(at string, flags int) error {
+	dir, err := b.Volume.Open(path.Dir(at), unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := unix.Unlinkat(int(dir.Fd()), path.Base(at), flags); err != nil {
+		return fmt.Errorf("remove %s: %w", at, err)
+	}
+	return nil
+}
+
+// proven returns an error, and its reason, unless the store has the object of a stub:
+// made from this file, with the bytes that were proven of it.
+func (b *Builder) proven(ctx context.Context, e catalog.Entry) (outcome.Reason, error) {
+	if e.Kind != catalog.Stub {
+		return "", nil
+	}
+	info, err := b.Store.Head(ctx, string(e.Key))
+	if errors.Is(err, fs.ErrNotExist) {
+		return outcome.ObjectMissing, err
+	}
+	if err != nil {
+		return outcome.StoreRefused, err
+	}
+	origin := stub.Origin{GFID: e.GFID, Volumes: append([]string{b.From}, b.Formerly...), Size: e.Size}
+	proof := (*object.Stamped)(nil)
+	if e.Pointer != nil {
+		proof = e.Pointer.Proof
+	}
+	if proof != nil {
+		origin.Mtime = &proof.Mtime // users may have changed the stub's own
+	}
+	switch _, err := origin.Made(info); {
+	case errors.Is(err, object.ErrCorrupt):
+		return outcome.ObjectCorrupt, err
+	case err != nil:
+		return outcome.ObjectForeign, err
+	case proof != nil && info.HasCRC32 && info.CRC32 != proof.CRC32:
+		return outcome.ObjectCorrupt, fmt.Errorf("%w: CRC-32 %08x, not %08x", object.ErrCorrupt, info.CRC32, proof.CRC32)
+	}
+	return "", nil
 }
 
 // describe gives an entry all that it has besides its name: marks, owner, mode,

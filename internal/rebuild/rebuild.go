@@ -21,6 +21,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/catalog"
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/internal/workers"
@@ -38,6 +39,12 @@ var ErrUnder = errors.New("no such directory in the catalogs")
 type Volume interface {
 	Open(path string, flags int) (*os.File, error)
 	AddFormerly(ids ...string) error
+	Children() error // nil if all bricks are up
+}
+
+// Store tells of objects.
+type Store interface {
+	Head(ctx context.Context, key string) (object.Info, error)
 }
 
 // Catalog is a catalog of one brick of the lost volume.
@@ -56,6 +63,7 @@ type Result struct {
 // Builder makes a tree anew.
 type Builder struct {
 	Volume   Volume
+	Store    Store    // each stub's object is looked at before the stub is made
 	From     string   // id of the lost volume
 	Formerly []string // ids of those that it was rebuilt from itself
 	Under    string   // only this directory; "": all
@@ -112,18 +120,17 @@ const (
 // Run makes the tree. It returns an error if it cannot go on; what became of each name
 // is told.
 func (b *Builder) Run(ctx context.Context, catalogs []Catalog) error {
-	under := path.Clean(b.Under)
-	if !filepath.IsLocal(under) {
-		return fmt.Errorf("%q: %w", b.Under, ErrUnder)
+	if err := b.setUp(); err != nil {
+		return err
 	}
-	b.Under, b.base, b.stage = under, path.Dir(under), gluster.RebuildPrefix+b.From
-	b.tops, b.held, b.names = map[string]fate{}, map[string]bool{}, map[gluster.GFID]catalog.Bytes{}
-	b.times = map[gluster.GFID]times{}
 	parents, root, err := b.parents(ctx, catalogs)
 	if err != nil {
 		return err
 	}
 	if !b.DryRun {
+		if err := b.Volume.AddFormerly(append([]string{b.From}, b.Formerly...)...); err != nil {
+			return fmt.Errorf("%s: %w", gluster.XattrFormerly, err)
+		}
 		if err := b.prepare(); err != nil {
 			return err
 		}
@@ -143,12 +150,20 @@ func (b *Builder) Run(ctx context.Context, catalogs []Catalog) error {
 	return nil
 }
 
-// prepare makes the directory in which all is made. The new volume says from which one
-// its objects are before it has the first stub.
-func (b *Builder) prepare() error {
-	if err := b.Volume.AddFormerly(append([]string{b.From}, b.Formerly...)...); err != nil {
-		return fmt.Errorf("%s: %w", gluster.XattrFormerly, err)
+// setUp finds out where things are made, and where they go.
+func (b *Builder) setUp() error {
+	under := path.Clean(b.Under)
+	if !filepath.IsLocal(under) {
+		return fmt.Errorf("%q: %w", b.Under, ErrUnder)
 	}
+	b.Under, b.base, b.stage = under, path.Dir(under), gluster.RebuildPrefix+b.From
+	b.tops, b.held, b.names = map[string]fate{}, map[string]bool{}, map[gluster.GFID]catalog.Bytes{}
+	b.times = map[gluster.GFID]times{}
+	return nil
+}
+
+// prepare makes the directory in which all is made.
+func (b *Builder) prepare() error {
 	root, err := b.Volume.Open(".", unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return err
@@ -337,10 +352,10 @@ func (b *Builder) files(ctx context.Context, catalogs []Catalog) error {
 			}
 			return emit(ctx, e)
 		})
-	}, func(_ context.Context, e catalog.Entry) error { return b.file(e) })
+	}, b.file)
 }
 
-func (b *Builder) file(e catalog.Entry) error {
+func (b *Builder) file(ctx context.Context, e catalog.Entry) error {
 	at, f, err := b.locate(e)
 	switch {
 	case err != nil:
@@ -349,7 +364,11 @@ func (b *Builder) file(e catalog.Entry) error {
 		return b.failed(e, outcome.NameTaken, nil)
 	case f == present:
 		return b.tell(Result{Entry: e, Outcome: outcome.Skipped, Reason: outcome.Present})
-	case b.DryRun:
+	}
+	if reason, err := b.proven(ctx, e); err != nil {
+		return b.failed(e, reason, err)
+	}
+	if b.DryRun {
 		return b.tell(Result{Entry: e, Outcome: outcome.Rebuilt})
 	}
 	if err = b.make(at, e); err == nil {
@@ -434,9 +453,14 @@ func (b *Builder) failed(e catalog.Entry, reason outcome.Reason, err error) erro
 	}
 	top, _, _ := strings.Cut(b.relative(string(e.Path)), "/")
 	b.mu.Lock()
-	b.held[top] = b.held[top] || reason == outcome.IOError && !errors.Is(err, errValues)
+	b.held[top] = b.held[top] || mayPass(reason, err)
 	b.mu.Unlock()
 	return b.tell(Result{Entry: e, Outcome: outcome.Failed, Reason: reason, Err: err})
+}
+
+// mayPass reports whether the next run may do better.
+func mayPass(reason outcome.Reason, err error) bool {
+	return reason == outcome.StoreRefused || reason == outcome.IOError && !errors.Is(err, errValues)
 }
 
 func (b *Builder) tell(r Result) error {
@@ -486,7 +510,7 @@ func (b *Builder) place(ctx context.Context, parents []catalog.Entry, root catal
 			left++
 			continue
 		}
-		err := move(stage, base, name)
+		err := move(stage, name, base, name)
 		if errors.Is(err, unix.EEXIST) { // somebody has taken the name since
 			left++
 			continue
@@ -498,13 +522,8 @@ func (b *Builder) place(ctx context.Context, parents []catalog.Entry, root catal
 	if left > 0 {
 		return ErrLeft
 	}
-	top, err := b.Volume.Open(".", unix.O_RDONLY|unix.O_DIRECTORY)
-	if err != nil {
+	if err := b.unlink(b.stage, unix.AT_REMOVEDIR); err != nil {
 		return err
-	}
-	defer top.Close()
-	if err := unix.Unlinkat(int(top.Fd()), b.stage, unix.AT_REMOVEDIR); err != nil {
-		return fmt.Errorf("remove %s: %w", b.stage, err)
 	}
 	if b.Under == "." && root.Kind == catalog.Directory {
 		if err := b.describe(".", b.newest(root)); err != nil {
@@ -514,16 +533,16 @@ func (b *Builder) place(ctx context.Context, parents []catalog.Entry, root catal
 	return nil
 }
 
-// move moves a name from one directory to another in which it is free. A rename
+// move moves a name from one directory to a name in another one that is free. A rename
 // through Gluster would replace a file, so that is linked and unlinked; a directory is
 // never renamed onto one that has entries.
-func move(from, to *os.File, name string) error {
+func move(from *os.File, old string, to *os.File, name string) error {
 	var st unix.Stat_t
-	if err := unix.Fstatat(int(from.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	if err := unix.Fstatat(int(from.Fd()), old, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-		err := unix.Linkat(int(from.Fd()), name, int(to.Fd()), name, 0)
+		err := unix.Linkat(int(from.Fd()), old, int(to.Fd()), name, 0)
 		if err == unix.EEXIST { // perhaps by a run that was cut right here
 			var there unix.Stat_t
 			if statErr := unix.Fstatat(int(to.Fd()), name, &there, unix.AT_SYMLINK_NOFOLLOW); statErr == nil && there.Ino == st.Ino {
@@ -533,7 +552,7 @@ func move(from, to *os.File, name string) error {
 		if err != nil {
 			return err
 		}
-		return unix.Unlinkat(int(from.Fd()), name, 0)
+		return unix.Unlinkat(int(from.Fd()), old, 0)
 	}
 	err := unix.Fstatat(int(to.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
 	switch {
@@ -542,7 +561,7 @@ func move(from, to *os.File, name string) error {
 	case err != unix.ENOENT:
 		return err
 	}
-	return unix.Renameat(int(from.Fd()), name, int(to.Fd()), name)
+	return unix.Renameat(int(from.Fd()), old, int(to.Fd()), name)
 }
 
 var _ Volume = (*volume.Private)(nil)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -104,11 +105,22 @@ type told struct {
 func (l *lost) run(t *testing.T, on Volume, change func(*Builder)) (told, error) {
 	t.Helper()
 	got := told{results: map[string]Result{}}
-	b := &Builder{Volume: on, From: l.ID, Jobs: 4, Tell: func(r Result) { got.results[string(r.Entry.Path)] = r }}
+	b := &Builder{Volume: on, Store: l, From: l.ID, Jobs: 4, Tell: func(r Result) { got.results[string(r.Entry.Path)] = r }}
 	if change != nil {
 		change(b)
 	}
 	return got, b.Run(t.Context(), l.trees)
+}
+
+// Head tells of the objects that the stubs of the volume have.
+func (l *lost) Head(_ context.Context, key string) (object.Info, error) {
+	for _, e := range l.names {
+		if string(e.Key) == key {
+			made := object.Metadata{Volume: e.Pointer.Volume, GFID: e.GFID, Size: e.Size, Mtime: e.Pointer.Proof.Mtime}
+			return object.Info{Size: e.Size, CRC32: e.Pointer.Proof.CRC32, HasCRC32: true, Metadata: made.Encode()}, nil
+		}
+	}
+	return object.Info{}, fs.ErrNotExist
 }
 
 func (g told) of(outcome outcome.Outcome, reason outcome.Reason) (paths []string) {
@@ -121,9 +133,9 @@ func (g told) of(outcome outcome.Outcome, reason outcome.Reason) (paths []string
 	return paths
 }
 
-// stub makes a file that counts as a stub of size bytes, as far as the brick is
+// makeStub makes a file that counts as a stub of size bytes, as far as the brick is
 // concerned.
-func stub(t *testing.T, v *testkit.Volume, path string, size int) {
+func makeStub(t *testing.T, v *testkit.Volume, path string, size int) {
 	t.Helper()
 	v.Write(path, nil, testkit.Old)
 	p := object.Pointer{GFID: v.GFID(path), Volume: v.ID, Key: "key of " + path, Attempt: object.NewID(),
@@ -142,7 +154,7 @@ func stub(t *testing.T, v *testkit.Volume, path string, size int) {
 func fill(t *testing.T, v *testkit.Volume) {
 	t.Helper()
 	for i, path := range []string{"top", "a/b/c/deep", "a/hostile\n\xff\"", "a/-n", "z/other", "z/ü"} {
-		stub(t, v, path, 1000+i)
+		makeStub(t, v, path, 1000+i)
 	}
 	v.Write("a/empty", nil, testkit.Old)
 	v.Write("a/local", []byte("lost"), testkit.Old)
@@ -355,8 +367,8 @@ func TestWhatExistsIsLeftAlone(t *testing.T) {
 // else anything.
 func TestAttributesWithoutRoomCostOneFile(t *testing.T) {
 	old := testkit.NewVolume(t, testkit.BrickOn("xfs"))
-	stub(t, old, "d/much", 7)
-	stub(t, old, "d/other", 8)
+	makeStub(t, old, "d/much", 7)
+	makeStub(t, old, "d/other", 8)
 	testkit.SetXattr(t, old.BrickPath("d/much"), "user.much", strings.Repeat("x", 30_000))
 	l := writeDown(t, old)
 	v := testkit.NewVolume(t, testkit.Ext4(256))
@@ -377,9 +389,9 @@ func TestAttributesWithoutRoomCostOneFile(t *testing.T) {
 
 func TestAGFIDThatIsInUseIsNamed(t *testing.T) {
 	old := testkit.NewVolume(t)
-	stub(t, old, "moved", 7)
-	stub(t, old, "d/moved too", 8)
-	stub(t, old, "d/stays", 9)
+	makeStub(t, old, "moved", 7)
+	makeStub(t, old, "d/moved too", 8)
+	makeStub(t, old, "d/stays", 9)
 	l := writeDown(t, old)
 	for name, options := range map[string][]testkit.Option{"one brick": nil, "2x2": {testkit.Replica(2), testkit.Bricks(4)}} {
 		t.Run(name, func(t *testing.T) {

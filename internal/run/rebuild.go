@@ -1,22 +1,27 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/coldbrick/coldbrick/internal/catalog"
+	"github.com/coldbrick/coldbrick/internal/gc"
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/outcome"
+	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/rebuild"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
 )
 
 // Rebuild makes the tree of the volume From, which is lost, in the one that Volume or
-// Mount names.
+// Mount names. If From is that volume itself, it brings back what was deleted below Under.
 func Rebuild(ctx context.Context, s *Session) error {
 	return s.Finish("rebuild", outcome.Rebuilt, makeAnew(ctx, s))
 }
@@ -25,20 +30,24 @@ func makeAnew(ctx context.Context, s *Session) (err error) {
 	ctx, stop := s.drains(ctx) // it can be cut anywhere
 	defer stop()
 	defer func() { err = causeOf(ctx, err) }()
-	from, err := gluster.ParseGFID(s.From)
-	if err != nil {
-		return Usagef("--from: %q is not the id of a volume", s.From)
-	}
-	place, err := s.place(from.String())
+	place, err := s.place("")
 	if err != nil {
 		return err
+	}
+	if s.From != "" {
+		from, err := gluster.ParseGFID(s.From)
+		if err != nil {
+			return Usagef("--from: %q is not the id of a volume", s.From)
+		}
+		place.Volume = from.String()
 	}
 	scope, own, err := s.scopeOfRebuild(ctx)
 	if err != nil {
 		return err
 	}
-	if own == place.Volume {
-		return Usagef("--from: %s is this volume itself", own)
+	place.Volume = cmp.Or(place.Volume, own)
+	if own == place.Volume && s.Under == "" {
+		return Usagef("--from: %s is this volume itself: write --under DIR to bring back what was deleted in it, or --from ID to rebuild another one", own)
 	}
 	checks := scope.checks()
 	if err := volume.Unsafe(checks); err != nil {
@@ -58,7 +67,13 @@ func makeAnew(ctx context.Context, s *Session) (err error) {
 	}
 	defer func() { err = errors.Join(err, store.Fini()) }()
 	place.Store = store
-	trees, formerly, err := s.fetchTrees(ctx, place)
+	var trees []*catalog.Tree
+	var formerly []string
+	if own == place.Volume {
+		trees, formerly, err = s.fetchHistory(ctx, place)
+	} else {
+		trees, formerly, err = s.fetchTrees(ctx, place)
+	}
 	defer func() {
 		for _, t := range trees {
 			err = errors.Join(err, t.Close())
@@ -89,15 +104,39 @@ func makeAnew(ctx context.Context, s *Session) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, private.Close()) }()
-	return s.build(ctx, private, place.Volume, trees, formerly)
+	if s.DryRun {
+		return s.build(ctx, private, place, own, trees, formerly)
+	}
+	intent, err := s.intend(ctx, store, place, own)
+	if err != nil {
+		return err
+	}
+	err = s.build(ctx, private, place, own, trees, formerly)
+	if err == nil || errors.Is(err, rebuild.ErrUnder) { // else this is not over
+		err = errors.Join(err, intent.End(ctx))
+	}
+	return err
 }
 
-// build makes the tree of the volume from on a mount.
-func (s *Session) build(ctx context.Context, private *volume.Private, from string, trees []*catalog.Tree, formerly []string) error {
+// intend keeps gc from deleting anything until the rebuild is complete.
+func (s *Session) intend(ctx context.Context, store listing, place catalog.Place, own string) (gc.Intent, error) {
+	self, err := owner.Self(object.NewID())
+	if err != nil {
+		return gc.Intent{}, err
+	}
+	purpose := fmt.Sprintf("rebuild --from %s in volume %s", place.Volume, own)
+	if s.Under != "" {
+		purpose += fmt.Sprintf(", --under %q", s.Under)
+	}
+	return gc.NewPlace(store, place.Prefix, place.Secret, "").Intend(ctx, purpose, self)
+}
+
+// build makes the tree of the volume that was written down on a mount of the volume own.
+func (s *Session) build(ctx context.Context, private *volume.Private, place catalog.Place, own string, trees []*catalog.Tree, formerly []string) error {
 	var g Gauge
 	s.UI.ShowBar("rebuilding", ByFiles, &g)
 	b := rebuild.Builder{
-		Volume: private, From: from, Formerly: formerly, Under: s.Under, Jobs: s.Jobs, DryRun: s.DryRun,
+		Volume: private, Store: place.Store.(listing), From: place.Volume, Formerly: formerly, Under: s.Under, Jobs: s.Jobs, DryRun: s.DryRun,
 		Tell: func(r rebuild.Result) {
 			g.Files.Add(1)
 			g.Seen.Files.Add(1)
@@ -110,7 +149,11 @@ func (s *Session) build(ctx context.Context, private *volume.Private, from strin
 	for _, t := range trees {
 		catalogs = append(catalogs, t)
 	}
-	err := b.Run(ctx, catalogs)
+	work := b.Run
+	if own == place.Volume {
+		work = b.Undelete
+	}
+	err := work(ctx, catalogs)
 	switch {
 	case errors.Is(err, rebuild.ErrUnder):
 		return Usagef("--under: %w", err)
@@ -147,19 +190,45 @@ func (s *Session) scopeOfRebuild(ctx context.Context) (found *scope, id string, 
 	return found, brick.VolumeID, nil
 }
 
+// fetchHistory brings the trees of all catalogs of a volume to this host, the newest
+// first.
+func (s *Session) fetchHistory(ctx context.Context, place catalog.Place) (trees []*catalog.Tree, formerly []string, err error) {
+	all, err := s.findCatalogs(ctx, place)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, c := range slices.Backward(all) {
+		formerly = append(formerly, strings.Fields(c.Formerly)...)
+		tree, err := c.FetchTree(ctx)
+		if err != nil {
+			return trees, formerly, err
+		}
+		trees = append(trees, tree)
+	}
+	s.UI.Say(fmt.Sprintf("volume %s as it was from %s to %s: %s", place.Volume,
+		moment(all[0].Time), moment(all[len(all)-1].Time), report.Count(int64(len(all)), "catalog")))
+	return trees, formerly, nil
+}
+
+// findCatalogs finds the catalogs of a volume, oldest first. There is at least one.
+func (s *Session) findCatalogs(ctx context.Context, place catalog.Place) ([]catalog.Catalog, error) {
+	temporary, err := s.forCatalogs()
+	if err != nil {
+		return nil, err
+	}
+	all, err := place.Find(ctx, temporary)
+	if err == nil && len(all) == 0 {
+		err = Usagef("--from: the store has no catalog of volume %s under the key prefix %q", place.Volume, place.Prefix)
+	}
+	return all, err
+}
+
 // fetchTrees brings the newest tree of the lost volume to this host, and tells from
 // when it is. formerly are the volumes that the lost one was rebuilt from itself.
 func (s *Session) fetchTrees(ctx context.Context, place catalog.Place) (trees []*catalog.Tree, formerly []string, err error) {
-	temporary, err := s.forCatalogs()
+	all, err := s.findCatalogs(ctx, place)
 	if err != nil {
 		return nil, nil, err
-	}
-	all, err := place.Find(ctx, temporary)
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(all) == 0 {
-		return nil, nil, Usagef("--from: the store has no catalog of volume %s under the key prefix %q", place.Volume, place.Prefix)
 	}
 	newest, missing := catalog.Newest(all)
 	for _, c := range newest {
