@@ -12,6 +12,7 @@ import (
 // What doctor --client says of mounts with all caches on: the guard makes them safe,
 // with a store or without, and nobody asks the store.
 func TestDoctorKnowsAGuardedClient(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, testkit.Replica(3))
 	long := testkit.WithTimeouts(time.Hour, time.Hour)
 	for name, tt := range map[string]struct {

@@ -8,6 +8,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/coldbrick/coldbrick/internal/testkit"
@@ -127,6 +128,7 @@ func (m *member) makeBucket() {
 }
 
 func TestOptionsChangeWhileMounted(t *testing.T) {
+	t.Parallel()
 	c, store := startCluster(t)
 	options := append(store.Options("vol"), "features.cloudsync-storetype=cloudsyncs3")
 	m := newMember(t, c, store, "vol", options...)
@@ -148,6 +150,7 @@ func TestOptionsChangeWhileMounted(t *testing.T) {
 // Gluster never ends the instances of former graphs. What the plugin adds to what
 // Gluster itself loses with each graph must not grow.
 func TestGraphSwitchesLeakNothing(t *testing.T) {
+	t.Parallel()
 	c, store := startCluster(t)
 	with := newMember(t, c, store, "with", append(store.Options("with"), "features.cloudsync-storetype=cloudsyncs3")...)
 	without := newMember(t, c, store, "without")
@@ -164,8 +167,15 @@ func TestGraphSwitchesLeakNothing(t *testing.T) {
 	const switches = 50
 	for i := range switches {
 		value := []string{"on", "off"}[i%2]
-		with.set("performance.read-ahead=" + value)
-		without.set("performance.read-ahead=" + value)
+		var both sync.WaitGroup
+		for _, m := range []*member{with, without} {
+			both.Go(func() {
+				if err := m.Set("performance.read-ahead=" + value); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		both.Wait()
 		if i%10 == 9 {
 			recall(i + 1)
 		}
@@ -189,6 +199,7 @@ func TestGraphSwitchesLeakNothing(t *testing.T) {
 // client has open and has not written to. What such a client writes after the stamp
 // goes to a stub: it is recalled first.
 func TestAnIdleClientWritesToAStub(t *testing.T) {
+	t.Parallel()
 	c, store := startCluster(t)
 	m := newMember(t, c, store, "idle", append(store.Options("idle"), "features.cloudsync-storetype=cloudsyncs3")...)
 	m.makeBucket()

@@ -8,6 +8,7 @@ import (
 // Whoever reads a stub whose object must be thawed first gets EREMOTE, and the
 // administrator a line that says what to do. The stub is as it was.
 func TestAColdObjectIsAnErrorThatSaysWhatToDo(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	glacier := g.proxy.Glacier()
 	data := random(1, 3000)

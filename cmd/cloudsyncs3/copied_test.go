@@ -55,6 +55,7 @@ func (g *ground) mustNotRead(path string) {
 // stub the marks of one. Nobody can read such a copy until coldbrick has mended it,
 // which never touches bytes that it has.
 func TestACopyWithTheMarksOfAStubIsMended(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	data := random(1, 300_000)
 	client := g.client()
@@ -120,6 +121,7 @@ func (g *ground) copyMarks(plain, stub, copied string, data []byte) {
 // without the plugin, puts into its archive in place of a stub's data. The data can
 // be had elsewhere.
 func TestACopyThatIsNotWholeIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	plain := g.NewMount(t, testkit.WithoutCloudsync())
 	data := random(1, 300_000)
@@ -167,6 +169,7 @@ func TestACopyThatIsNotWholeIsLeftAlone(t *testing.T) {
 // object is provably that of the file it was copied from. What a reader gets
 // meanwhile is an error.
 func TestACopyWithoutBytesIsRecalledOrSaidToBeLost(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	plain := g.NewMount(t, testkit.WithoutCloudsync())
 	data := random(1, 300_000)

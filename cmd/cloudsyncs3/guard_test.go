@@ -161,6 +161,7 @@ func (s *shared) makeBucket() {
 }
 
 func TestAStubNeverLooksEmpty(t *testing.T) {
+	t.Parallel()
 	c, store := startCluster(t)
 	for _, tt := range []struct {
 		name    string
@@ -292,6 +293,7 @@ func (s *shared) mustBeGuarded(mount string, want bool) {
 // A storetype alone, without a bucket and keys, is the least that each client
 // must have.
 func TestAClientThatOnlyGuards(t *testing.T) {
+	t.Parallel()
 	c, store := startCluster(t)
 	s := newShared(t, c, store, "vol", cluster.Replica3)
 	s.mustBeGuarded(s.second, true)
@@ -312,6 +314,7 @@ func TestAClientThatOnlyGuards(t *testing.T) {
 }
 
 func TestTheGuardCanBeTurnedOff(t *testing.T) {
+	t.Parallel()
 	c, store := startCluster(t)
 	for _, hostname := range []string{"s3.example.org?guard=off", "http://" + "10.66.0.254:7070?region=us-east-1&guard=off"} {
 		name := map[bool]string{true: "url", false: "bare"}[strings.Contains(hostname, "://")]
@@ -331,6 +334,8 @@ func TestTheGuardCanBeTurnedOff(t *testing.T) {
 
 // A library that was built for another glusterfs recalls nothing, and what it
 // does not recall stays a stub for those that can.
+//
+// Not in parallel: no other client may be made while that library is installed.
 func TestAnotherGlusterfs(t *testing.T) {
 	dir := t.TempDir()
 	plugins, err := pluginDir()
@@ -415,6 +420,7 @@ func (s *shared) mustEndure(switches int) {
 }
 
 func TestTheGuardEnduresGraphSwitches(t *testing.T) {
+	t.Parallel()
 	c, store := startCluster(t)
 	s := newShared(t, c, store, "vol", cluster.Replica3, store.Options("vol")...)
 	s.makeBucket()

@@ -45,6 +45,7 @@ func (g *ground) recaller() *recall.Recaller {
 // A client that is killed leaves a file that no reader takes for whole, and that
 // coldbrick makes whole.
 func TestAKilledClientLeavesWhatCanBeMended(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	client := g.client()
 	data := random(1, 12<<20)
@@ -82,6 +83,7 @@ func (g *ground) mend(path string, data []byte) {
 
 // The states between the plugin's last steps and the translator's last one.
 func TestAClientMayDieAfterThePluginIsDone(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	data := random(1, 300000)
 	sizes := []string{gluster.XattrObjectSize, gluster.XattrBlockSize, gluster.XattrNumBlocks}
@@ -126,6 +128,7 @@ func TestAClientMayDieAfterThePluginIsDone(t *testing.T) {
 // The translator truncates a file whose download has failed, whatever it is by
 // then. coldbrick recall has taken it over meanwhile.
 func TestALateFailureLosesNothing(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	client := g.client()
 	recaller := g.recaller()
@@ -162,6 +165,7 @@ func TestALateFailureLosesNothing(t *testing.T) {
 // coldbrick stands still between the stamp and the rewrite of cs.remote, which
 // is the key of another file's object of the same size until then.
 func TestAFrozenArchiveHarmsNoReader(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	client := g.client()
 	others, data := random(1, 4096), random(2, 4096)

@@ -22,6 +22,7 @@ import (
 
 // The names are all that a user can give and S3 can keep.
 func TestReadingAStubGivesItsData(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	paths := []string{
 		"plain",
@@ -48,6 +49,7 @@ func TestReadingAStubGivesItsData(t *testing.T) {
 // Each fault hits every answer, so that no retry helps: not that of the one
 // request of a small file, not those of the ranges of a large one.
 func TestAStoreThatFailsNeverGivesAWrongByte(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	client, impatient := g.client(), g.impatient()
 	faults := map[string]testkit.Fault{
@@ -107,6 +109,7 @@ func until(over *atomic.Bool, fault testkit.Fault) testkit.Fault {
 }
 
 func TestPassingFaultsAreRetried(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	client := g.impatient()
 	for i, fault := range []testkit.Fault{
@@ -122,6 +125,7 @@ func TestPassingFaultsAreRetried(t *testing.T) {
 }
 
 func TestAStoreThatIsAwayIsAskedAgainByTheNextReader(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	client := g.client()
 	data := random(1, 4096)
@@ -133,6 +137,7 @@ func TestAStoreThatIsAwayIsAskedAgainByTheNextReader(t *testing.T) {
 }
 
 func TestTheObjectMustBeThatOfTheFile(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	client := g.client()
 	data, others := random(1, 4096), random(2, 4096)
@@ -175,6 +180,7 @@ func TestTheObjectMustBeThatOfTheFile(t *testing.T) {
 }
 
 func TestARecalledFileIsAnOrdinaryFile(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	client := g.client()
 	data := random(1, 300000)
@@ -218,6 +224,7 @@ func appendTo(t *testing.T, path string, data []byte) {
 
 // The translator has no file descriptor then: alone it refuses, or crashes.
 func TestTruncatingAStubByName(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	data := random(1, 4096)
 	for _, name := range []string{"f", "kept"} {
@@ -241,6 +248,7 @@ func TestTruncatingAStubByName(t *testing.T) {
 // With the default of two event threads, two recalls at once stop a mount for
 // ever, unless the plugin sees to it that there are more.
 func TestManyReadersAtOnce(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	data := random(1, 4096)
 	for _, n := range []int{1, 2, 8, 64, 200} {
@@ -278,6 +286,7 @@ func TestManyReadersAtOnce(t *testing.T) {
 
 // All readers of one file wait for one recall.
 func TestReadersOfOneStub(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	data := random(1, 1<<20)
 	g.archive("f", "f", data)
@@ -301,6 +310,7 @@ func TestReadersOfOneStub(t *testing.T) {
 
 // A recall of coldbrick's own takes a file over while a client recalls it.
 func TestAClaimedFileSurvivesALateFailure(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	nocs := g.NewMount(t, testkit.WithoutCloudsync())
 	client := g.client()
@@ -343,6 +353,7 @@ func TestAClaimedFileSurvivesALateFailure(t *testing.T) {
 // their way to it. The event thread that waits for the recall is the one without
 // which the client cannot connect again.
 func TestABrickThatRestartsDuringARecall(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	client := g.client()
 	data := random(1, 24<<20)
@@ -394,6 +405,7 @@ func TestABrickThatRestartsDuringARecall(t *testing.T) {
 // If it is the brick that answered last, and on whose connection the recall waits,
 // only network.frame-timeout (1,800 s by default) ends the wait.
 func TestAReplicaThatRestartsDuringARecall(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, testkit.Replica(3))
 	client := g.client(testkit.WithFlags("--xlator-option=*-client-*.frame-timeout=5"))
 	data := random(1, 24<<20)
@@ -422,6 +434,7 @@ func TestAReplicaThatRestartsDuringARecall(t *testing.T) {
 }
 
 func TestSignalsAndUnmount(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	client := g.client()
 	data := random(1, 4096)
@@ -437,6 +450,7 @@ func TestSignalsAndUnmount(t *testing.T) {
 }
 
 func TestTheSecretIsNowhereInTheLog(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	client := g.client(testkit.WithFlags("--log-level=DEBUG"))
 	g.archive("f", "f", random(1, 4096))
@@ -457,6 +471,7 @@ func TestTheSecretIsNowhereInTheLog(t *testing.T) {
 }
 
 func TestOverHTTPSWithACertificateOfOnesOwn(t *testing.T) {
+	t.Parallel()
 	g := newGroundWith(t, testkit.S3(t, testkit.WithTLS()))
 	g.archive("f", "f", random(1, 4096))
 	g.mustFail(g.client(), "f") // nobody vouches for the certificate
@@ -466,6 +481,7 @@ func TestOverHTTPSWithACertificateOfOnesOwn(t *testing.T) {
 
 // A mount whose settings are wrong works, and its recalls say why they fail.
 func TestWrongSettingsMountAndExplain(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	g.archive("f", "f", random(1, 4096))
 	for _, options := range [][]string{
@@ -483,6 +499,7 @@ func TestWrongSettingsMountAndExplain(t *testing.T) {
 }
 
 func TestAFullBrickLeavesAStub(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	// A small file system in place of the brick's directory.
 	g.StopBrick()
@@ -502,6 +519,7 @@ func TestAFullBrickLeavesAStub(t *testing.T) {
 }
 
 func TestReplicasGetTheSameBytes(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, testkit.Replica(3))
 	client := g.client()
 	data := random(1, 12<<20)
@@ -519,6 +537,7 @@ func TestReplicasGetTheSameBytes(t *testing.T) {
 // A store keeps zeros where a sparse file had holes. They are holes again on each
 // replica, also where the file ends in one.
 func TestASparseFileComesBackSparse(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, testkit.Replica(3))
 	client := g.client()
 	data := make([]byte, 24<<20) // three ranges of a download
@@ -553,6 +572,7 @@ func (g *ground) gfapi(name string) string {
 // gfapi hands O_TRUNC and copy_file_range down to the translators, which the kernel
 // never does.
 func TestAnApplicationOfGfapiOverwrites(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	volfile := filepath.Join(g.Dir(), "run", filepath.Base(g.client())+".vol")
 	data := random(1, 4096)
@@ -570,6 +590,7 @@ func TestAnApplicationOfGfapiOverwrites(t *testing.T) {
 // An application that uses gfapi ends its translators, which FUSE never does: the
 // stock plugin crashes there.
 func TestAnApplicationOfGfapi(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	client := g.client() // for its volfile
 	program := g.gfapi("gfapi")
@@ -601,6 +622,7 @@ func TestAnApplicationOfGfapi(t *testing.T) {
 }
 
 func TestAGibibyte(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	const size = 1 << 30
 	g.archive("f", "f", random(1, size))
@@ -618,6 +640,7 @@ var hostileTimes = []int64{253402300800, 13569465600, -5, -62135596801, 1 << 40}
 
 // The first of them once ended the client, and with it the mount of everybody.
 func TestTimesThatUsersSetEndNobodysMount(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	client := g.client()
 	for i, sec := range hostileTimes {

@@ -63,6 +63,7 @@ func cut(data []byte, off int64, size int) []byte {
 }
 
 func TestRemoteReadsGiveTheBytesOfTheObject(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		volume []testkit.Option
@@ -74,6 +75,7 @@ func TestRemoteReadsGiveTheBytesOfTheObject(t *testing.T) {
 		{"past the kernel's cache", nil, []testkit.MountOption{testkit.WithFlags("--direct-io-mode=enable")}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			g := newGround(t, tt.volume...)
 			sizes := []int{1, 4095, 4096, 131073, 1 << 20, 1<<20 + 1, 5<<20 + 333}
 			data := map[string][]byte{}
@@ -112,6 +114,7 @@ func TestRemoteReadsGiveTheBytesOfTheObject(t *testing.T) {
 
 // What reads files whole or in part, and leaves them stubs.
 func TestProgramsReadStubsWithoutARecall(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	data := []byte(strings.Repeat("a line of text\n", 1<<17))
 	g.archive("f", "f", data)
@@ -146,6 +149,7 @@ func TestProgramsReadStubsWithoutARecall(t *testing.T) {
 
 // Nobody tells then when the graph goes.
 func TestWithoutTheGuardNothingIsReadRemotely(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	g.archive("f", "f", random(1, 4096))
 	g.mustFail(g.remote("&guard=off"), "f")
@@ -155,6 +159,7 @@ func TestWithoutTheGuardNothingIsReadRemotely(t *testing.T) {
 // Only the first block is read before the object is replaced. What comes after it
 // would be of another object.
 func TestAnObjectReplacedBetweenTwoRangesIsAnError(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	data, others := random(1, 4<<20), random(2, 4<<20)
 	client := g.remote("")
@@ -185,6 +190,7 @@ func TestAnObjectReplacedBetweenTwoRangesIsAnError(t *testing.T) {
 
 // The rules are those of a recall.
 func TestARemoteReadTakesTheObjectOfItsFileOnly(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	client := g.remote("")
 	data, others := random(1, 4096), random(2, 4096)
@@ -216,6 +222,7 @@ func TestARemoteReadTakesTheObjectOfItsFileOnly(t *testing.T) {
 }
 
 func TestRemoteReadsEndWhenTheStoreFails(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	client := g.remote("&idle-timeout=5s")
 	data := random(1, 3<<20)
@@ -252,6 +259,7 @@ func TestRemoteReadsEndWhenTheStoreFails(t *testing.T) {
 
 // Each read asks the brick what the file is, so none is served while it is away.
 func TestRemoteReadsWhileABrickRestarts(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	data := random(1, 3<<20)
 	g.archive("f", "f", data)
@@ -284,6 +292,7 @@ func TestRemoteReadsWhileABrickRestarts(t *testing.T) {
 
 // The answers of bricks come in by two threads.
 func TestManyRemoteReadersAtOnce(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	const readers, files = 256, 32
 	data := random(1, 3<<20)
@@ -312,6 +321,7 @@ func TestManyRemoteReadersAtOnce(t *testing.T) {
 
 // A recall of coldbrick's own takes the file over while it is read, and ends.
 func TestAClaimWhileAFileIsRead(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	nocs := g.NewMount(t, testkit.WithoutCloudsync())
 	client := g.remote("")
@@ -348,6 +358,7 @@ func TestAClaimWhileAFileIsRead(t *testing.T) {
 
 // One client recalls a file that another one reads.
 func TestAnotherClientRecallsWhileAFileIsRead(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	data := random(1, 3<<20)
 	g.archive("f", "f", data)
@@ -388,6 +399,7 @@ func (m *member) upload(name string) {
 }
 
 func TestGraphSwitchesUnderRemoteReads(t *testing.T) {
+	t.Parallel()
 	c, store := startCluster(t)
 	m := newMember(t, c, store, "vol", append(store.Options("vol"),
 		"features.cloudsync-storetype=cloudsyncs3", "features.cloudsync-remote-read=on")...)
@@ -440,6 +452,7 @@ func TestGraphSwitchesUnderRemoteReads(t *testing.T) {
 
 // An application of gfapi that ends its translators while reads wait for the store.
 func TestAnApplicationOfGfapiEndsUnderRemoteReads(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	volfile := filepath.Join(g.Dir(), "run", filepath.Base(g.remote(""))+".vol")
 	data := random(1, 1<<20)
@@ -463,6 +476,7 @@ func TestAnApplicationOfGfapiEndsUnderRemoteReads(t *testing.T) {
 
 // getxattr counts in one place what the text file collector wants.
 func TestAClientCountsAndNamesItsReaders(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	data := random(1, 4096)
 	g.archive("f", "f", data)
@@ -495,6 +509,7 @@ func TestAClientCountsAndNamesItsReaders(t *testing.T) {
 }
 
 func TestARecallLimitKeepsAStormOff(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	data := random(1, 4096)
 	for i := range 8 {

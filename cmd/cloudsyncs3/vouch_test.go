@@ -25,6 +25,7 @@ func (g *ground) vouches() map[string]string {
 
 // A client vouches if and only if it has the guard, and whether or not it can recall.
 func TestAClientVouchesForItsGuard(t *testing.T) {
+	t.Parallel()
 	none, on, only := newGround(t), newGround(t, testkit.Replica(3)), newGround(t)
 	none.clientWith("&guard=off")
 	none.NewMount(t) // no storetype
@@ -51,6 +52,7 @@ func TestAClientVouchesForItsGuard(t *testing.T) {
 
 // A program that uses gfapi is a client like others.
 func TestAnApplicationOfGfapiVouches(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	client := g.client()
 	g.archive("a", "a", []byte("data"))

@@ -49,6 +49,7 @@ func (w *tripwire) WriteAt(b []byte, off int64) (int, error) {
 // which answers a write before the brick has it. What fails then must still end
 // the recall, whatever the client has answered by then.
 func TestAWriteThatFailsLateIsNoRecall(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	g.smallBrick(16 << 20)
 	mount, err := volume.Inspect(g.NewMount(t, testkit.WithPerformance()))

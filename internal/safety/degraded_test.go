@@ -18,6 +18,7 @@ import (
 )
 
 func TestAReplicaSetIsArchivedOnAllBricks(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, testkit.Replica(3))
 	data := randomBytes(300_000)
 	g.Write("dir/f", data, longAgo)
@@ -34,6 +35,7 @@ func TestAReplicaSetIsArchivedOnAllBricks(t *testing.T) {
 }
 
 func TestNothingIsStampedWhileABrickIsDown(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, testkit.Replica(3))
 	data := randomBytes(300_000)
 	g.Write("f", data, longAgo)
@@ -84,6 +86,7 @@ func (m *losesABrick) Torn(ctx context.Context, file *os.File, path string) (boo
 // brings the data back to all bricks under the stub (GLUSTER-FACTS 6.2), and
 // nobody can read the file, until it is mended.
 func TestAFileStampedOnADegradedVolumeIsMended(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, testkit.Replica(3))
 	data := randomBytes(300_000)
 	g.Write("f", data, longAgo)
@@ -138,6 +141,7 @@ func TestAFileStampedOnADegradedVolumeIsMended(t *testing.T) {
 // Whatever else is wrong with a stub that was stamped while a brick was away, the
 // next run has to look at it, and this one has to end.
 func TestADegradedStampIsRecordedWhateverElseIsWrong(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, testkit.Replica(3))
 	g.Write("f", randomBytes(5000), longAgo)
 	a := g.archiver()
@@ -188,6 +192,7 @@ func (u *unasked) Torn(ctx context.Context, file *os.File, path string) (bool, e
 // Before the stamp, what a replica does not answer keeps the file as it is; after
 // it, the next run looks at the stub again.
 func TestAReplicaThatCannotBeAskedLosesNothing(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, testkit.Replica(3))
 	data := randomBytes(5000)
 	for _, errno := range errnos {

@@ -17,6 +17,7 @@ import (
 // room for the marks of a stamp up to one, the brick refuses the rest. The marks
 // that it has set by then would hide what the user appends.
 func TestAStampThatIsRefusedLeavesNoMarks(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, testkit.BrickOn("ext4", "-b", "4096"))
 	seen := map[string]bool{}
 	for room := 2600; room < 3500; room += 20 {

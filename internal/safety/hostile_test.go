@@ -19,6 +19,7 @@ import (
 // The owner of a stub may set any time: it comes back with it, and no other file's
 // recall suffers.
 func TestTimesThatUsersSetComeBack(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	for i, sec := range []int64{253402300800 /* year 10000 */, 13569465600 /* 2400 */, -5, -62135596801 /* before year 1 */, 1 << 40} {
 		path := fmt.Sprintf("f%d", i)
@@ -39,6 +40,7 @@ func TestTimesThatUsersSetComeBack(t *testing.T) {
 
 // A mistake of ours that one file brings to light is that file's alone.
 func TestAPanicCostsOneFile(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	data := randomBytes(5000)
 	for _, step := range upload.Steps() {
@@ -113,6 +115,7 @@ func (s refusesPaths) Head(ctx context.Context, key string) (object.Info, error)
 
 // A large file's key is looked for before it is uploaded, a small one's is not.
 func TestAPathThatTheStoreRefusesGetsAKeyThatItTakes(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	for path, size := range map[string]int64{"small": 1000, "large": 64 << 20} {
 		g.Write(path, make([]byte, size), longAgo)

@@ -40,8 +40,10 @@ func (g *ground) atTheInstant(a *upload.Archiver, path string, do func()) upload
 
 // Nobody above the brick can keep such a change; but it is never lost in silence.
 func TestAChangeAtTheInstantOfTheStampIsReported(t *testing.T) {
+	t.Parallel()
 	for kind, options := range map[string][]testkit.Option{"distribute": nil, "replica 3": {testkit.Replica(3)}} {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			g := newGround(t, options...)
 			clock := testkit.NewClock(t)
 			slow := g.NewMount(t, testkit.WithClock(clock))
@@ -90,6 +92,7 @@ func TestAChangeAtTheInstantOfTheStampIsReported(t *testing.T) {
 
 // What comes between the last look and the stamp is seen before the stamp is sent.
 func TestAChangeRightBeforeTheStampKeepsTheFile(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	data := randomBytes(9000)
 	g.Write("f", data, longAgo)
@@ -105,6 +108,7 @@ func TestAChangeRightBeforeTheStampKeepsTheFile(t *testing.T) {
 // A host that has no more watches archives all the same, as the looks allow it, and
 // says that nobody has watched.
 func TestAHostWithoutWatchesArchivesAndSaysSo(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	for _, errno := range []unix.Errno{unix.EMFILE, unix.ENOSPC} {
 		path := errno.Error()

@@ -12,6 +12,7 @@ import (
 // Whatever keeps the contract of a store is one: here those that are no S3 server, the
 // example of docs/stores.md among them.
 func TestAnyStoreTakesFilesAndGivesThemBack(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		kind    objstore.Kind
 		options map[string]string

@@ -11,6 +11,7 @@ import (
 )
 
 func TestAFileComesBackAsItWas(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	for path, data := range map[string][]byte{
 		"one byte":                   randomBytes(1),
@@ -45,6 +46,7 @@ func TestAFileComesBackAsItWas(t *testing.T) {
 }
 
 func TestANewFileAtAnOldNameGetsAnObjectOfItsOwn(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	first, second := randomBytes(1000), randomBytes(1000)
 	g.Write("a", first, longAgo)
@@ -63,6 +65,7 @@ func TestANewFileAtAnOldNameGetsAnObjectOfItsOwn(t *testing.T) {
 }
 
 func TestAFileTooWarmByASecondStays(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	data := randomBytes(100)
 	g.Write("f", data, time.Now().Add(-time.Minute))
@@ -76,6 +79,7 @@ func TestAFileTooWarmByASecondStays(t *testing.T) {
 }
 
 func TestASecondRunUploadsNothing(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	for _, path := range []string{"a", "dir/b", "dir/deep/c"} {
 		g.Write(path, randomBytes(2000), longAgo)

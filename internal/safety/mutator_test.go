@@ -40,6 +40,7 @@ func rounds(t *testing.T) int {
 // file under must hold, directly or after a recall, the last content that its
 // writes were acknowledged for.
 func TestARacingWriterLosesNothing(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	clock := testkit.NewClock(t)
 	theirs := g.NewMount(t, testkit.WithClock(clock))
@@ -266,6 +267,7 @@ func store(mapped, fresh []byte) (err error) {
 // Both names of a file, and of two files, that had the same name at different
 // times: every one keeps an object of its own.
 func TestNamesThatComeBackDoNotCollide(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	first, second := randomBytes(3000), randomBytes(3000)
 
@@ -295,6 +297,7 @@ func TestNamesThatComeBackDoNotCollide(t *testing.T) {
 }
 
 func TestTwoVolumesShareABucket(t *testing.T) {
+	t.Parallel()
 	one, two := newGround(t), newGround(t)
 	two.Store = two.newStore(one.Proxy.Endpoint)
 	grounds := map[*ground][]byte{one: randomBytes(2000), two: randomBytes(2000)}
@@ -311,6 +314,7 @@ func TestTwoVolumesShareABucket(t *testing.T) {
 // Where a store overwrites taken keys, no key is ever one that another volume, or
 // another file, could have as well: nothing needs to be read back.
 func TestVolumesShareAStoreThatOverwrites(t *testing.T) {
+	t.Parallel()
 	one, two := newGround(t), newGround(t)
 	one.Proxy.On(testkit.Match{Method: http.MethodPut}, one.Proxy.IgnoreHeader("If-None-Match"))
 	one.Store, two.Store = one.newStore(one.Proxy.Endpoint), two.newStore(one.Proxy.Endpoint) // which probe it as it is now
@@ -331,6 +335,7 @@ func TestVolumesShareAStoreThatOverwrites(t *testing.T) {
 // cs.remote is an attribute that an administrator's tool, or a hostile restore,
 // can fill with anything.
 func TestAHostileKeyRecallsNothing(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	other := randomBytes(4000)
 	g.Write("other", other, longAgo)

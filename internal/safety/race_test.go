@@ -32,6 +32,7 @@ func before(step upload.Step, do func()) func(upload.Step, gluster.File) error {
 // What a user does to a file while it is archived must never cost a byte. Each
 // change is made right before every step from the identity to the stamp.
 func TestAChangeBeforeTheStampKeepsTheFile(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	clock := testkit.NewClock(t)
 	slow := g.NewMount(t, testkit.WithClock(clock))
@@ -177,6 +178,7 @@ func TestABrickThatForgotThePathRecordsNoEmptyKey(t *testing.T) {
 // The brick records the path. Where that is no key for the store, a run that dies
 // before it is rewritten leaves a stub that is recalled by its pointer.
 func TestAStubWhosePathIsNoKeyComesBack(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	const path = "del\x7f/f"
 	data := randomBytes(5000)
@@ -192,6 +194,7 @@ func TestAStubWhosePathIsNoKeyComesBack(t *testing.T) {
 // The same where the path is the key of an object of the file's own past, of the
 // same size; and where another host's pointer names that one.
 func TestAStubIsNeverItsFormerSelf(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	for _, last := range []upload.Step{upload.StepVerify, ""} {
 		path := "f" + string(last)
@@ -223,6 +226,7 @@ func TestAStubIsNeverItsFormerSelf(t *testing.T) {
 // What the brick lets through when a stamp comes between its change of the bytes
 // and of the mtime: another size than was uploaded, or an mtime that moves late.
 func TestAWriteAtTheInstantOfTheStampIsReported(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	for name, change := range map[string]func(path string){
 		"size":  func(path string) { testkit.SetXattr(t, g.BrickPath(path), gluster.XattrObjectSize, "7") },
@@ -241,6 +245,7 @@ func TestAWriteAtTheInstantOfTheStampIsReported(t *testing.T) {
 // A run dies after its PUT; rsync puts other bytes of the same size and mtime
 // into the file; the object that is there must not pass for its copy.
 func TestAnObjectOfADeadRunIsAdoptedOnlyForTheSameBytes(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	for _, tt := range []struct {
 		name  string
@@ -273,6 +278,7 @@ func TestAnObjectOfADeadRunIsAdoptedOnlyForTheSameBytes(t *testing.T) {
 
 // Something else has the file's name by then: that is the user's business.
 func TestAFileThatBecomesSomethingElseIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	for name, replace := range map[string]func(path string) error{
 		"symlink":   func(path string) error { return os.Symlink("/etc/passwd", path) },
@@ -301,6 +307,7 @@ func TestAFileThatBecomesSomethingElseIsLeftAlone(t *testing.T) {
 // Whoever has a file open for writing, or mapped, may change it at any moment
 // without a word.
 func TestAFileThatIsOpenForWritingIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	for _, step := range []upload.Step{upload.StepOpen, upload.StepRecheck} {
 		path := "before " + string(step)
@@ -327,6 +334,7 @@ func TestAFileThatIsOpenForWritingIsLeftAlone(t *testing.T) {
 }
 
 func TestASwapForASymlinkLeadsNowhere(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	outside := t.TempDir()
 	secret := randomBytes(9000)

@@ -20,6 +20,7 @@ import (
 // clock is behind and it puts the mtime back: on the crawled brick nothing moves,
 // and no mount shows another time. The others blame the brick.
 func TestAWriteThatTheCrawledBrickMissedStopsTheStamp(t *testing.T) {
+	t.Parallel()
 	for name, layout := range map[string]testkit.Option{"replica 3": testkit.Replica(3), "arbiter": testkit.Arbiter()} {
 		t.Run(name, func(t *testing.T) {
 			g := newGround(t, layout)
@@ -46,6 +47,7 @@ func TestAWriteThatTheCrawledBrickMissedStopsTheStamp(t *testing.T) {
 // What replicate itself does late, and what the pointer sets off, looks like no
 // change of the file.
 func TestReplicasDoNotCryChanged(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, testkit.Replica(3))
 	const files = 60
 	for i := range files {
@@ -60,6 +62,7 @@ func TestReplicasDoNotCryChanged(t *testing.T) {
 
 // Users rename files at any moment. That neither hides a mark nor ends a run.
 func TestARenameDoesNotLookLikeALostReplica(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, testkit.Replica(3))
 	for _, step := range []upload.Step{upload.StepStamp, upload.StepVerify} {
 		path := "d/" + string(step)
@@ -91,6 +94,7 @@ func TestARenameDoesNotLookLikeALostReplica(t *testing.T) {
 // reads from one of them: what is made local then must be whole on all, whichever it
 // was; and bytes that are not the object's are given up on none.
 func TestBytesUnderAStubOfOneReplicaAreNotTakenForAllOfThem(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, testkit.Replica(3))
 	data, other := randomBytes(9000), randomBytes(9000)
 	for _, name := range []string{"only 0", "only 1", "only 2", "not 0", "another's"} {
@@ -129,6 +133,7 @@ func TestBytesUnderAStubOfOneReplicaAreNotTakenForAllOfThem(t *testing.T) {
 // What one replica has under a stub may be all that is left. It is not emptied for an
 // object that is no longer what it was when the file was archived.
 func TestBytesOfOneReplicaAreNotGivenUpForAnObjectThatIsGone(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, testkit.Replica(3))
 	for name, spoil := range map[string]func(object string) error{
 		"gone":        os.Remove,
@@ -154,6 +159,7 @@ func TestBytesOfOneReplicaAreNotGivenUpForAnObjectThatIsGone(t *testing.T) {
 
 // A process dies before each step that makes replicas alike of which one has the bytes.
 func TestAKillBetweenUnlikeReplicasLosesNothing(t *testing.T) {
+	t.Parallel()
 	p := newProving(t, testkit.Replica(3))
 	for _, step := range recall.Plan(gluster.Remote, 0, false, false, false) {
 		s, err := p.subject(single)
@@ -176,6 +182,7 @@ func TestAKillBetweenUnlikeReplicasLosesNothing(t *testing.T) {
 // A brick that fails to free the data answers that all is well. If it is not the one
 // that was crawled, only the replicas show it, and self-heal would spread the bytes.
 func TestAReplicaThatKeepsItsBytesIsNotPassedOver(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, testkit.Replica(3))
 	data := randomBytes(9000)
 	g.Write("f", data, longAgo)

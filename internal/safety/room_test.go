@@ -28,6 +28,7 @@ import (
 // finds none fails for ever. Whatever is archived comes back, also under a longer
 // name; the rest is left alone.
 func TestAFileWithoutRoomForAttributesIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, testkit.BrickOn("ext4", "-b", "4096"))
 	data := randomBytes(5000)
 	var archived, left int
@@ -62,6 +63,7 @@ func TestAFileWithoutRoomForAttributesIsLeftAlone(t *testing.T) {
 // Pointer, notes and cs.remote all hold the key. One that is too long for them
 // gives way to one that nobody can read, but that can be recalled.
 func TestALongPathOnExt4GetsAShortKey(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, testkit.BrickOn("ext4", "-b", "4096"))
 	data := randomBytes(5000)
 	long := path.Join(strings.Repeat(strings.Repeat("d", 200)+"/", 4), strings.Repeat("f", 100))

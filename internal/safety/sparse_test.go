@@ -25,6 +25,7 @@ func allocated(t *testing.T, path string) int64 {
 // and the size that it had: also where its last block is a hole, on each replica,
 // and where a range of it came in two pieces.
 func TestASparseFileComesBackSparse(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, testkit.Replica(3))
 	const size = 24 << 20 // three ranges of a download
 	for name, ends := range map[string][]int64{

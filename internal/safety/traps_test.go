@@ -14,6 +14,7 @@ import (
 // Gluster compares the mtime with the stamp as decimal strings. Of the times for
 // which that goes wrong none is ever sent.
 func TestNoTrapOfTheStampCheckReachesTheVolume(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	data := randomBytes(5000)
 	for name, mtime := range map[string]time.Time{
@@ -39,6 +40,7 @@ func TestNoTrapOfTheStampCheckReachesTheVolume(t *testing.T) {
 // A store, or a proxy before it, that ignores conditions would let one object
 // replace another. There only keys are used that nobody else can have.
 func TestWhereConditionsAreIgnoredNoKeyCanCollide(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	g.Proxy.On(testkit.Match{}, g.Proxy.IgnoreHeader("If-None-Match"))
 	g.Store = g.newStore(g.Proxy.Endpoint)

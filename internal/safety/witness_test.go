@@ -41,6 +41,7 @@ func rewrite(path string, data []byte) error {
 // client whose clock is behind, which has put the mtime back). Of an object that a
 // dead run has left, the same is true.
 func TestAChangeThatNoMountShowsKeepsTheFile(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	clock := testkit.NewClock(t)
 	slow := g.NewMount(t, testkit.WithClock(clock))
@@ -82,6 +83,7 @@ func TestAChangeThatNoMountShowsKeepsTheFile(t *testing.T) {
 // set gets the same times. The change is made on the brick, as by the request of
 // another client, since one through a mount may take longer than that.
 func TestAChangeWithinATickOfTheClockKeepsTheFile(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	const tick = 10 * time.Millisecond
 	for round := range 20 {
@@ -109,6 +111,7 @@ func TestAChangeWithinATickOfTheClockKeepsTheFile(t *testing.T) {
 }
 
 func TestACtimeInTheFutureIsNoWitness(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	for ahead, want := range map[time.Duration]outcome.Outcome{time.Second: outcome.Archived, time.Hour: outcome.Skipped} {
 		path := ahead.String()
@@ -129,6 +132,7 @@ func TestACtimeInTheFutureIsNoWitness(t *testing.T) {
 
 // A process that was stopped after its last look, looks again before it stamps.
 func TestAStallBeforeTheStampIsFollowedByALook(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	data := randomBytes(9000)
 	g.Write("f", data, longAgo)
@@ -148,6 +152,7 @@ func TestAStallBeforeTheStampIsFollowedByALook(t *testing.T) {
 // ctime. Our own reads are not noted; those of users can only make a file wait for
 // the next run.
 func TestReadersOfAVolumeThatKeepsAtimeLoseNothing(t *testing.T) {
+	t.Parallel()
 	g := newGround(t, testkit.WithAtime())
 	data := randomBytes(9000)
 	g.Write("f", data, longAgo)

@@ -16,6 +16,7 @@ import (
 // and as a stub, made by whatever means, it is not even marked by a recall, unless
 // somebody knows that the volume no longer keeps WORM; copies are always made.
 func TestAFileUnderWORMIsLeftAsItIs(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	data := randomBytes(5000)
 	for _, mark := range []string{gluster.XattrWORM, gluster.XattrRetention} {
@@ -53,6 +54,7 @@ func TestAFileUnderWORMIsLeftAsItIs(t *testing.T) {
 
 // What the scrubber has found damaged is no data to keep for ever.
 func TestADamagedFileIsNotArchived(t *testing.T) {
+	t.Parallel()
 	g := newGround(t)
 	g.Write("f", randomBytes(5000), longAgo)
 	testkit.SetXattr(t, g.BrickDir()+"/f", gluster.XattrBadFile, "1")

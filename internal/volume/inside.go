@@ -72,7 +72,7 @@ func refuseInside(err error, dir, why string) error {
 // that was inspected, or any other of the same name.
 func (m *Mount) showsItself(at *os.File) (bool, error) {
 	entry, err := mountOf(at)
-	if entry.fsType != mountType { // else a mount of a subdirectory is one too
+	if entry.FSType != mountType { // else a mount of a subdirectory is one too
 		if errors.Is(err, ErrNoMount) {
 			err = nil
 		}

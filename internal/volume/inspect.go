@@ -104,8 +104,8 @@ func openMount(mountDir string) (*Root, mountEntry, error) {
 	if err != nil {
 		return nil, mountEntry{}, err
 	}
-	if full, err := os.Readlink(procPath(at)); err != nil || filepath.Clean(full) != entry.dir {
-		return nil, mountEntry{}, fmt.Errorf("%w: it is below the mount %s", ErrNoMount, entry.dir)
+	if full, err := os.Readlink(procPath(at)); err != nil || filepath.Clean(full) != entry.Mountpoint {
+		return nil, mountEntry{}, fmt.Errorf("%w: it is below the mount %s", ErrNoMount, entry.Mountpoint)
 	}
 	root, err := OpenRoot(mountDir)
 	return root, entry, err

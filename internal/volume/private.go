@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
@@ -281,18 +282,11 @@ func (p *Private) pause(ctx context.Context) error {
 // isMounted looks into mountinfo: a stat would be answered by the client, which
 // may not be ready yet.
 func isMounted(dir string) (bool, error) {
-	info, err := os.Open("/proc/self/mountinfo")
-	if err != nil {
-		return false, err
-	}
-	defer info.Close()
-	entries, err := parseMountinfo(info)
-	for _, e := range entries {
-		if e.dir == dir && e.fsType == mountType {
-			return true, nil
-		}
-	}
-	return false, err
+	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
+		found := m.Mountpoint == dir && m.FSType == mountType
+		return !found, found
+	})
+	return len(mounts) > 0, err
 }
 
 // Close unmounts, waits for the end of the client and removes the directory.

@@ -56,8 +56,15 @@ func (c *Cluster) CreateVolume(name string, layout Layout, bricks int, options .
 	if _, err := v.node.Gluster(append(args, "force")...); err != nil {
 		return nil, err
 	}
-	if err := v.Set(options...); err != nil {
-		return nil, err
+	if len(options) > 0 {
+		var pairs []string
+		for _, option := range options {
+			name, value, _ := strings.Cut(option, "=")
+			pairs = append(pairs, name, value)
+		}
+		if _, err := v.Gluster("set", pairs...); err != nil { // at once, which saves seconds
+			return nil, err
+		}
 	}
 	if _, err := v.node.Gluster("volume", "start", name); err != nil {
 		return nil, err
