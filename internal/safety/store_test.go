@@ -177,10 +177,10 @@ func (tr *trap) release() error {
 // requests are those that the verbs are seen to make.
 func TestNothingThatAStoreDoesLosesData(t *testing.T) {
 	t.Parallel()
-	p := newProving(t)
+	bricks := onXFSAndExt4(t)
 	var cells []cell
 	for _, j := range storeJobs() {
-		kinds, err := kindsOf(p, j.job)
+		kinds, err := kindsOf(bricks[0], j.job)
 		check(t, err)
 		for _, k := range kinds {
 			if j.only != "" && k.method != j.only {
@@ -195,6 +195,7 @@ func TestNothingThatAStoreDoesLosesData(t *testing.T) {
 					if once {
 						name += ", once"
 					}
+					p := bricks.of(len(cells))
 					cells = append(cells, cell{name, j.name + ": " + k.String(), "store", func() error {
 						return storeCell(p, j.job, k, f, once)
 					}})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -56,6 +57,18 @@ func newProving(t *testing.T, options ...testkit.Option) *proving {
 	check(t, err)
 	return p
 }
+
+// fileSystems are grounds whose bricks have the file systems that people run.
+type fileSystems [2]*proving
+
+func onXFSAndExt4(t *testing.T) fileSystems {
+	t.Helper()
+	return fileSystems{newProving(t, testkit.BrickOn("xfs")), newProving(t, testkit.Ext4(256))}
+}
+
+// of is the ground of the cell with this number: by the sequence of Thue and Morse, so
+// that no row or column of a table falls to one file system alone.
+func (f fileSystems) of(number int) *proving { return f[bits.OnesCount(uint(number))%2] }
 
 func (p *proving) storeOptions() map[string]string {
 	return map[string]string{
