@@ -202,6 +202,17 @@ func (t *transaction) run(ctx context.Context) (err error) {
 		}
 		steps = t.plan()
 	}
+	if err := t.carryOut(ctx, steps); err != nil {
+		return err
+	}
+	if t.state == gluster.Local {
+		return outcome.Skip(outcome.AlreadyLocal, "finished a former recall")
+	}
+	return nil
+}
+
+// carryOut does the steps, and goes back after one that fails.
+func (t *transaction) carryOut(ctx context.Context, steps []Step) error {
 	for _, step := range steps {
 		var err error
 		if !t.local {
@@ -223,9 +234,6 @@ func (t *transaction) run(ctx context.Context) (err error) {
 		if err != nil {
 			return errors.Join(fmt.Errorf("%s: %w", step, err), t.rollBack())
 		}
-	}
-	if t.state == gluster.Local {
-		return outcome.Skip(outcome.AlreadyLocal, "finished a former recall")
 	}
 	return nil
 }
