@@ -9,12 +9,9 @@ import (
 	"strings"
 
 	"github.com/coldbrick/coldbrick/internal/catalog"
-	"github.com/coldbrick/coldbrick/internal/gc"
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/outcome"
-	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/rebuild"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
@@ -89,15 +86,6 @@ func makeAnew(ctx context.Context, s *Session) (err error) {
 		if err := objstore.Register(ctx, store, place.Prefix, own, place.Secret); err != nil {
 			return err
 		}
-		intent, err := s.intend(ctx, place, "the rebuild of volume "+place.Volume+" in "+own)
-		if err != nil {
-			return err
-		}
-		defer func() {
-			if err == nil {
-				err = intent.End(ctx)
-			}
-		}()
 	}
 	private, err := mountPrivately(ctx, scope.mount, volume.ForRebuild)
 	if err != nil {
@@ -107,7 +95,11 @@ func makeAnew(ctx context.Context, s *Session) (err error) {
 	if s.DryRun {
 		return s.build(ctx, private, place, own, trees, formerly)
 	}
-	intent, err := s.intend(ctx, store, place, own)
+	purpose := fmt.Sprintf("the rebuild of volume %s in %s", place.Volume, own)
+	if s.Under != "" {
+		purpose += fmt.Sprintf(", --under %q", s.Under)
+	}
+	intent, err := s.intend(ctx, place, purpose) // no object goes until files refer to it
 	if err != nil {
 		return err
 	}
@@ -116,19 +108,6 @@ func makeAnew(ctx context.Context, s *Session) (err error) {
 		err = errors.Join(err, intent.End(ctx))
 	}
 	return err
-}
-
-// intend keeps gc from deleting anything until the rebuild is complete.
-func (s *Session) intend(ctx context.Context, store listing, place catalog.Place, own string) (gc.Intent, error) {
-	self, err := owner.Self(object.NewID())
-	if err != nil {
-		return gc.Intent{}, err
-	}
-	purpose := fmt.Sprintf("rebuild --from %s in volume %s", place.Volume, own)
-	if s.Under != "" {
-		purpose += fmt.Sprintf(", --under %q", s.Under)
-	}
-	return gc.NewPlace(store, place.Prefix, place.Secret, "").Intend(ctx, purpose, self)
 }
 
 // build makes the tree of the volume that was written down on a mount of the volume own.
