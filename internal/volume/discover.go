@@ -39,12 +39,13 @@ func ask(ctx context.Context, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, append([]string{"--mode=script"}, args...)...)
-	cmd.Env = []string{
-		"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+	cmd.Env = []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	if !slices.Contains(args, "geo-replication") {
 		// Each gluster command runs gsyncd --version, to see whether geo-replication is
 		// installed: a Python program, which takes most of the time. Only its name in the
-		// answer counts, so echo does as its interpreter.
-		"PYTHON=/bin/echo",
+		// answer counts, so echo does as its interpreter. Those about geo-replication may
+		// run gsyncd in earnest.
+		cmd.Env = append(cmd.Env, "PYTHON=/bin/echo")
 	}
 	cmd.WaitDelay = time.Second
 	var stdout, stderr bytes.Buffer
