@@ -35,8 +35,8 @@ CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o "$
 
 # The sample of all settings; the one that is made is that nobody gets stubs whom
 # no plugin helps to read them.
-sed 's/^#require_plugin = false$/require_plugin = true/' docs/coldbrick.toml >"$STAGE/coldbrick.toml"
-grep -qx 'require_plugin = true' "$STAGE/coldbrick.toml"
+sed 's/^#require-plugin = false$/require-plugin = true/' docs/coldbrick.toml >"$STAGE/coldbrick.toml"
+grep -qx 'require-plugin = true' "$STAGE/coldbrick.toml"
 
 cp docs/man/*.1 "$STAGE/man"
 gzip -9n "$STAGE"/man/*.1

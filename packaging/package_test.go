@@ -51,7 +51,7 @@ func TestAPackageInstallsRunsUpgradesAndGoes(t *testing.T) {
 	s.Write(path, data, testkit.Old)
 
 	// As installed, nobody gets stubs that no plugin helps to read.
-	if out, code := s.coldbrick("archive", s.BrickDir(), "--mount", s.MountDir()); code != 13 || !strings.Contains(out, "require_plugin") {
+	if out, code := s.coldbrick("archive", s.BrickDir(), "--mount", s.MountDir()); code != 13 || !strings.Contains(out, "require-plugin") {
 		t.Errorf("archive without a plugin on the volume: exit code %d, %s", code, out)
 	}
 	run(t, "dpkg", "--install", file(t, first, "coldbrick-gluster-plugin_*.deb"))
@@ -287,12 +287,12 @@ func TestThePluginForTwoVersions(t *testing.T) {
 // The packaged file is the sample of all settings, with one setting made.
 func wantConfigThatRequiresThePlugin(t *testing.T) {
 	t.Helper()
-	want := strings.Replace(read(t, "../docs/coldbrick.toml"), "\n#require_plugin = false\n", "\nrequire_plugin = true\n", 1)
+	want := strings.Replace(read(t, "../docs/coldbrick.toml"), "\n#require-plugin = false\n", "\nrequire-plugin = true\n", 1)
 	if got := read(t, configFile); got != want {
-		t.Errorf("%s is not docs/coldbrick.toml with require_plugin = true", configFile)
+		t.Errorf("%s is not docs/coldbrick.toml with require-plugin = true", configFile)
 	}
 	shown := run(t, "coldbrick", "config", "show")
-	if !regexp.MustCompile(`(?m)^require_plugin = true +# .*` + regexp.QuoteMeta(configFile)).MatchString(shown) {
+	if !regexp.MustCompile(`(?m)^require-plugin = true +# .*` + regexp.QuoteMeta(configFile)).MatchString(shown) {
 		t.Errorf("config show:\n%s", shown)
 	}
 }

@@ -79,7 +79,7 @@ func configure(handle C.uintptr_t, xlator unsafe.Pointer, s *C.struct_settings) 
 	var instance *translator.Instance
 	if handle == 0 {
 		debug.SetGCPercent(garbagePercent)
-		instance = translator.NewInstance(stores, translator.SecretsDir, settings)
+		instance = translator.NewInstance(stores, s3.KeysDir, settings)
 		handle = C.uintptr_t(cgo.NewHandle(&client{Instance: instance}))
 	} else {
 		instance = cgo.Handle(handle).Value().(*client).Instance

@@ -121,8 +121,10 @@ func (a *app) byMount() (string, error) { return a.mount, nil }
 
 // session is a run by the settings that are in force.
 func (a *app) session() *run.Session {
+	settings := a.values(a.origins)
+	settings.Store.Volume = a.target.Volume
 	return &run.Session{
-		Settings: a.values(a.origins), Target: a.target, UI: a.ui, Log: a.log, Stop: a.stop, Started: a.started,
+		Settings: settings, Target: a.target, UI: a.ui, Log: a.log, Stop: a.stop, Started: a.started,
 		Build: buildInfo(), ExitCode: exitCode, Stdout: a.stdout,
 	}
 }

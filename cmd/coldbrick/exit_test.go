@@ -66,7 +66,7 @@ func TestAnOlderKernelEndsWith13AndOneLine(t *testing.T) {
 		"STATX_MNT_ID": {unix.SYS_STATX: 0}, // with no field filled in
 	} {
 		for _, args := range [][]string{
-			{"status", v.MountDir()}, {"recall", v.MountDir()},
+			{"status", v.MountDir()}, {"recall", "-r", v.MountDir()},
 			{"fsck", v.BrickDir(), "--mount", v.MountDir()}, {"archive", v.BrickDir(), "--mount", v.MountDir()},
 		} {
 			cmd := exec.Command(self)

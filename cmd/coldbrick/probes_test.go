@@ -102,7 +102,7 @@ func TestARunGoesByTheProbeOfTheLastDay(t *testing.T) {
 	if archive("--key-prefix", "other/") == 0 {
 		t.Error("another prefix was not probed")
 	}
-	if _, probed := g.run(0, "doctor", "--brick", g.v.BrickDir()); probed == 0 {
+	if _, probed := g.run(0, "doctor", "-v", "--brick", g.v.BrickDir()); probed == 0 {
 		t.Error("doctor did not probe")
 	}
 	keep := func(version int, build string, at time.Time) {
@@ -171,7 +171,7 @@ func TestOnlyAGoodProbeIsKept(t *testing.T) {
 		t.Fatalf("kept: %q", g.kept())
 	}
 	g.proxy.On(testkit.Match{Method: http.MethodPut}, g.proxy.IgnoreHeader("If-None-Match"))
-	if out, _ := g.run(0, "doctor", "--brick", g.v.BrickDir()); !strings.Contains(out, "conditional-put") || len(g.kept()) != 0 {
+	if out, _ := g.run(0, "doctor", "-v", "--brick", g.v.BrickDir()); !strings.Contains(out, "conditional-put") || len(g.kept()) != 0 {
 		t.Errorf("kept: %q after\n%s", g.kept(), out)
 	}
 	for range 2 {
@@ -185,7 +185,7 @@ func TestOnlyAGoodProbeIsKept(t *testing.T) {
 func TestDoctorTellsOfProbeObjectsThatStay(t *testing.T) {
 	g := newProbeGround(t)
 	g.proxy.On(testkit.Match{Method: http.MethodDelete}, testkit.Refuse(403, "AccessDenied"))
-	out, _ := g.run(0, "doctor", "--brick", g.v.BrickDir())
+	out, _ := g.run(0, "doctor", "-v", "--brick", g.v.BrickDir())
 	if !strings.Contains(out, "warning probe-objects: the store did not delete") || !strings.Contains(out, "Object Lock") {
 		t.Error(out)
 	}
@@ -209,7 +209,7 @@ func TestDoctorNamesPrefixesWithinEachOther(t *testing.T) {
 		{"vol2/x/", `warning key-prefix: the prefix "vol2/x/" is below "" of volume ` + outer.ID}, // its own one apart
 		{"", "ok      key-prefix: shared with volume " + outer.ID},
 	} {
-		out, _ := g.run(0, "doctor", "--brick", g.v.BrickDir(), "--key-prefix", tt.prefix)
+		out, _ := g.run(0, "doctor", "-v", "--brick", g.v.BrickDir(), "--key-prefix", tt.prefix)
 		if !strings.Contains(out, tt.want) {
 			t.Errorf("%q is missing in\n%s", tt.want, out)
 		}

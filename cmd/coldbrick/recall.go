@@ -1,8 +1,11 @@
 package main
 
 import (
+	"os"
+
 	"github.com/spf13/cobra"
 
+	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/run"
 )
 
@@ -30,7 +33,7 @@ once the store is done.`,
 			if err := a.configure(cmd, paths.Mount); err != nil {
 				return err
 			}
-			if err := a.recallUsage(); err != nil {
+			if err := a.recallUsage(args); err != nil {
 				return err
 			}
 			return run.Recall(cmd.Context(), a.session(), paths)
@@ -40,7 +43,12 @@ once the store is done.`,
 	return cmd
 }
 
-func (a *app) recallUsage() error {
+func (a *app) recallUsage(args []string) error {
+	for _, path := range args {
+		if info, err := os.Lstat(path); err == nil && info.IsDir() && !a.recursive {
+			return run.Usagef("%s is a directory: -r takes all below it", report.Quote(path))
+		}
+	}
 	switch {
 	case a.stdoutData && a.to != "":
 		return run.Usagef("--stdout and --to exclude each other")

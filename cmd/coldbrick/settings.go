@@ -2,6 +2,7 @@ package main
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -125,7 +126,7 @@ func (s *settings) flags() *pflag.FlagSet {
 	value(&s.maxSize, "max-size", "leave files larger than `SIZE` alone (default no limit)")
 	value(&s.include, "include", "only paths that match `GLOB`, relative to the volume root, ** allowed (repeatable)")
 	value(&s.exclude, "exclude", "no paths that match `GLOB` (repeatable, wins over --include)")
-	text(&s.under, "under", "only this `DIR` of the brick, relative to its root")
+	text(&s.under, "under", "only this `DIR` of the volume: home, or /home")
 	s.order = config.NewChoice("found", "coldest", "largest")
 	value(&s.order, "order", "take files in this `ORDER`: as found, at once; or the coldest or the largest first, after a walk over all, in 32 MiB of memory (walks again for each 100,000 files or so)")
 	s.crawlers = config.NewNumber(16, 1, maxJobs)
@@ -214,8 +215,8 @@ func (s *settings) flags() *pflag.FlagSet {
 	f.BoolVarP(&s.verbose, "verbose", "v", false, "also say what went well, file by file")
 	f.BoolVarP(&s.quiet, "quiet", "q", false, "say nothing but what went wrong")
 
-	f.BoolVar(&s.requirePlugin, "require_plugin", false, "refuse a volume in whose graph no store plugin is loaded: readers of its stubs would get EREMOTE")
-	fileOnly("require_plugin")
+	f.BoolVar(&s.requirePlugin, "require-plugin", false, "refuse a volume in whose graph no store plugin is loaded: readers of its stubs would get EREMOTE")
+	fileOnly("require-plugin")
 	value(&s.catalogSecret, "catalog-secret", "by which catalogs and registrations are sealed; the same on every host of the volume, at least 16 characters")
 	fileOnly("catalog-secret")
 	return f
@@ -237,7 +238,7 @@ func (s *settings) values(origins config.Origins) run.Settings {
 			ColdAfter: s.olderThan.Duration(), AgeBy: crawl.AgeBy(s.ageBy.String()), RecallGrace: s.recallGrace.Duration(),
 			MinSize: s.minSize.Bytes(), MaxSize: s.maxSize.Bytes(), Include: s.include, Exclude: s.exclude,
 		},
-		Order: crawl.Order(s.order.String()), Under: s.under, Crawlers: s.crawlers.Int(),
+		Order: crawl.Order(s.order.String()), Under: strings.TrimLeft(s.under, "/"), Crawlers: s.crawlers.Int(),
 		Recursive: s.recursive, Listed: s.filesFrom != "",
 		Store: run.StoreSettings{
 			Name: s.store, Options: s.storeOptions(), Unset: unset, Bandwidth: int64(s.bwlimit),

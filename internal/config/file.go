@@ -131,9 +131,19 @@ type flaw struct {
 	text string
 }
 
+// former are keys that were spelled otherwise before.
+var former = map[string]string{"require_plugin": "require-plugin"}
+
 func (r *reader) table(at []string, values map[string]any, into map[string]entry) {
 	for key, value := range values {
 		path := append(slices.Clone(at), key)
+		if current, ok := former[key]; ok {
+			if _, both := values[current]; both {
+				r.fail(path, "%s is what %s was called before: remove it", key, current)
+				continue
+			}
+			key = current
+		}
 		flag := r.schema.Lookup(key)
 		if flag == nil || key == "config" || key == "volume" && len(at) > 0 {
 			r.fail(path, "unknown key %q%s", key, Nearest(key, names(r.schema)))

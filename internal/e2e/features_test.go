@@ -173,7 +173,7 @@ func TestAnIdleClientLosesNothingThatItWasPromised(t *testing.T) {
 		t.Errorf("a write to the stub: %v, want EREMOTE", err)
 	}
 	f.Close() // has nothing more to say
-	if r := run(t, n, 0, "doctor", "--volume", v.Name); !r.names("open-behind") {
+	if r := run(t, n, 0, "doctor", "-v", "--volume", v.Name); !r.names("open-behind") {
 		t.Errorf("doctor does not tell: %s", r)
 	}
 	run(t, n, 0, "recall", dir+"/f")

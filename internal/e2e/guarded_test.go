@@ -71,7 +71,7 @@ func TestAClientWithoutTheGuardIsRefusedByName(t *testing.T) {
 		t.Errorf("want the client without the library named, and no other host: %s", r)
 	}
 	v.noneMarked()
-	r = strict(t, first, 13, "doctor", "--volume", v.Name)
+	r = strict(t, first, 13, "doctor", "-v", "--volume", v.Name)
 	for _, want := range []string{"10.66.0.1 is guarded: version 1 of the guard in glusterfs", "10.66.0.2 has no guard", "10.66.0.3 is a server without mounts"} {
 		if !r.names(want) {
 			t.Errorf("doctor does not say %q: %s", want, r)
@@ -84,7 +84,7 @@ func TestAClientWithoutTheGuardIsRefusedByName(t *testing.T) {
 
 	v.guard(second, library)
 	v.mount(second)
-	if r := strict(t, first, 0, "doctor", "--volume", v.Name); !r.names("10.66.0.2 is guarded") {
+	if r := strict(t, first, 0, "doctor", "-v", "--volume", v.Name); !r.names("10.66.0.2 is guarded") {
 		t.Errorf("doctor: %s", r)
 	}
 	// What a host had long ago says nothing: the client may have been mounted anew.

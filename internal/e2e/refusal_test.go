@@ -101,7 +101,7 @@ func TestDoctorFindsNothingWrongWithAGoodVolume(t *testing.T) {
 	g := newGround(t)
 	v := g.newVolume(t, "good", cluster.Replica3, 3)
 	want := v.fill(100)
-	for _, r := range g.everywhere(t, "doctor", "--volume", v.Name) {
+	for _, r := range g.everywhere(t, "doctor", "-v", "--volume", v.Name) {
 		if r.code != 0 {
 			t.Errorf("want exit 0: %s", r)
 		}
@@ -121,7 +121,7 @@ func TestDoctorTellsWhichClientsAreSafe(t *testing.T) {
 	v := g.newVolume(t, "clients", cluster.Replica3, 3, "performance.md-cache-timeout=600") // not a matter of speed
 	n := g.Nodes[0]
 	dir := v.mount(n)
-	if r := run(t, n, 0, "doctor", "--volume", v.Name); !r.names("doctor --client") || !r.names(".0.1 has no guard") {
+	if r := run(t, n, 0, "doctor", "-v", "--volume", v.Name); !r.names("doctor --client") || !r.names(".0.1 has no guard") {
 		t.Errorf("the hosts with mounts are not named: %s", r)
 	}
 	if r := run(t, n, 13, "doctor", "--client", dir); !r.names("attribute-timeout=0") || !r.names("stat-prefetch is on") {

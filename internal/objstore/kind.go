@@ -19,7 +19,10 @@ type Kind struct {
 	// say: volume gives the value of one, without "features.". What the user has set
 	// (given) stays as it is.
 	FromVolume func(options map[string]string, given func(name string) bool, volume func(name string) string) error
-	New        func(Deps) Store
+	// FromHost, which may be nil, adds the credentials that this host keeps for a volume,
+	// after FromVolume and unless there are others.
+	FromHost func(options map[string]string, given func(name string) bool, volume string) error
+	New      func(Deps) Store
 }
 
 // Common are the names of the options that every store is given: the prefix of all

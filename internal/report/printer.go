@@ -37,7 +37,7 @@ func (p *Printer) Print(r Record) error {
 		return p.write(string(json))
 	}
 	switch {
-	case to == page:
+	case to == page, to == fine && p.Verbose, to == closing && !p.Quiet:
 		return p.write(strings.TrimSuffix(text, "\n"))
 	case to == data:
 		return p.write(OneLine(text))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -29,6 +30,8 @@ const (
 	detail                   // stderr, with -v
 	epilogue                 // stderr, without -q
 	page                     // stdout, several lines, fit for a terminal as they are
+	fine                     // the same, with -v
+	closing                  // the same, without -q
 )
 
 // Cold is a file that the crawl found worth archiving: a candidate.
@@ -72,6 +75,28 @@ type Check struct {
 	Detail string
 	Hint   string // what to do about it
 }
+
+// Checks ends the output of doctor for people.
+type Checks struct{ Fine, Warnings, Failed int64 }
+
+func (c Checks) line() (string, audience) {
+	text := fmt.Sprintf("ok      %s (-v lists them)\n", Count(c.Fine, "check"))
+	var rest []string
+	if c.Failed > 0 {
+		rest = append(rest, Count(c.Failed, "check")+" failed.")
+	}
+	if c.Warnings > 0 {
+		rest = append(rest, Count(c.Warnings, "warning")+".")
+	}
+	verdict := "Ready."
+	if c.Failed > 0 {
+		verdict = "Not ready:"
+	}
+	return text + strings.Join(append([]string{verdict}, rest...), " "), closing
+}
+
+// MarshalJSON is for no program: those have the summary.
+func (c Checks) MarshalJSON() ([]byte, error) { return nil, errors.ErrUnsupported }
 
 // Status is the result of a Check.
 type Status string
@@ -179,15 +204,19 @@ func (f Finding) MarshalJSON() ([]byte, error) {
 	}{"finding", nameOf(f.Path), gfidText(f.GFID), keyNameOf(f.Key), f.Class, f.Severity, f.Repaired, f.Detail})
 }
 
+// line has what to do on a line of its own, ready to be copied.
 func (c Check) line() (string, audience) {
-	text := fmt.Sprintf("%-7s %s", c.Status, c.Name)
+	text := OneLine(fmt.Sprintf("%-7s %s", c.Status, c.Name))
 	if c.Detail != "" {
-		text += ": " + c.Detail
+		text += ": " + OneLine(c.Detail)
 	}
-	if c.Hint != "" {
-		text += "; " + c.Hint
+	if c.Hint != "" && c.Status != OK {
+		text += "\n        fix: " + OneLine(c.Hint)
 	}
-	return text, data
+	if c.Status == OK {
+		return text, fine
+	}
+	return text, page
 }
 
 // MarshalJSON gives the check record.

@@ -186,7 +186,7 @@ func FuzzNoNameBreaksALineOrReachesTheTerminal(f *testing.F) {
 				if !ok || !utf8.ValidString(line) {
 					t.Fatalf("no line: %q", out.String())
 				}
-				for _, c := range line {
+				for _, c := range strings.Replace(line, "\n        fix: ", "", 1) { // a check's own
 					if c < ' ' || c >= 0x7f && c <= 0x9f || c == '\u202e' || c == '\u2066' || c == '\u2028' {
 						t.Fatalf("%q reaches the terminal: %q", c, line)
 					}

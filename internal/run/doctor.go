@@ -31,13 +31,18 @@ func Doctor(ctx context.Context, s *Session) error {
 // that are bad.
 type examination struct {
 	*Session
-	bad int
+	counts report.Checks
 }
 
 func (e *examination) note(checks ...report.Check) {
 	for _, c := range checks {
-		if c.Status == report.Bad {
-			e.bad++
+		switch c.Status {
+		case report.Bad:
+			e.counts.Failed++
+		case report.Warning:
+			e.counts.Warnings++
+		default:
+			e.counts.Fine++
 		}
 		e.print(c)
 	}
@@ -54,10 +59,13 @@ func (e *examination) ask(name string, err error, hint string) bool {
 }
 
 func (e *examination) verdict() error {
-	if e.bad == 0 {
+	if !e.JSON && e.counts != (report.Checks{}) {
+		e.print(e.counts)
+	}
+	if e.counts.Failed == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %s failed", ErrUnsafe, report.Count(int64(e.bad), "check"))
+	return fmt.Errorf("%w: %s failed", ErrUnsafe, report.Count(e.counts.Failed, "check"))
 }
 
 // run asks what can be asked: a question whose ground is missing is left out.

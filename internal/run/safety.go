@@ -17,7 +17,7 @@ func (s *scope) checks() []volume.Check {
 	checks := s.mount.Checks()
 	for i, c := range checks {
 		if c.Name == volume.CheckPlugin && s.wanted.RequirePlugin && !pluginLoaded(s.mount) {
-			checks[i].Verdict, checks[i].Reason = volume.Fail, "require_plugin is set, and the volume has no recall plugin"
+			checks[i].Verdict, checks[i].Reason = volume.Fail, "require-plugin is set, and the volume has no recall plugin"
 		}
 		if c.Name == volume.CheckVersion && s.wanted.AnyVersion && c.Verdict == volume.Fail {
 			checks[i].Verdict = volume.Warn
@@ -147,7 +147,7 @@ func warn(log *slog.Logger, checks []volume.Check) {
 	for _, c := range checks {
 		switch {
 		case c.Verdict != volume.Warn:
-		case c.Name == volume.CheckPlugin, c.Name == volume.CheckCluster:
+		case c.Name == volume.CheckCluster:
 			log.Warn(c.Reason, "check", c.Name)
 		default:
 			log.Info(c.Reason, "check", c.Name)

@@ -18,6 +18,7 @@ import (
 // StoreSettings say which store holds the objects.
 type StoreSettings struct {
 	Name      string            // as stores.All lists it
+	Volume    string            // whose credentials this host may keep; "" if nothing tells it
 	Options   map[string]string // of all stores. They hold secrets
 	Unset     map[string]bool   // settings that nobody has set: those of the volume hold
 	Bandwidth int64             // bytes a second over all files; 0: no limit
@@ -106,13 +107,17 @@ func (s StoreSettings) open(ctx context.Context, graph gluster.Graph, log *recor
 	}
 	store := kind.New(deps)
 	if err := store.Init(ctx, options); err != nil {
+		if flag, ok := strings.CutPrefix(err.Error(), "store option "); ok {
+			return nil, nil, Usagef("--%s", flag)
+		}
 		return nil, nil, UsageError{err}
 	}
 	return store, meter, nil
 }
 
 // options are those of objstore.Store.Init. They hold secrets. What nobody has set is
-// taken from the options of the volume, as they stand in its graph.
+// taken from the options of the volume, as they stand in its graph, and the
+// credentials also from the file that this host keeps for the volume.
 func (s StoreSettings) options(kind objstore.Kind, graph gluster.Graph) (map[string]string, error) {
 	values := map[string]string{}
 	for _, name := range objstore.Common {
@@ -130,6 +135,11 @@ func (s StoreSettings) options(kind objstore.Kind, graph gluster.Graph) (map[str
 	}
 	if err := kind.FromVolume(values, given, graph.CloudsyncOption); err != nil {
 		return nil, UsageError{err}
+	}
+	if kind.FromHost != nil && s.Volume != "" {
+		if err := kind.FromHost(values, given, s.Volume); err != nil {
+			return nil, UsageError{err}
+		}
 	}
 	return values, nil
 }

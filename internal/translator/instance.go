@@ -117,9 +117,9 @@ func identity(options map[string]string) string {
 
 // Instance serves one cloudsync translator of one graph.
 type Instance struct {
-	stores     *Stores
-	secretsDir string
-	client     *client
+	stores  *Stores
+	keysDir string
+	client  *client
 
 	mu       sync.Mutex
 	settings Settings
@@ -132,9 +132,9 @@ type Instance struct {
 
 // NewInstance makes an instance. Nothing is checked yet: a volume whose options
 // are wrong still mounts, and its recalls say why they fail.
-func NewInstance(stores *Stores, secretsDir string, settings Settings) *Instance {
+func NewInstance(stores *Stores, keysDir string, settings Settings) *Instance {
 	i := &Instance{
-		stores: stores, secretsDir: secretsDir, client: stores.client(settings.Volume),
+		stores: stores, keysDir: keysDir, client: stores.client(settings.Volume),
 		reads: newReads(), closing: make(chan struct{}),
 	}
 	i.Reconfigure(settings)
@@ -221,7 +221,7 @@ func (i *Instance) options() (map[string]string, error) {
 	i.mu.Lock()
 	settings := i.settings
 	i.mu.Unlock()
-	return settings.Options(i.secretsDir)
+	return settings.Options(i.keysDir)
 }
 
 // unusable stands in for a store that cannot be opened, so that the file is

@@ -1,28 +1,18 @@
 package translator
 
 import (
-	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
-	"github.com/pelletier/go-toml/v2"
-	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/objstore/s3"
 )
-
-// SecretsDir is where VOLUME.toml may hold the credentials of a volume, so that
-// they need not stand in `gluster volume info`.
-const SecretsDir = "/etc/coldbrick"
 
 // Settings are the volume options by which Gluster describes the store, as the
 // translator has them.
@@ -105,9 +95,9 @@ func ParseTuning(hostname string) (Tuning, error) {
 }
 
 // Options are the store's own. The credentials are those of the volume's
-// options, else of the file that secretsDir has for the volume; without either
+// options, else of the file that keysDir has for the volume; without either
 // the store asks the AWS chain. Errors never hold a secret.
-func (s Settings) Options(secretsDir string) (map[string]string, error) {
+func (s Settings) Options(keysDir string) (map[string]string, error) {
 	if s.Refused != "" {
 		return nil, errors.New(s.Refused)
 	}
@@ -129,87 +119,13 @@ func (s Settings) Options(secretsDir string) (map[string]string, error) {
 		options["access-key-id"], options["secret-access-key"] = s.KeyID, s.Secret
 		return options, nil
 	}
-	stored, err := readSecrets(secretsDir, s.Volume)
+	keys, err := s3.ReadKeys(keysDir, s.Volume)
 	if errors.Is(err, fs.ErrNotExist) {
 		return options, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	for name, value := range map[string]string{
-		"access-key-id":     cmp.Or(stored.KeyID, s.KeyID),
-		"secret-access-key": stored.Secret,
-		"session-token":     stored.Token,
-		"profile":           stored.Profile,
-	} {
-		if value != "" {
-			options[name] = value
-		}
-	}
-	if stored.Secret == "" {
-		delete(options, "access-key-id") // belongs to a secret that is elsewhere
-	}
+	keys.Into(options, s.KeyID)
 	return options, nil
-}
-
-// secrets is the content of VOLUME.toml.
-type secrets struct {
-	KeyID   string `toml:"access-key-id"`
-	Secret  string `toml:"secret-access-key"`
-	Token   string `toml:"session-token"`
-	Profile string `toml:"profile"`
-}
-
-// maxSecrets bounds VOLUME.toml, in bytes.
-const maxSecrets = 64 << 10
-
-func readSecrets(dir, volume string) (secrets, error) {
-	if volume == "" || strings.ContainsAny(volume, "/\x00") {
-		return secrets{}, fs.ErrNotExist // no name that glusterd gives
-	}
-	path := dir + "/" + volume + ".toml"
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return secrets{}, err
-	}
-	defer f.Close() // read only
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return secrets{}, fmt.Errorf("stat %s: %w", path, err)
-	}
-	switch {
-	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return secrets{}, fmt.Errorf("%s: is no regular file", path)
-	case st.Uid != 0:
-		return secrets{}, fmt.Errorf("%s: belongs to user %d, not to root", path, st.Uid)
-	case st.Mode&0o077 != 0:
-		return secrets{}, fmt.Errorf("%s: others may read or write it (mode %04o): chmod 600", path, st.Mode&0o7777)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxSecrets))
-	if err != nil {
-		return secrets{}, fmt.Errorf("read %s: %w", path, err)
-	}
-	var s secrets
-	if err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&s); err != nil {
-		return secrets{}, fmt.Errorf("%s: %s", path, where(err))
-	}
-	if s.KeyID != "" && s.Secret == "" {
-		return secrets{}, fmt.Errorf("%s: access-key-id without secret-access-key", path)
-	}
-	return s, nil
-}
-
-// where tells the place of a mistake. The decoder's own text quotes the line,
-// and that can be the secret.
-func where(err error) string {
-	var syntax *toml.DecodeError
-	var unknown *toml.StrictMissingError
-	switch {
-	case errors.As(err, &unknown) && len(unknown.Errors) > 0:
-		return "unknown key " + strings.Join(unknown.Errors[0].Key(), ".")
-	case errors.As(err, &syntax):
-		line, column := syntax.Position()
-		return fmt.Sprintf("line %d, column %d: cannot be read", line, column)
-	}
-	return "cannot be read"
 }

@@ -3,8 +3,10 @@ package s3
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 
@@ -28,6 +30,7 @@ var Kind = objstore.Kind{
 		{Name: "session-token", Usage: "of the S3 store, for temporary credentials", Secret: true},
 	},
 	FromVolume: fromVolume,
+	FromHost:   fromHost,
 	New: func(d objstore.Deps) objstore.Store {
 		return &Store{Limiter: d.Limiter, OnUpload: d.OnUpload}
 	},
@@ -65,6 +68,26 @@ func fromVolume(options map[string]string, given func(string) bool, volume func(
 			options[name] = value
 		}
 	}
+	return nil
+}
+
+// fromHost takes the credentials from the file that the plugin has too, unless somebody
+// has set others: for this program, as options of the volume, or in the environment.
+func fromHost(options map[string]string, given func(string) bool, volume string) error {
+	if given("access-key-id") || given("secret-access-key") || given("profile") || options["secret-access-key"] != "" ||
+		os.Getenv("AWS_ACCESS_KEY_ID") != "" || os.Getenv("AWS_PROFILE") != "" || os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE") != "" {
+		return nil
+	}
+	keys, err := ReadKeys(KeysDir, volume)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	otherID := options["access-key-id"]
+	delete(options, "access-key-id")
+	keys.Into(options, otherID)
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -100,7 +101,7 @@ func parseEndpoint(value string) (string, error) {
 	u, err := url.Parse(value)
 	switch {
 	case err != nil: // its text repeats the value, which may hold a password
-		return "", fmt.Errorf("is no URL")
+		return "", errors.New("is not a URL")
 	case u.User != nil:
 		return "", fmt.Errorf("credentials do not belong into the URL")
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
