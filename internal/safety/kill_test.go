@@ -180,7 +180,7 @@ func (s *subject) unlocked() error {
 // mounts, before each step.
 func TestAKillAtAnyStepLosesNothing(t *testing.T) {
 	t.Parallel()
-	p := newProving(t)
+	bricks := onXFSAndExt4(t)
 	archives, recalls := archiveStarts(), slices.DeleteFunc(recallStarts(), func(st *start[recall.Step]) bool { return st.again })
 	recalls = append(recalls, &start[recall.Step]{
 		name: "half written by a process that was killed", size: single,
@@ -191,11 +191,12 @@ func TestAKillAtAnyStepLosesNothing(t *testing.T) {
 			return s.kill(order{Recall: recall.StepTimes})
 		},
 	})
-	learnSteps(t, p, archives, recalls)
+	learnSteps(t, bricks[0], archives, recalls)
 
 	var cells []cell
 	for _, st := range archives {
 		for _, step := range st.steps {
+			p := bricks.of(len(cells))
 			cells = append(cells, cell{"archive " + string(step), "kill -9", st.name, func() error {
 				return killCell(p, st, order{Archive: step}, (*subject).archiveSettles)
 			}})
@@ -203,6 +204,7 @@ func TestAKillAtAnyStepLosesNothing(t *testing.T) {
 	}
 	for _, st := range recalls {
 		for _, step := range st.steps {
+			p := bricks.of(len(cells))
 			cells = append(cells, cell{"recall " + string(step), "kill -9", st.name, func() error {
 				return killCell(p, st, order{Recall: step}, (*subject).recallSettles)
 			}})

@@ -140,9 +140,9 @@ func withoutProof(s *subject) error {
 // file; a step that no cell reaches fails the test.
 func TestAnErrorInPlaceOfAStepLosesNothing(t *testing.T) {
 	t.Parallel()
-	p := newProving(t)
+	bricks := onXFSAndExt4(t)
 	archives, recalls := archiveStarts(), recallStarts()
-	learnSteps(t, p, archives, recalls)
+	learnSteps(t, bricks[0], archives, recalls)
 
 	var cells []cell
 	tried := map[string]bool{}
@@ -151,6 +151,7 @@ func TestAnErrorInPlaceOfAStepLosesNothing(t *testing.T) {
 			row := "archive " + string(step)
 			tried[row] = true
 			for _, errno := range errnos {
+				p := bricks.of(len(cells))
 				cells = append(cells, cell{row, unix.ErrnoName(errno), st.name,
 					func() error { return archiveCell(p, st, step, errno) }})
 			}
@@ -165,6 +166,7 @@ func TestAnErrorInPlaceOfAStepLosesNothing(t *testing.T) {
 			row := "recall " + string(step)
 			tried[row] = true
 			for _, errno := range faults {
+				p := bricks.of(len(cells))
 				cells = append(cells, cell{row, unix.ErrnoName(errno), st.name,
 					func() error { return recallCell(p, st, step, errno) }})
 			}
