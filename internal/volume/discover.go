@@ -2,6 +2,7 @@ package volume
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 )
@@ -161,15 +164,25 @@ func Discover(ctx context.Context, name string) (*Volume, error) {
 }
 
 func discover(ctx context.Context, name string) (*Volume, error) {
-	info, err := volumeInfo(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	v := &Volume{VolumeInfo: info}
-	if v.Host, err = askXML(ctx, gluster.ParseUUID, "system::", "uuid", "get"); err != nil {
-		return nil, err
-	}
-	if v.Options, err = askXML(ctx, gluster.ParseVolumeOptions, "volume", "get", name, "all"); err != nil {
+	v := &Volume{}
+	var unknown error // that of info, which has the words for it
+	var asking errgroup.Group
+	asking.Go(func() error {
+		v.VolumeInfo, unknown = volumeInfo(ctx, name)
+		return nil
+	})
+	asking.Go(func() (err error) {
+		v.Host, err = askXML(ctx, gluster.ParseUUID, "system::", "uuid", "get")
+		return err
+	})
+	asking.Go(func() (err error) {
+		if volumeName.MatchString(name) {
+			v.Options, err = askXML(ctx, gluster.ParseVolumeOptions, "volume", "get", name, "all")
+		}
+		return err
+	})
+	err := asking.Wait()
+	if err = cmp.Or(unknown, err); err != nil {
 		return nil, err
 	}
 	if notOff(v.Options.Get("geo-replication.indexing")) {
