@@ -607,6 +607,7 @@ func (c *crawler) visitFile(ctx context.Context, f *frame, name []byte) error {
 		GFID:      c.facts.GFID,
 		Size:      c.facts.Size,
 		Mtime:     times.Mtime,
+		Copied:    c.facts.HasPointer,
 		ColdSince: c.policy.ageFrom(times),
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -86,6 +87,10 @@ type Archiver struct {
 	// too warm. It must lie some seconds back, since Gluster compares whole
 	// seconds.
 	ColdBefore time.Time
+	// Keep stops once the object is proven: the file is copied, and its data stays.
+	Keep bool
+	// Release makes stubs of copied files alone, and uploads nothing.
+	Release bool
 	// Patience is how long a file waits for a brick to come back.
 	Patience time.Duration
 	// At is called before each step. Tests kill the process there, or return
@@ -130,7 +135,7 @@ type step struct {
 }
 
 func (t *transaction) steps() []step {
-	return []step{
+	all := []step{
 		{StepOpen, t.open},         // the file by name on the mount, by gfid on the brick: the same, and local
 		{StepPoint, t.point},       // the file is locked, and learns its key before anything depends on it
 		{StepIdentify, t.identify}, // what must stay the same, taken before the first byte is read
@@ -142,12 +147,18 @@ func (t *transaction) steps() []step {
 		{StepBlocks, t.blocks},     // du shows the size of the data
 		{StepNote, t.note},         // the stub learns its proof
 	}
+	if t.Keep { // its pointer stays, and names an object that was proven
+		return slices.DeleteFunc(all, func(s step) bool {
+			return s.name == StepStamp || s.name == StepVerify || s.name == StepBlocks || s.name == StepNote
+		})
+	}
+	return all
 }
 
 // Steps lists all steps in order, for tests that stop at each.
 func Steps() []Step {
 	var names []Step
-	for _, s := range (&transaction{}).steps() {
+	for _, s := range (&transaction{Archiver: &Archiver{}}).steps() {
 		names = append(names, s.name)
 	}
 	return names
@@ -155,18 +166,22 @@ func Steps() []Step {
 
 // Archive takes one file to the store and makes it a stub. The file is left as
 // it was unless the outcome is outcome.Archived; in particular when ctx ends
-// before the stamp.
+// before the stamp. With Keep it never is a stub, and the outcome of success is
+// outcome.Copied.
 func (a *Archiver) Archive(ctx context.Context, f gluster.File) Result {
 	key, readable := object.PathKey(a.Prefix, f.Path)
 	if !readable || !a.Store.Conditional(f.Size) {
 		key = object.NonceKey(a.Prefix, f.GFID)
 	}
 	t, err := a.attempt(ctx, f, key)
-	if errors.Is(err, errKeyTaken) {
+	if errors.Is(err, errKeyTaken) && !a.Release {
 		// A new key means a new pointer, which moves the ctime: begin anew.
 		t, err = a.attempt(ctx, f, object.NonceKey(a.Prefix, f.GFID))
 	}
 	res := Result{File: f, Outcome: outcome.Archived, Key: t.key, Adopted: t.adopted, Err: err}
+	if a.Keep {
+		res.Outcome = outcome.Copied
+	}
 	if err != nil && !t.verified {
 		res.Outcome, res.Reason = classify(err)
 	}
@@ -212,7 +227,7 @@ type transaction struct {
 	locked      bool     // by us; it can be lost, see held
 	pointer     object.Pointer
 	encoded     []byte          // the pointer as it stands on the file; nil before it does
-	inherited   bool            // key and pointer were those of a run that died
+	inherited   bool            // the key was in the pointer before: of a run that died, or has copied the file
 	before      volume.Stat     // what the mount shows
 	witness     volume.Identity // of the brick's own file: no clock and no client can put it back
 	recorded    bool            // the run record has the proof, and waits for word of the end
@@ -419,6 +434,9 @@ func (t *transaction) point(context.Context) error {
 		// object that this run needs.
 		t.key, t.inherited = former.Key, true
 	}
+	if t.Release && !t.inherited {
+		return outcome.Skip(outcome.NotCopied, "")
+	}
 	t.pointer = object.Pointer{
 		GFID: t.want.GFID, Volume: t.Volume, Key: t.key, Attempt: object.NewID(),
 		Owner: t.Owner, Time: time.Now().UTC(), Locks: true,
@@ -596,7 +614,7 @@ func (t *transaction) recheck(ctx context.Context) error {
 // they leave. So a file for which there is none, since the host has no more of
 // them, is archived, and the result says that.
 func (t *transaction) beginWatch() {
-	if t.watch == nil {
+	if t.watch == nil && !t.Keep { // else no stamp follows
 		t.watch, t.unwatched = volume.WatchBytes(t.brick)
 	}
 }
@@ -861,7 +879,7 @@ func (t *transaction) withdraw() error {
 	if volume.Gone(err) {
 		return nil
 	}
-	left := aftermath{own: bytes.Equal(attrs.Pointer, t.encoded), sent: t.sent, answered: t.answered, signs: attrs.Signs, pending: attrs.HealPending, size: t.witness.Size}
+	left := aftermath{own: bytes.Equal(attrs.Pointer, t.encoded), copied: t.inherited && (t.Keep || t.Release), sent: t.sent, answered: t.answered, signs: attrs.Signs, pending: attrs.HealPending, size: t.witness.Size}
 	if err == nil && left.own && left.sent {
 		var st volume.Stat
 		st, err = volume.StatOf(t.brick)

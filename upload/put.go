@@ -10,6 +10,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/stub"
 )
 
@@ -21,6 +22,9 @@ var errKeyTaken = errors.New("key is taken, refused or too long")
 // put makes sure that the store has the file's bytes under the key: it creates
 // the object, or adopts the one that a run which died has left.
 func (t *transaction) put(ctx context.Context) error {
+	if t.Release {
+		return t.reuse(ctx)
+	}
 	if t.inherited || t.before.Size >= headFirst {
 		switch info, err := t.Store.Head(ctx, t.key); {
 		case err == nil:
@@ -91,6 +95,27 @@ func (t *transaction) adopt(ctx context.Context, info object.Info) error {
 	}
 	t.proof = object.Proof{Size: t.before.Size, CRC32: crc, Reads: t.before.Size}
 	t.adopted = true
+	return nil
+}
+
+// reuse goes by the object of a copied file alone. The file is read: nothing else
+// tells that it has not changed since it was copied.
+func (t *transaction) reuse(ctx context.Context) error {
+	info, err := t.Store.Head(ctx, t.key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return outcome.Skip(outcome.NotCopied, "its object is not in the store")
+	}
+	if err != nil {
+		return err
+	}
+	if !info.HasCRC32 {
+		return outcome.Fail(outcome.StoreRefused, "the store tells no checksum of its object: archive it")
+	}
+	if err := t.adopt(ctx, info); errors.Is(err, errKeyTaken) {
+		return outcome.Skip(outcome.Changed, "since it was copied")
+	} else if err != nil {
+		return err
+	}
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 // it still holds.
 type aftermath struct {
 	own      bool       // the pointer is this attempt's, and not another run's
+	copied   bool       // the run is about copies, and the pointer's object is the one that the file had before
 	sent     bool       // the stamp was
 	answered bool       // and the brick has said how it ended
 	signs    stub.Signs // of the file
@@ -28,13 +29,16 @@ func (a aftermath) refusedHere() bool {
 		!a.signs.Remote && !a.signs.Downloading && !a.signs.Linkto && !a.pending
 }
 
-// undo lists the attributes to remove, in this order. Once the stamp was sent the
+// undo lists the attributes to remove, in this order. A copied file
+// keeps its pointer: the next run may need no upload. Once the stamp was sent the
 // pointer stays, since it may be all that a stub has; unless it is certain that
 // there is none on any brick. It goes last: as long as it is there, the next run
 // knows that this one was at it.
 func (a aftermath) undo() []string {
 	switch {
 	case !a.own:
+		return nil
+	case !a.sent && a.copied:
 		return nil
 	case !a.sent:
 		return []string{gluster.XattrPointer}

@@ -36,6 +36,6 @@ no new one; the second drops them at once. Neither loses anything.`,
 			return run.Archive(cmd.Context(), a.session(), args)
 		},
 	}
-	a.uses(cmd, []string{"mount", "volume"}, policyFlags, []string{"order", "allow-unqualified-version", "allow-unguarded-clients", "allow-cold-class"}, storeFlags, runFlags, outputFlags)
+	a.uses(cmd, []string{"mount", "volume"}, policyFlags, []string{"order", "keep", "allow-unqualified-version", "allow-unguarded-clients", "allow-cold-class"}, storeFlags, runFlags, outputFlags)
 	return cmd
 }

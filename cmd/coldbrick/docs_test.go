@@ -117,7 +117,7 @@ func reasonsPage() string {
 	var b strings.Builder
 	b.WriteString("# Words\n\n" + generated)
 	b.WriteString("The same words stand in output, logs, metrics and here, and never change their meaning.\n\n" +
-		"## Outcomes of a file\n\n`candidate` (would be archived), `archived`, `recalled`, `skipped`, `failed`; `catalogued` (a name that a catalog holds), `rebuilt`.\n\n" +
+		"## Outcomes of a file\n\n`candidate` (would be archived), `archived`, `copied` (archive --keep: its object is proven, its data stays), `recalled`, `skipped`, `failed`; `catalogued` (a name that a catalog holds), `rebuilt`.\n\n" +
 		"## Reasons\n\nWhy a file was skipped, or failed. The file ...\n\n| reason | meaning |\n|---|---|\n")
 	for _, r := range slices.Sorted(maps.Keys(outcome.Meaning)) {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", r, outcome.Meaning[r])

@@ -61,6 +61,7 @@ type settings struct {
 	maxErrors      config.Portion
 	order          config.Choice
 	dryRun         bool
+	keep           bool
 	requirePlugin  bool
 	anyVersion     bool
 	anyClients     bool
@@ -198,6 +199,7 @@ func (s *settings) flags() *pflag.FlagSet {
 	value(&s.untilFree, "until-free", "end the run when this `SHARE` or size of the brick's file system is free (20%, 500GiB; default no limit)")
 	s.maxErrors = config.NewPortion(50)
 	value(&s.maxErrors, "max-errors", "give up when this `SHARE` of at least 100 files, or this number of files, have failed (0 for no limit)")
+	f.BoolVar(&s.keep, "keep", false, "copy and prove, and leave the data on the brick: coldbrick release frees it later")
 	f.BoolVarP(&s.dryRun, "dry-run", "n", false, "say what would happen and change nothing")
 	f.BoolVar(&s.anyVersion, "allow-unqualified-version", false, "archive on a version of GlusterFS that coldbrick was not tested with")
 	f.BoolVar(&s.anyClients, "allow-unguarded-clients", false, "archive though clients are connected without coldbrick's guard: you know that stubs are safe in them")
@@ -246,7 +248,7 @@ func (s *settings) values(origins config.Origins) run.Settings {
 		Jobs:     s.jobs.Int(),
 		MaxFiles: int64(s.maxFiles.Int()), MaxBytes: s.maxBytes.Bytes(), MaxDuration: s.maxDuration.Duration(),
 		UntilFree: s.untilFree, MaxErrors: s.maxErrors,
-		DryRun: s.dryRun, RequirePlugin: s.requirePlugin, AnyVersion: s.anyVersion, AnyClients: s.anyClients, Check: s.check,
+		DryRun: s.dryRun, Keep: s.keep, RequirePlugin: s.requirePlugin, AnyVersion: s.anyVersion, AnyClients: s.anyClients, Check: s.check,
 		To: s.to, ToStdout: s.stdoutData, Repair: s.repair, ReadObjects: s.readObjects, Sample: int(s.sample), SVG: s.svg, Prices: s.prices,
 		Thaw: thaw, ThawWait: s.wait.Duration(), ColdClass: s.coldClass,
 		From: s.from, CatalogSecret: s.catalogSecret.Reveal(),

@@ -9,5 +9,6 @@ type File struct {
 	Size  int64
 	Mtime time.Time // as clients see it: from Mdata where the file has one
 
+	Copied    bool      // has a pointer: its object may be in the store already
 	ColdSince time.Time // what its age counts from: Mtime, or what the policy takes in its place
 }

@@ -9,6 +9,7 @@ type Outcome string
 const (
 	Candidate Outcome = "candidate" // crawl and --dry-run: would be archived
 	Archived  Outcome = "archived"
+	Copied    Outcome = "copied" // its object is proven, and its data stays
 	Recalled  Outcome = "recalled"
 	Skipped   Outcome = "skipped"
 	Failed    Outcome = "failed"
@@ -60,6 +61,7 @@ const (
 // Why an archive or a recall of a file did not happen.
 const (
 	Changed         Reason = "changed"
+	NotCopied       Reason = "not-copied"
 	InUse           Reason = "in-use"
 	Vanished        Reason = "vanished"
 	InProgress      Reason = "in-progress"
@@ -113,6 +115,7 @@ var Meaning = map[Reason]string{
 	Unmarked:         "carries no mark of an archive or a recall: fsck has nothing to hold against the store",
 	Unreadable:       "its attributes could not be read",
 	InUse:            "somebody has it open for writing",
+	NotCopied:        "has no object in the store that it refers to: archive --keep makes one",
 	Changed:          "changed while it was being archived or recalled",
 	Vanished:         "was deleted or renamed meanwhile",
 	InProgress:       "another run is working on it",

@@ -93,6 +93,8 @@ func (s Summary) line() (string, audience) {
 
 func (s Summary) verb(o outcome.Outcome) string {
 	switch {
+	case o == outcome.Candidate && s.DryRun && s.Command == "release":
+		return "would release"
 	case o == outcome.Candidate && s.DryRun:
 		return "would archive"
 	case o == outcome.Rebuilt && s.DryRun:

@@ -27,21 +27,38 @@ const childPatience = 15 * time.Second
 // all active bricks of the volume on this host, one after the other.
 func Archive(ctx context.Context, s *Session, named []string) error {
 	aim := outcome.Archived
+	switch {
+	case s.DryRun:
+		aim = outcome.Candidate
+	case s.Keep:
+		aim = outcome.Copied
+	}
+	return s.Finish("archive", aim, archive(ctx, s, named, false))
+}
+
+// Release makes stubs of the copied files of the brick named, or else of all active
+// bricks of the volume on this host, without an upload.
+func Release(ctx context.Context, s *Session, named []string) error {
+	aim := outcome.Archived
 	if s.DryRun {
 		aim = outcome.Candidate
 	}
-	return s.Finish("archive", aim, archive(ctx, s, named))
+	return s.Finish("release", aim, archive(ctx, s, named, true))
 }
 
-// archiving is one run of archive.
+// archiving is one run of archive, or of release.
 type archiving struct {
 	*Session
 	scope  *scope
 	policy crawl.Policy
 	budget *budget
+	copied bool // release: no file is uploaded
 }
 
-func archive(ctx context.Context, s *Session, named []string) error {
+func archive(ctx context.Context, s *Session, named []string, copied bool) error {
+	if s.Keep && !s.UntilFree.IsZero() {
+		return Usagef("--keep frees nothing: leave out --until-free")
+	}
 	policy, err := s.Policy()
 	if err != nil {
 		return err
@@ -88,7 +105,7 @@ func archive(ctx context.Context, s *Session, named []string) error {
 	warn(s.Log, clients)
 	s.errors = &breaker{limit: s.MaxErrors}
 	defer scope.watch(ctx, s.Stop)()
-	a := archiving{s, scope, policy, &budget{maxFiles: s.MaxFiles, maxBytes: s.MaxBytes}}
+	a := archiving{s, scope, policy, &budget{maxFiles: s.MaxFiles, maxBytes: s.MaxBytes}, copied}
 	var locked error
 	for _, dir := range scope.bricks {
 		err := a.brick(ctx, dir)
@@ -180,6 +197,7 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 		Mount: private, Brick: brick, Store: store, Log: log, Owner: self,
 		Volume: brick.VolumeID, Prefix: a.Store.keyPrefix(),
 		ColdBefore: a.Started.Add(-coldFor(a.policy)), Patience: childPatience,
+		Keep: a.Keep, Release: a.copied,
 	}
 	if replicas != nil {
 		archiver.Replicas = replicas
@@ -189,7 +207,7 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 
 // walk is the search for what to archive on a brick.
 func (a *archiving) walk(brick *volume.Brick, g *Gauge) *walk {
-	return &walk{Session: a.Session, brick: brick, policy: a.policy, gauge: g, budget: a.budget}
+	return &walk{Session: a.Session, brick: brick, policy: a.policy, gauge: g, budget: a.budget, copied: a.copied}
 }
 
 // register tells the store that the volume has objects under its prefix. A brick
@@ -249,7 +267,7 @@ func (a *archiving) upload(ctx context.Context, archiver *upload.Archiver, brick
 		goal.done(r.File.Size)
 		a.tried(r.Outcome == outcome.Failed)
 		a.tally.Add(r.Outcome, r.Reason, r.File.Size)
-		if r.Outcome == outcome.Archived {
+		if r.Outcome == outcome.Archived || r.Outcome == outcome.Copied {
 			g.Files.Add(1)
 			g.Bytes.Add(r.File.Size)
 			if r.Err != nil {

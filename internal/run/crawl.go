@@ -67,6 +67,7 @@ type walk struct {
 	policy crawl.Policy
 	gauge  *Gauge
 	budget *budget
+	copied bool // those that may have an object alone
 }
 
 // list prints the candidates within the budget and up to a goal.
@@ -96,6 +97,10 @@ func (w *walk) find(ctx context.Context, emit func(context.Context, gluster.File
 		Unreadable: func(path string, err error) { w.failed(path, outcome.Unreadable, err) },
 	}
 	stats, err := crawl.Walk(ctx, root, options, func(_ context.Context, f gluster.File) error {
+		if w.copied && !f.Copied {
+			w.tally.Add(outcome.Skipped, outcome.NotCopied, f.Size)
+			return nil
+		}
 		switch err := w.budget.take(f.Size); {
 		case errors.Is(err, errTooLargeForBudget):
 			w.tally.Add(outcome.Skipped, outcome.OverBudget, f.Size)

@@ -32,6 +32,7 @@ type Settings struct {
 	UntilFree, MaxErrors config.Portion
 
 	DryRun        bool
+	Keep          bool // archive leaves the data
 	RequirePlugin bool // refuse a volume without one
 	AnyVersion    bool // of GlusterFS
 	AnyClients    bool // also those without coldbrick's guard

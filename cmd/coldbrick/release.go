@@ -1,0 +1,29 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/coldbrick/coldbrick/internal/run"
+)
+
+func newRelease(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "release {BRICK --mount DIR | [BRICK] --volume NAME}",
+		Short: "Make copied files stubs, without an upload",
+		Long: `Free the data of files that archive --keep has copied to the store, and that have
+not changed since: they become stubs as by archive, but nothing is uploaded. Each
+file is read and compared with the checksum of its object. A file that was never
+copied is skipped (not-copied), one that has changed since as well (changed).
+
+What archive refuses, release refuses: see coldbrick archive.`,
+		Args: brickOrVolume,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.configure(cmd, a.byMount); err != nil {
+				return err
+			}
+			return run.Release(cmd.Context(), a.session(), args)
+		},
+	}
+	a.uses(cmd, []string{"mount", "volume"}, policyFlags, []string{"order", "allow-unqualified-version", "allow-unguarded-clients", "allow-cold-class"}, storeFlags, runFlags, outputFlags)
+	return cmd
+}

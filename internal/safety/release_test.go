@@ -1,0 +1,114 @@
+package safety
+
+import (
+	"bytes"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
+	"github.com/coldbrick/coldbrick/internal/testkit"
+	"github.com/coldbrick/coldbrick/upload"
+)
+
+func (g *ground) keep(path string) {
+	g.t.Helper()
+	a := g.archiver()
+	a.Keep = true
+	res := a.Archive(g.t.Context(), g.file(path))
+	if res.Outcome != outcome.Copied || res.Err != nil {
+		g.t.Fatalf("keep %q: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
+	}
+}
+
+func (g *ground) release(path string, at func(upload.Step, gluster.File) error) upload.Result {
+	g.t.Helper()
+	a := g.archiver()
+	a.Release, a.At = true, at
+	return a.Archive(g.t.Context(), g.file(path))
+}
+
+// Between copy and release, and at any step of the release up to the stamp, a file
+// changes in ways that a mount shows and that it does not: it is never released, and
+// what is on the brick stays.
+func TestACopiedFileIsReleasedOnlyIfNothingChanged(t *testing.T) {
+	g := newGround(t)
+	clock := testkit.NewClock(t)
+	slow := g.NewMount(t, testkit.WithClock(clock))
+	clock.Set(t, behind)
+	data, fresh := randomBytes(9000), randomBytes(9000)
+	for name, change := range map[string]func(path string) error{
+		"punch":              func(path string) error { return punch(g.Path(path)) },
+		"write, slow clock":  func(path string) error { return rewrite(slow+"/"+path, fresh) },
+		"write, right clock": func(path string) error { return rewrite(g.Path(path), fresh) },
+		"touch":              func(path string) error { return os.Chtimes(g.Path(path), longAgo, longAgo.Add(time.Hour)) },
+		"truncate":           func(path string) error { return os.Truncate(g.Path(path), 10) },
+	} {
+		for _, step := range []upload.Step{"", upload.StepOpen, upload.StepIdentify, upload.StepPut, upload.StepRecord, upload.StepRecheck} {
+			path := name + " before " + string(step)
+			g.Write(path, data, longAgo)
+			g.keep(path)
+			g.mustRead(path, data)
+			var at func(upload.Step, gluster.File) error
+			if step == "" {
+				check(t, change(path))
+			} else {
+				at = before(step, func() { check(t, change(path)) })
+			}
+			res := g.release(path, at)
+			if res.Outcome != outcome.Skipped || res.Reason != outcome.Changed && res.Reason != outcome.TooWarm {
+				t.Errorf("%s: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
+			}
+			if m := g.BrickMarks(path); m.Remote || g.BrickSize(path) == 0 {
+				t.Errorf("%s: %+v, %d bytes", path, m, g.BrickSize(path))
+			}
+		}
+	}
+
+	// Of a file that has not changed nothing is uploaded, by whatever takes it.
+	for _, verb := range []string{"release", "archive"} {
+		g.Write(verb, data, longAgo)
+		g.keep(verb)
+		a := g.archiver()
+		a.Release = verb == "release"
+		res := a.Archive(t.Context(), g.file(verb))
+		if res.Outcome != outcome.Archived || !res.Adopted || res.Err != nil {
+			t.Errorf("%s: %+v", verb, res)
+		}
+		g.mustBeStub(verb, res.Key)
+		g.mustRecall(verb)
+		g.mustRead(verb, data)
+	}
+
+	// What was never copied, or has no object any more, keeps its data.
+	g.Write("never copied", data, longAgo)
+	if res := g.release("never copied", nil); res.Reason != outcome.NotCopied {
+		t.Errorf("never copied: %+v", res)
+	}
+	g.mustBeUnmarked("never copied")
+
+	// A release that stops half way forgets no copy.
+	for _, step := range []upload.Step{upload.StepIdentify, upload.StepPut, upload.StepRecord, upload.StepRecheck, upload.StepStamp} {
+		path := "cut before " + string(step)
+		g.Write(path, data, longAgo)
+		g.keep(path)
+		res := g.release(path, func(s upload.Step, _ gluster.File) error {
+			if s == step {
+				return os.ErrDeadlineExceeded
+			}
+			return nil
+		})
+		if res.Outcome == outcome.Archived || g.BrickSize(path) != int64(len(data)) {
+			t.Errorf("%s: %+v", path, res)
+		}
+		if res := g.release(path, nil); res.Outcome != outcome.Archived || !res.Adopted {
+			t.Errorf("%s, again: %+v", path, res)
+		}
+		g.mustRecall(path)
+		got, err := os.ReadFile(g.BrickPath(path))
+		if err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%s: other bytes (%v)", path, err)
+		}
+	}
+}
