@@ -225,6 +225,7 @@ type transaction struct {
 
 	file, brick *os.File // the same inode, on the mount and on the brick
 	locked      bool     // by us; it can be lost, see held
+	attempt     string   // what this one creates has it in its metadata
 	pointer     object.Pointer
 	encoded     []byte          // the pointer as it stands on the file; nil before it does
 	inherited   bool            // the key was in the pointer before: of a run that died, or has copied the file
@@ -437,9 +438,13 @@ func (t *transaction) point(context.Context) error {
 	if t.Release && !t.inherited {
 		return outcome.Skip(outcome.NotCopied, "")
 	}
+	t.attempt = object.NewID()
 	t.pointer = object.Pointer{
-		GFID: t.want.GFID, Volume: t.Volume, Key: t.key, Attempt: object.NewID(),
+		GFID: t.want.GFID, Volume: t.Volume, Key: t.key, Attempt: t.attempt,
 		Owner: t.Owner, Time: time.Now().UTC(), Locks: true,
+	}
+	if t.inherited && former.Attempt != "" {
+		t.pointer.Attempt = former.Attempt // see adopt
 	}
 	encoded := t.pointer.Encode()
 	if err := t.room(len(encoded)); err != nil {
@@ -529,7 +534,7 @@ func (t *transaction) record(context.Context) error {
 	mtime, ctime := gluster.TimeOf(t.before.Mtime), gluster.TimeOf(t.before.Ctime)
 	err := t.Log.Append(record.Entry{
 		Phase: record.Proven, Path: []byte(t.want.Path), GFID: &t.want.GFID, Key: t.key,
-		Attempt: t.pointer.Attempt, Size: t.proof.Size, Mtime: &mtime, Ctime: &ctime,
+		Attempt: t.attempt, Size: t.proof.Size, Mtime: &mtime, Ctime: &ctime,
 		CRC32: t.proof.CRC32, Adopted: t.adopted,
 	})
 	if err != nil {
@@ -545,7 +550,7 @@ func (t *transaction) done() error {
 	if !t.recorded || t.sent && !t.verified && !t.recalled {
 		return nil
 	}
-	if err := t.Log.Note(record.Entry{Phase: record.Done, GFID: &t.want.GFID, Attempt: t.pointer.Attempt}); err != nil {
+	if err := t.Log.Note(record.Entry{Phase: record.Done, GFID: &t.want.GFID, Attempt: t.attempt}); err != nil {
 		return fmt.Errorf("%w: %w", errRecord, err)
 	}
 	return nil

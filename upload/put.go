@@ -65,12 +65,18 @@ func (t *transaction) put(ctx context.Context) error {
 // adopt uses the object that is there if it was made from this very file and
 // holds the bytes that the file has now. Size and mtime are not enough: rsync
 // --inplace -t changes the bytes and keeps both. So the file is read again and
-// only the upload is saved. If the file's own pointer does not name it, it must be
-// young: gc may be about to delete one that nothing has referred to.
+// only the upload is saved.
+//
+// It must be young: gc may be about to delete an object to which nothing has referred
+// for long. Or be of the attempt in the pointer that was found, which has then referred
+// to it for as long as it exists. That a pointer names it does not do: it may have been
+// written after gc had its last look.
 func (t *transaction) adopt(ctx context.Context, info object.Info) error {
 	mtime := gluster.TimeOf(t.before.Mtime)
 	own := stub.Origin{GFID: t.want.GFID, Volumes: []string{t.Volume}, Size: t.before.Size, Mtime: &mtime}
-	if _, err := own.Made(info); err != nil || !info.HasCRC32 || !t.inherited && !info.Adoptable() {
+	made, err := own.Made(info)
+	referred := made.Attempt == t.pointer.Attempt
+	if err != nil || !info.HasCRC32 || !referred && !info.Adoptable() {
 		return errKeyTaken
 	}
 	crc := t.proof.CRC32
@@ -127,6 +133,6 @@ func (t *transaction) metadata() object.Metadata {
 	return object.Metadata{
 		Volume: t.Volume, GFID: t.want.GFID, Path: t.want.Path, Size: t.before.Size,
 		Mtime: gluster.TimeOf(t.before.Mtime), Mode: t.before.Mode & 0o7777,
-		UID: t.before.UID, GID: t.before.GID, Attempt: t.pointer.Attempt,
+		UID: t.before.UID, GID: t.before.GID, Attempt: t.attempt,
 	}
 }

@@ -2,6 +2,7 @@ package safety
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -270,6 +271,58 @@ func TestAnObjectOfADeadRunIsAdoptedOnlyForTheSameBytes(t *testing.T) {
 		res := g.mustArchive(tt.name)
 		if res.Adopted == tt.touch {
 			t.Errorf("%s bytes: adopted = %v under %q", tt.name, res.Adopted, res.Key)
+		}
+		g.mustRecall(tt.name)
+		g.mustRead(tt.name, data)
+	}
+}
+
+// aged is a store whose objects are a month old.
+type aged struct{ upload.Store }
+
+func (s aged) Head(ctx context.Context, key string) (object.Info, error) {
+	info, err := s.Store.Head(ctx, key)
+	info.Modified = info.Modified.Add(-30 * 24 * time.Hour)
+	return info, err
+}
+
+// gc may be about to delete an object to which nothing has referred for long. What a
+// run has uploaded was referred to all the time by the pointer that it wrote first; a
+// later pointer with the same key may have come after gc's last look.
+func TestAnOldObjectIsAdoptedOnlyByTheFileThatHasReferredToItEver(t *testing.T) {
+	g := newGround(t)
+	killed := func(path string, at upload.Step) {
+		t.Helper()
+		var pointer string // a kill leaves it, and an error does not
+		a, died := g.archiver(), errors.New("died")
+		a.At = func(s upload.Step, _ gluster.File) error {
+			if s != at {
+				return nil
+			}
+			pointer = testkit.Xattrs(t, g.BrickPath(path))[gluster.XattrPointer]
+			return died
+		}
+		if res := a.Archive(t.Context(), g.file(path)); !errors.Is(res.Err, died) {
+			t.Fatalf("%+v", res)
+		}
+		testkit.SetXattr(t, g.BrickPath(path), gluster.XattrPointer, pointer)
+	}
+	for _, tt := range []struct {
+		name string
+		runs func(path string)
+		want bool
+	}{
+		{"referred to ever", func(path string) { killed(path, upload.StepRecord); killed(path, upload.StepPut) }, true},
+		{"pointed to anew", func(path string) { g.mustDie(path, upload.StepRecord); killed(path, upload.StepPut) }, false},
+	} {
+		data := randomBytes(70_000)
+		g.Write(tt.name, data, longAgo)
+		tt.runs(tt.name)
+		a := g.archiver()
+		a.Store = aged{a.Store}
+		res := a.Archive(t.Context(), g.file(tt.name))
+		if res.Outcome != outcome.Archived || res.Adopted != tt.want {
+			t.Errorf("%s: %s, adopted = %v under %q (%v)", tt.name, res.Outcome, res.Adopted, res.Key, res.Err)
 		}
 		g.mustRecall(tt.name)
 		g.mustRead(tt.name, data)

@@ -41,7 +41,7 @@ const DefaultRunDir = "/run/coldbrick"
 const (
 	connectTimeout = 20 * time.Second // until it has connected all bricks
 	recallPatience = 4 * time.Second  // until recall goes on without a brick
-	busyTimeout    = 3 * time.Second  // until files that are open no longer keep it from unmounting
+	busyTimeout    = 30 * time.Second // until files that are open no longer keep it from unmounting
 	endTimeout     = 10 * time.Second // until it has ended after the unmount
 )
 
