@@ -776,7 +776,7 @@ func (t *transaction) rollBack() error {
 	if err != nil {
 		return fmt.Errorf("roll back: %w", err)
 	}
-	steps := t.progress.undo(t.notes.Keep, marks.Downloading)
+	steps := t.undo(t.notes.Keep, marks.Downloading)
 	waited := time.Duration(0)
 	for len(steps) > 0 {
 		// Without the lock the file is another run's, or a user's by now.

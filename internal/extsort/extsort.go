@@ -66,9 +66,9 @@ func (s *Sorter) spill() error {
 		var head [8]byte
 		binary.BigEndian.PutUint32(head[:4], uint32(len(p.key)))
 		binary.BigEndian.PutUint32(head[4:], uint32(len(p.value)))
-		w.Write(head[:]) // the error stays until Flush
-		w.WriteString(p.key)
-		w.WriteString(p.value)
+		_, _ = w.Write(head[:]) // an error stays until Flush
+		_, _ = w.WriteString(p.key)
+		_, _ = w.WriteString(p.value)
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("sort: %w", err)
@@ -154,7 +154,7 @@ type source struct {
 func (m *source) advance() (bool, error) {
 	var err error
 	m.head, err = m.next()
-	if err == io.EOF { // and not what wraps it: a pair that was cut
+	if err == io.EOF { //nolint:errorlint // not what wraps it: a pair that was cut
 		return false, nil
 	}
 	return err == nil, err

@@ -139,7 +139,7 @@ func (u *undeletion) file(ctx context.Context, e catalog.Entry) error {
 	case err != nil:
 		return u.fail(e, outcome.IOError, err)
 	case values != nil:
-		return u.Builder.failed(e, outcome.IOError, values)
+		return u.failed(e, outcome.IOError, values)
 	}
 	return u.tell(Result{Entry: e, Outcome: outcome.Rebuilt})
 }
@@ -233,7 +233,7 @@ func (u *undeletion) makeDirectories(dir string) error {
 		return err
 	}
 	defer to.Close()
-	if err := move(from, path.Base(staged), to, path.Base(dir)); err != nil && err != unix.EEXIST {
+	if err := move(from, path.Base(staged), to, path.Base(dir)); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("move %q into place: %w", dir, err)
 	}
 	u.ready[dir] = true
