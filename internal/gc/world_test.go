@@ -230,7 +230,7 @@ func (v *model) catalog() {
 
 // search is gc without --apply.
 func (w *world) search() (Found, error) {
-	return w.place().Search(context.Background(), Search{Grace: grace, Jobs: 2, Found: func(Candidate) error { return nil }})
+	return w.place().Search(context.Background(), Search{Grace: grace, Jobs: 1, Found: func(Candidate) error { return nil }}) // one job: a request may be the moment of another step
 }
 
 // publish is the first half of gc --apply.

@@ -260,12 +260,7 @@ func (p *prober) puts(ctx context.Context) error {
 	if won+taken == 0 {
 		a.conditionRefused = true
 		if err := p.put(ctx, probeFree, body, false); err != nil {
-			err = p.explain(ctx, "put object", err)
-			if errors.Is(err, fs.ErrPermission) {
-				err = &objstore.Error{Op: "put object", Kind: object.ErrStore,
-					Text: fmt.Sprintf("%s denies PutObject on bucket %q to these credentials", p.where, p.bucket)}
-			}
-			return ofTheStore(err)
+			return ofTheStore(p.notWritten(ctx, "put object", err))
 		}
 	}
 	sum := crc32.ChecksumIEEE(body)
@@ -290,6 +285,16 @@ func (p *prober) puts(ctx context.Context) error {
 		Bucket: &p.bucket, Key: aws.String(p.prefix + probeWrongSum), Body: bytes.NewReader(body), ChecksumCRC32: encodeCRC(sum ^ 1),
 	})
 	a.ChecksumVerified, err = p.refused(ctx, err)
+	return err
+}
+
+// notWritten is explain for what needs s3:PutObject and no more.
+func (p *prober) notWritten(ctx context.Context, op string, err error) error {
+	err = p.explain(ctx, op, err)
+	if errors.Is(err, fs.ErrPermission) {
+		return &objstore.Error{Op: op, Kind: object.ErrStore,
+			Text: fmt.Sprintf("%s denies PutObject on bucket %q to these credentials", p.where, p.bucket)}
+	}
 	return err
 }
 
@@ -380,7 +385,7 @@ func (p *prober) upload(ctx context.Context, u upload) (done bool, err error) {
 		Body: bytes.NewReader(probeBody), ChecksumCRC32: sum,
 	})
 	if err != nil {
-		return false, p.explain(ctx, "upload part", err)
+		return false, p.notWritten(ctx, "upload part", err)
 	}
 	complete := &s3.CompleteMultipartUploadInput{
 		Bucket: &p.bucket, Key: key, UploadId: begun.UploadId, MpuObjectSize: aws.Int64(int64(len(probeBody))),
