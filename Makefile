@@ -12,10 +12,9 @@ PACKAGES ?= ./...
 RACE     ?= -race
 E2ETIMEOUT  ?= 60m
 # So many tests of a package run at once: most of a test is waiting for Gluster.
-PARALLEL ?= 4
-LOG      ?= test
+PARALLEL ?= 3
 
-.PHONY: build plugin install-plugin man package release unit test e2e test-11 test-11-e2e qualify qualify-s3 calm soak bench microbench fuzz check demo help
+.PHONY: build plugin install-plugin man package release unit test e2e test-11 qualify qualify-s3 calm soak bench microbench fuzz check demo help
 
 build: ## bin/coldbrick, a static program
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/coldbrick
@@ -55,9 +54,9 @@ test: ## all tests with the race detector, on real bricks and a real S3 server (
 	@mkdir -p .cache
 	@$(tool) versitygw >/dev/null
 	@$(tool) nfpm >/dev/null
-	@go test $(RACE) -count=1 -parallel $(PARALLEL) -timeout $(TESTTIMEOUT) -v $(PACKAGES) 2>&1 | tee .cache/$(LOG).log | \
+	@go test $(RACE) -count=1 -parallel $(PARALLEL) -timeout $(TESTTIMEOUT) -v $(PACKAGES) 2>&1 | tee .cache/test.log | \
 		grep -avE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS|PASS$$)'
-	@if grep -a -- '--- SKIP' .cache/$(LOG).log; then echo 'skipped tests count as failed' >&2; exit 1; fi
+	@if grep -a -- '--- SKIP' .cache/test.log; then echo 'skipped tests count as failed' >&2; exit 1; fi
 
 e2e: ## coldbrick as users run it, on real clusters of three hosts (root, under 30 minutes)
 	@internal/testkit/require.sh
@@ -75,12 +74,7 @@ root11 := internal/testkit/root.sh trixie
 test-11: ## facts, volume and plugin on GlusterFS 11, in a second root of Debian 13 (root)
 	@internal/testkit/require.sh
 	@$(root11) internal/testkit/require.sh --install
-	@$(root11) make test RACE= LOG=test-11 PACKAGES='$(facts11)'
-
-# Beside make test, in .ci/run.
-test-11-e2e:
-	@$(MAKE) test-11
-	@$(MAKE) e2e
+	@$(root11) make test RACE= PACKAGES='$(facts11)'
 
 qualify-s3: ## the S3 store on MinIO, which takes minutes to build, or on a server of yours; docs/stores.md
 	@$(tool) minio >/dev/null
