@@ -194,6 +194,29 @@ func TestOneRunDeletesByAList(t *testing.T) {
 	}
 }
 
+// A run was killed after it had claimed its list: its last request may arrive late.
+func TestTheListOfADeadRunStaysOpen(t *testing.T) {
+	w, _ := ripe(t)
+	l, err := w.publish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed := Deletion{Place: w.place(), List: l, Owner: owner.Owner{Run: "killed", PID: 1 << 30}}
+	if err := killed.claim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	status, err := w.place().Open(t.Context())
+	if err != nil || status == nil {
+		t.Fatalf("%v, %v", status, err)
+	}
+	if stale, err := w.place().Stale(t.Context(), *status); stale || !errors.Is(err, ErrNotProven) {
+		t.Errorf("the next run: stale %v, %v", stale, err)
+	}
+	if _, err := w.place().Intend(t.Context(), "a rebuild", owner.Owner{}); err == nil {
+		t.Error("a rebuild may refer to what is perhaps deleted")
+	}
+}
+
 // While a list is open nobody refers to objects anew, and the other way round.
 func TestWhoDeletesAndWhoRefersNeverMeet(t *testing.T) {
 	w, v := ripe(t)

@@ -196,23 +196,13 @@ func (p Place) Read(ctx context.Context, s Status) (*List, error) {
 	return &l, nil
 }
 
-// Stale ends a list by which nobody deletes any more: it is more than a day old and was
-// not claimed, or the run that did is known, seen from the process self, to have ended.
-func (p Place) Stale(ctx context.Context, s Status, self owner.Owner) (bool, error) {
+// Stale ends a list that is more than a day old and was never claimed: nobody may begin
+// to delete by it. One that was claimed ends with its run, or after two days, also if the
+// run is known to have died: requests of it may still be on their way.
+func (p Place) Stale(ctx context.Context, s Status) (bool, error) {
 	if s.Claimed {
-		text, err := p.read(ctx, object.GarbageKey(p.Prefix, s.ID, claimPart))
-		if err != nil {
-			return false, err
-		}
-		var by owner.Owner
-		if err := json.Unmarshal(text, &by); err != nil {
-			return false, err
-		}
-		if !self.Dead(by) {
-			return false, fmt.Errorf("%w: a run on %s deletes by list %s, or died; if so the list ends two days after %s",
-				ErrNotProven, by.Host, s.ID, s.Published.UTC().Format(time.DateTime))
-		}
-		return true, p.Finish(ctx, s.ID)
+		return false, fmt.Errorf("%w: a run deletes by list %s, or died; if so the list ends two days after %s",
+			ErrNotProven, s.ID, s.Published.UTC().Format(time.DateTime))
 	}
 	now, err := p.now(ctx, object.GarbageKey(p.Prefix, s.ID, listPart))
 	if err != nil || now.Sub(s.Published) < listFor {

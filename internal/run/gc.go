@@ -193,7 +193,7 @@ func (c *collection) open(ctx context.Context) (*gc.Status, error) {
 	if err != nil || status == nil {
 		return nil, err
 	}
-	stale, err := c.place.Stale(ctx, *status, c.self)
+	stale, err := c.place.Stale(ctx, *status)
 	if err != nil || stale {
 		return nil, err
 	}

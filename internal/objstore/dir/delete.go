@@ -10,7 +10,8 @@ import (
 )
 
 // Delete deletes an object that is still what a Head told of. It moves it aside first,
-// so that what is deleted is what was looked at; a crash leaves what no listing shows.
+// since it is several files: a crash leaves what no listing shows. A taken key is never
+// replaced, and one run alone deletes (gc), so the name still holds what was looked at.
 func (d *Store) Delete(_ context.Context, key string, is object.Info) error {
 	n, err := d.session(key)
 	if err != nil {
@@ -38,6 +39,10 @@ func (d *Store) Delete(_ context.Context, key string, is object.Info) error {
 		return dirError("delete object", err)
 	}
 	removeTemp(parent, aside)
+	var st unix.Stat_t
+	if err := unix.Fstatat(int(parent.Fd()), aside, &st, unix.AT_SYMLINK_NOFOLLOW); err != unix.ENOENT {
+		return &objstore.Error{Op: "delete object", Text: "its bytes could not be removed: " + aside}
+	}
 	if err := parent.Sync(); err != nil {
 		return dirError("delete object", err)
 	}

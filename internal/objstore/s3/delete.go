@@ -24,9 +24,9 @@ func (s *Store) Delete(ctx context.Context, key string, is object.Info) error {
 	if err != nil {
 		return err
 	}
-	n.deletes.Do(func() { n.matched, err = n.probeDelete(ctx) })
-	if err != nil {
-		return err
+	n.deletes.Do(func() { n.matched, n.matchErr = n.probeDelete(ctx) })
+	if n.matchErr != nil { // also for the deletes after it: none goes without If-Match for that
+		return n.matchErr
 	}
 	now, err := n.head(ctx, key)
 	if err != nil {

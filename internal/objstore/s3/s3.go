@@ -80,8 +80,9 @@ type session struct {
 	probing sync.Mutex
 	proven  atomic.Pointer[findings] // nil until probed
 
-	deletes sync.Once // finds out about:
-	matched bool      // a DELETE with If-Match leaves another object alone
+	deletes  sync.Once // finds out about:
+	matched  bool      // a DELETE with If-Match leaves another object alone
+	matchErr error     // why that is not known
 }
 
 // Init reads the options and makes the client; it sends nothing to the store.
