@@ -415,7 +415,7 @@ func TestDebAndRPMHoldTheSame(t *testing.T) {
 			t.Errorf("%s is in the rpm alone", name)
 		}
 	}
-	if got := run(t, "rpm", "--query", "--configfiles", "--package", file(t, dir, "coldbrick-1*.rpm")); got != configFile+"\n/etc/cron.d/coldbrick\n" {
+	if got := run(t, "rpm", "--query", "--configfiles", "--package", file(t, dir, "coldbrick-1*.rpm")); got != configFile+"\n/etc/coldbrick/prices.toml\n/etc/cron.d/coldbrick\n" {
 		t.Errorf("configuration of the rpm: %q", got)
 	}
 	plugin := run(t, "rpm", "--query", "--list", "--package", file(t, dir, "coldbrick-gluster-plugin-*.rpm"))
