@@ -13,7 +13,7 @@ func newGC(a *app) *cobra.Command {
 		Long: `Find the objects that neither of two generations of catalogs refers to: one complete
 set of catalogs of at most a week ago, and one that was complete --grace earlier. Of
 each volume with this key prefix every brick must have been written down. Without
---apply this only tells how many there are, how large, and since when.
+--apply this only says how many there are, how large, and since when.
 
 With --apply the list of these objects is published in the store, and all bricks of all
 volumes with this key prefix are looked at once more. This run looks at those of this

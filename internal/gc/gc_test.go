@@ -107,7 +107,7 @@ func TestNothingIsDeletedWithoutProof(t *testing.T) {
 		}, want: "other bricks"},
 		"a brick that does not answer": {late: func(_ *world, v *model) { v.bricks = v.bricks[:3] }, want: "have not answered: host1"},
 		"a late answer":                {late: func(w *world, _ *model) { w.now = w.now.Add(25 * time.Hour) }, want: "more than a day ago"},
-		"a volume that came meanwhile": {late: func(w *world, _ *model) {
+		"a volume that came in the meantime": {late: func(w *world, _ *model) {
 			if err := objstore.Register(context.Background(), w.store, prefix, other, secret); err != nil {
 				w.t.Fatal(err)
 			}

@@ -193,7 +193,7 @@ func (v *model) refs(brick string) []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// scan writes down one brick; meanwhile, which may be nil, happens half way.
+// scan writes down one brick; in the meantime, which may be nil, happens half way.
 func (v *model) scan(brick string, meanwhile func()) {
 	s := Scan{Begun: v.w.now}
 	s.Volume, s.Brick, s.Begin = v.id, brick, v.asked()
