@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -276,6 +277,42 @@ func TestAFullDiskIsToldAndStays(t *testing.T) {
 			t.Errorf("Print: %v", err)
 		}
 	}
+	p = &Printer{Data: full, Waits: true}
+	p.Print(Cold{Path: "a"})
+	for range 2 {
+		if err := p.Flush(); err == nil || !strings.Contains(err.Error(), "no space left") {
+			t.Errorf("Flush: %v", err)
+		}
+	}
+}
+
+func TestWhereNobodyWatchesLinesAreWrittenTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out chunks
+		p := &Printer{Data: &out, News: &out, Waits: true}
+		path := strings.Repeat("x", 99)
+		const lines = 1000
+		for range lines {
+			p.Print(Cold{Path: path})
+		}
+		if len(out.writes) != 1 {
+			t.Errorf("%d writes for %d lines", len(out.writes), lines)
+		}
+		time.Sleep(longestWait) // a slow run still shows what it does
+		synctest.Wait()
+		if all := strings.Join(out.writes, ""); all != strings.Repeat(path+"\n", lines) {
+			t.Errorf("%d bytes of %d lines were written", len(all), lines)
+		}
+		p.Print(Cold{Path: "last"})
+		p.Print(File{Path: "bad", Outcome: outcome.Failed, Reason: outcome.IOError})
+		if all := strings.Join(out.writes, ""); !strings.HasSuffix(all, "\nlast\nfailed: bad: io-error\n") {
+			t.Errorf("news overtook data: %q", all[len(all)-50:])
+		}
+		p.Print(Cold{Path: "rest"})
+		if err := p.Flush(); err != nil || out.writes[len(out.writes)-1] != "rest\n" {
+			t.Errorf("%v, last written %q", err, out.writes[len(out.writes)-1])
+		}
+	})
 }
 
 func TestBytesForPeople(t *testing.T) {
