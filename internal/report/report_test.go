@@ -123,13 +123,13 @@ func TestTheSummaryInOneLine(t *testing.T) {
 	}{
 		{Summary{Command: "archive", Aim: outcome.Archived, Duration: 3200 * time.Millisecond, Totals: map[outcome.Result]outcome.Total{
 			{Outcome: outcome.Archived}: {Files: 12, Bytes: 4509715661}, {Outcome: outcome.Skipped, Reason: outcome.TooWarm}: {Files: 290, Bytes: 1}, {Outcome: outcome.Skipped, Reason: outcome.HardLinked}: {Files: 10, Bytes: 1}, {Outcome: outcome.Failed, Reason: outcome.IOError}: {Files: 1, Bytes: 9}}},
-			"archived 12 files, 4.2 GiB; skipped 300 (too-warm 290, hard-linked 10); failed 1 (io-error 1); 3.2s"},
-		{Summary{Command: "archive", Aim: outcome.Archived}, "archived 0 files; 0.0s"},
-		{Summary{Command: "archive", Aim: outcome.Archived, EndedBy: "until-free"}, "archived 0 files; 0.0s; --until-free reached"},
+			"archived 12 files, 4.2 GiB, 1.3 GiB/s, 3.2s; skipped 300 (too-warm 290, hard-linked 10); failed 1 (io-error 1)"},
+		{Summary{Command: "archive", Aim: outcome.Archived}, "archived 0 files, 0.0s"},
+		{Summary{Command: "archive", Aim: outcome.Archived, EndedBy: "until-free"}, "archived 0 files, 0.0s; --until-free reached"},
 		{Summary{Command: "crawl", Aim: outcome.Candidate, Duration: 75 * time.Second, Totals: map[outcome.Result]outcome.Total{{Outcome: outcome.Candidate}: {Files: 1234567, Bytes: 1023}}},
-			"found cold 1,234,567 files, 1023 bytes; 1m15s"},
+			"found cold 1,234,567 files, 1023 bytes, 1m15s"},
 		{Summary{Command: "archive", DryRun: true, Aim: outcome.Candidate, Totals: map[outcome.Result]outcome.Total{{Outcome: outcome.Candidate}: {Files: 1, Bytes: 1024}}},
-			"would archive 1 file, 1.0 KiB; 0.0s"},
+			"would archive 1 file, 1.0 KiB, 0.0s"},
 	} {
 		if got, _ := tt.summary.line(); got != tt.want {
 			t.Errorf("got  %s\nwant %s", got, tt.want)
@@ -142,7 +142,7 @@ func TestWhoSeesWhat(t *testing.T) {
 	bad := File{Path: "bad", Outcome: outcome.Failed, Reason: outcome.IOError, Err: errors.New("read: input/output error")}
 	cold := Cold{Path: "cold"}
 	done, trouble := Summary{Aim: outcome.Archived}, Summary{Aim: outcome.Archived, ExitCode: 3}
-	const badLine, summaryLine = "failed: bad: io-error: read: input/output error\n", "archived 0 files; 0.0s\n"
+	const badLine, summaryLine = "failed: bad: io-error: read: input/output error\n", "archived 0 files, 0.0s\n"
 	for _, tt := range []struct {
 		name       string
 		printer    *Printer
