@@ -100,7 +100,9 @@ func (s Summary) line() (string, audience) {
 }
 
 // moves reports whether the command moves data, so that its bytes have a rate.
-func (s Summary) moves() bool { return s.Aim == outcome.Archived || s.Aim == outcome.Recalled }
+func (s Summary) moves() bool {
+	return s.Command != "release" && (s.Aim == outcome.Archived || s.Aim == outcome.Copied || s.Aim == outcome.Recalled)
+}
 
 func (s Summary) verb(o outcome.Outcome) string {
 	switch {
