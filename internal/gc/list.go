@@ -42,7 +42,8 @@ type Candidate struct {
 	Modified time.Time     `json:"modified"`
 	ETag     string        `json:"etag,omitempty"`
 	Attempt  string        `json:"attempt,omitempty"`
-	Volume   string        `json:"volume"` // id
+	Class    string        `json:"class,omitempty"` // storage class, empty for the standard one
+	Volume   string        `json:"volume"`          // id
 }
 
 // Shared is a volume that shares the prefix: all of its bricks have to answer.

@@ -140,10 +140,11 @@ func (s *seen) Delete(ctx context.Context, key string, is object.Info) error {
 	if by := s.w.referred(key); by != "" {
 		s.w.t.Errorf("%q is deleted, and %s refers to it", key, by)
 	}
-	if object.IsData(prefix, key) {
+	err := s.w.store.Delete(ctx, key, is)
+	if err == nil && object.IsData(prefix, key) {
 		s.w.deleted++
 	}
-	return s.w.store.Delete(ctx, key, is)
+	return err
 }
 
 // referred is a file that refers to a key, "" if none does.
@@ -270,9 +271,11 @@ func (w *world) answers(l *List) error {
 }
 
 // delete is the second half of gc --apply.
-func (w *world) delete(l *List) error {
+func (w *world) delete(l *List) error { return w.deleteTelling(l, func(Candidate, error) {}) }
+
+func (w *world) deleteTelling(l *List, tell func(Candidate, error)) error {
 	d := Deletion{Place: w.place(), List: l, Owner: owner.Owner{Run: object.NewID()}, Jobs: 1, Most: 1 << 40,
-		Record: func(Candidate) error { return nil }, Tell: func(Candidate, error) {}}
+		Record: func(Candidate) error { return nil }, Tell: tell}
 	return d.Run(context.Background())
 }
 
