@@ -305,3 +305,35 @@ func TestAVolumeThatIsGoneIsForgotten(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An intent of a run that died ends with the next run of the same purpose, and with no other.
+func TestAnIntentOfADeadRunEndsWithTheNextOne(t *testing.T) {
+	w, _ := ripe(t)
+	self, err := owner.Self(object.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed := self
+	killed.PID, killed.Start = 1<<30, 1
+	for _, purpose := range []string{"a rebuild", "an undelete"} {
+		if _, err := w.place().Intend(t.Context(), purpose, killed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct{ purpose, open string }{{"a rebuild", "an undelete"}, {"an undelete", ""}} {
+		i, err := w.place().Intend(t.Context(), tt.purpose, self)
+		if err == nil {
+			err = i.End(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = w.apply()
+		if tt.open == "" && err != nil || tt.open != "" && (err == nil || !strings.Contains(err.Error(), tt.open)) {
+			t.Errorf("after %s: %v", tt.purpose, err)
+		}
+	}
+	if w.deleted != 1 {
+		t.Errorf("%d deleted", w.deleted)
+	}
+}

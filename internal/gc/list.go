@@ -165,16 +165,15 @@ func (p Place) alone(ctx context.Context, l *List) error {
 	if err != nil {
 		return err
 	}
+	own := slices.IndexFunc(all, func(s Status) bool { return s.ID == l.ID })
+	if own < 0 {
+		return fmt.Errorf("%w: the store does not list what was just written", ErrNotProven)
+	}
+	l.Published = all[own].Published
 	for _, s := range all {
-		switch {
-		case s.ID == l.ID:
-			l.Published = s.Published
-		case !s.Done && l.Published.Sub(s.Published) < closedAfter:
+		if s.ID != l.ID && !s.Done && l.Published.Sub(s.Published) < closedAfter {
 			return fmt.Errorf("%w: another run of gc is at work, with list %s of %s", ErrNotProven, s.ID, s.Published.UTC().Format(time.DateTime))
 		}
-	}
-	if l.Published.IsZero() {
-		return fmt.Errorf("%w: the store does not list what was just written", ErrNotProven)
 	}
 	return p.noIntents(ctx)
 }

@@ -34,6 +34,7 @@ type world struct {
 	now     time.Time // of the store
 	store   *memory.Store
 	fault   func(op, key string) error // what a request meets; nil: nothing
+	via     Store                      // how gc reaches the store; nil: in the usual way
 	volumes map[string]*model
 	deleted int
 	dir     string
@@ -84,7 +85,11 @@ func (w *world) volume(id string) *model {
 }
 
 func (w *world) place() Place {
-	return Place{Store: &seen{w}, Prefix: prefix, Secret: secret, Dir: w.dir, Scans: func(_ context.Context, id string) ([]Scan, error) {
+	store := w.via
+	if store == nil {
+		store = &seen{w}
+	}
+	return Place{Store: store, Prefix: prefix, Secret: secret, Dir: w.dir, Scans: func(_ context.Context, id string) ([]Scan, error) {
 		if v := w.volumes[id]; v != nil {
 			return v.scans, nil
 		}
