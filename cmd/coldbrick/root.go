@@ -39,7 +39,7 @@ func (a *app) command() *cobra.Command {
 	root.SetErr(a.ui)
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		newCrawl(a), newArchive(a), newRelease(a), newRecall(a), newStatus(a), newFsck(a), newDoctor(a), newReport(a),
+		newCrawl(a), newArchive(a), newRelease(a), newRecall(a), newStatus(a), newFsck(a), newDoctor(a), newSetup(a), newReport(a),
 		newEstimate(a), newCatalog(a), newRebuild(a), newGC(a), newConfig(a), newStores(a), newVersion(a), newCompletion(a),
 	)
 	root.SetHelpCommand(newHelp(root))

@@ -42,6 +42,9 @@ type settings struct {
 
 	catalogSecret config.Secret
 
+	undo     bool // of setup
+	keysFrom string
+
 	recursive, null, stdoutData, check bool
 	repair, readObjects                bool
 	sample                             config.Percent
@@ -146,14 +149,16 @@ func (s *settings) flags() *pflag.FlagSet {
 	value(&s.wait, "wait", "with --thaw: wait this `AGE` for the store (12h, 2d); what takes longer is recalled by the same command later")
 	f.BoolVar(&s.check, "check", false, "also ask the store for each object")
 
-	f.BoolVar(&s.repair, "repair", false, "fix what can be fixed without guessing")
-	f.BoolVar(&s.readObjects, "read", false, "read the objects and compare checksums, not only what the store says")
+	f.BoolVar(&s.repair, "repair", false, "mend what can be mended without guessing")
+	f.BoolVar(&s.readObjects, "read", false, "read the objects and compare checksums, not only what the store tells")
 	s.sample = 100
 	value(&s.sample, "sample", "with --read: read this `PERCENTAGE` of the objects, chosen at random (1%)")
 
 	text(&s.from, "from", "rebuild from the catalogs of the volume with this `ID`")
 
-	f.BoolVar(&s.apply, "apply", false, "delete what nothing refers to")
+	f.BoolVar(&s.apply, "apply", false, "do it: gc deletes what nothing refers to, setup sets the options of the volume")
+	f.BoolVar(&s.undo, "undo", false, "take back what setup has done on this host")
+	text(&s.keysFrom, "keys-from", "read the keys of the bucket from the TOML `FILE`, which only root may read")
 	f.BoolVar(&s.answer, "answer", false, "look on the bricks of this host for what gc on another host wants to delete")
 	s.grace = config.Age(30 * day)
 	value(&s.grace, "grace", "nothing may have referred to an object for this `AGE` (30d; at least 14d)")
@@ -224,11 +229,11 @@ func (s *settings) flags() *pflag.FlagSet {
 	return f
 }
 
-// values are the settings as a run goes by them; origins tell what nobody has set.
+// values are the settings as a run goes by them; origins tell what somebody has set.
 func (s *settings) values(origins config.Origins) run.Settings {
-	unset := map[string]bool{}
+	given := map[string]bool{}
 	for name, origin := range origins {
-		unset[name] = origin == config.FromDefault
+		given[name] = origin != config.FromDefault
 	}
 	var thaw *object.Thaw
 	if tier := s.thaw.String(); tier != "no" {
@@ -243,7 +248,7 @@ func (s *settings) values(origins config.Origins) run.Settings {
 		Order: crawl.Order(s.order.String()), Under: strings.TrimLeft(s.under, "/"), Crawlers: s.crawlers.Int(),
 		Recursive: s.recursive, Listed: s.filesFrom != "",
 		Store: run.StoreSettings{
-			Name: s.store, Options: s.storeOptions(), Unset: unset, Bandwidth: int64(s.bwlimit),
+			Name: s.store, Options: s.storeOptions(), Given: given, Bandwidth: int64(s.bwlimit),
 		},
 		Jobs:     s.jobs.Int(),
 		MaxFiles: int64(s.maxFiles.Int()), MaxBytes: s.maxBytes.Bytes(), MaxDuration: s.maxDuration.Duration(),

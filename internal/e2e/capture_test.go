@@ -104,6 +104,7 @@ func TestCaptureGlusterOutput(t *testing.T) {
 			must(t, volume.WaitRebalanced())
 			gluster("rebalance-status-completed", "volume", "rebalance", v.name, "status")
 			gluster("volume-status-rebalanced", "volume", "status", v.name)
+			gluster("volume-clients-distribute", "volume", "status", v.name, "clients")
 			last := volume.Bricks[3].String()
 			_, err = volume.Gluster("remove-brick", last, "start")
 			must(t, err)

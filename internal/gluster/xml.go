@@ -344,14 +344,14 @@ type BrickClients struct {
 	From          []netip.Addr // of each connection; Gluster's own daemons have some too
 }
 
-// ParseVolumeClients reads gluster --xml volume status VOLUME clients.
+// ParseVolumeClients reads gluster --xml volume status VOLUME clients. Whether all bricks
+// are there is for who knows them: nodeCount counts some twice, from two bricks of a host on.
 func ParseVolumeClients(text []byte) ([]BrickClients, error) {
 	var a struct {
 		XMLName xml.Name `xml:"cliOutput"`
 		answer
 		Volumes []struct {
-			NodeCount int `xml:"nodeCount"`
-			Nodes     []struct {
+			Nodes []struct {
 				Hostname string `xml:"hostname"`
 				Path     string `xml:"path"`
 				PeerID   string `xml:"peerid"`
@@ -365,8 +365,8 @@ func ParseVolumeClients(text []byte) ([]BrickClients, error) {
 	if err := decode(text, &a); err != nil {
 		return nil, err
 	}
-	if len(a.Volumes) != 1 || len(a.Volumes[0].Nodes) != a.Volumes[0].NodeCount {
-		return nil, errors.New("the status of clients is not that of one whole volume")
+	if len(a.Volumes) != 1 {
+		return nil, errors.New("the status of clients is not that of one volume")
 	}
 	var bricks []BrickClients
 	for _, n := range a.Volumes[0].Nodes {
@@ -556,4 +556,14 @@ func ParseGeoSyncXattrs(text []byte) (string, error) {
 	}
 	err := decode(text, &a)
 	return a.Value, err
+}
+
+// ParseDone reads the answer to a command that changes something: nothing, or a
+// CLIError.
+func ParseDone(text []byte) (struct{}, error) {
+	var a struct {
+		XMLName xml.Name `xml:"cliOutput"`
+		answer
+	}
+	return struct{}{}, decode(text, &a)
 }

@@ -145,6 +145,10 @@ func TestCapturedClients(t *testing.T) {
 	if bricks[0].Dir != "/srv/replica3-1" || bricks[0].HostUUID == "" || !slices.Equal(from, want) {
 		t.Errorf("%+v", bricks[0])
 	}
+	// Two of its four bricks are on one host, and nodeCount is 5.
+	if bricks, err := ParseVolumeClients(captured(t, "volume-clients-distribute.xml")); err != nil || len(bricks) != 4 {
+		t.Errorf("%+v, %v", bricks, err)
+	}
 }
 
 func TestCapturedClientNames(t *testing.T) {

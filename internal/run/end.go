@@ -46,7 +46,8 @@ var (
 	ErrProblems   = errors.New("problems found")
 	ErrAtRisk     = errors.New("data is at risk")
 
-	errUntilFree = errors.New("--until-free reached") // the goal, and no failure
+	errKept      = errors.New("setup takes nothing back") // as stubs may need it
+	errUntilFree = errors.New("--until-free reached")     // the goal, and no failure
 	errThawing   = errors.New("--wait is over")
 )
 
@@ -89,7 +90,7 @@ func EndOf(err error) End {
 	case errors.Is(err, ErrUnsafe), errors.Is(err, ErrNoVolume), errors.Is(err, upload.ErrDegraded),
 		errors.As(err, &unsafe), errors.Is(err, volume.ErrNoBrick), errors.Is(err, volume.ErrNoMount),
 		errors.Is(err, volume.ErrDegraded), errors.Is(err, volume.ErrGraphChanged), errors.Is(err, volume.ErrNoLease),
-		errors.Is(err, volume.ErrKernel), errors.Is(err, errMoving), errors.Is(err, gc.ErrNotProven):
+		errors.Is(err, volume.ErrKernel), errors.Is(err, errMoving), errors.Is(err, errKept), errors.Is(err, gc.ErrNotProven):
 		return EndUnsafe
 	case errors.Is(err, ErrLocked):
 		return EndLocked

@@ -20,7 +20,7 @@ type StoreSettings struct {
 	Name      string            // as stores.All lists it
 	Volume    string            // whose credentials this host may keep; "" if nothing tells it
 	Options   map[string]string // of all stores. They hold secrets
-	Unset     map[string]bool   // settings that nobody has set: those of the volume hold
+	Given     map[string]bool   // settings that somebody has set; of the others those of the volume hold
 	Bandwidth int64             // bytes a second over all files; 0: no limit
 }
 
@@ -129,10 +129,7 @@ func (s StoreSettings) options(kind objstore.Kind, graph gluster.Graph) (map[str
 	if kind.FromVolume == nil {
 		return values, nil
 	}
-	given := func(name string) bool {
-		_, declared := s.Options[name]
-		return declared && !s.Unset[name]
-	}
+	given := func(name string) bool { return s.Given[name] }
 	if err := kind.FromVolume(values, given, graph.CloudsyncOption); err != nil {
 		return nil, UsageError{err}
 	}

@@ -128,7 +128,7 @@ func TestAStubWithoutRoomForNotesIsRecalled(t *testing.T) {
 			check(t, s.neverWrong())
 		}
 		if room == 100 { // fsck does it as well
-			_, err := s.fix()
+			_, err := s.mend()
 			check(t, err)
 			check(t, s.whole())
 			continue

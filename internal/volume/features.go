@@ -24,7 +24,7 @@ type feature struct {
 	on      func(string) bool // whether a value turns the feature on; "" is what is not set
 	verdict Verdict
 	reason  string // what is wrong
-	fix     string // what to do; %s is the volume
+	mend    string // what to do; %s is the volume
 }
 
 var features = []feature{
@@ -77,11 +77,11 @@ func judgeFeatures(volume string, value func(feature) string) []Check {
 }
 
 func (f feature) judge(volume, value string) Check {
-	fix := f.fix
-	if strings.Contains(fix, "%") {
-		fix = fmt.Sprintf(fix, orVolume(volume))
+	mend := f.mend
+	if strings.Contains(mend, "%") {
+		mend = fmt.Sprintf(mend, orVolume(volume))
 	}
-	return verdict(f.check, f.verdict, f.on(value), string(f.check)+" is off", f.reason, fix)
+	return verdict(f.check, f.verdict, f.on(value), string(f.check)+" is off", f.reason, mend)
 }
 
 // checkFeatures judges by the volume's options, and each geo-replication session by
@@ -102,14 +102,14 @@ func (v *Volume) checkGeoReplication(failed Check) Check {
 	if v.GeoSessions == nil {
 		return failed
 	}
-	var fixes []string
+	var mends []string
 	for _, s := range v.GeoSessions {
 		if !s.KeepsXattrs {
-			fixes = append(fixes, fmt.Sprintf("gluster volume geo-replication %s %s config sync-xattrs false", v.Name, s.Secondary))
+			mends = append(mends, fmt.Sprintf("gluster volume geo-replication %s %s config sync-xattrs false", v.Name, s.Secondary))
 		}
 	}
-	if fixes != nil {
-		failed.Fix = strings.Join(fixes, "; ")
+	if mends != nil {
+		failed.Mend = strings.Join(mends, "; ")
 		return failed
 	}
 	return Check{CheckGeoReplication, Warn, "geo-replication is on, with sync-xattrs off: a file that is archived before it was " +

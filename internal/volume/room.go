@@ -64,7 +64,7 @@ func AttributesFit(f *os.File, more map[string]int) (bool, error) {
 	for _, name := range names {
 		value, err := Get(f, name)
 		if errors.Is(err, unix.ENODATA) {
-			continue // removed in the meantime
+			continue // removed meanwhile
 		}
 		if err != nil {
 			return false, err

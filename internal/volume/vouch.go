@@ -187,14 +187,14 @@ func (v *Volume) CheckClients(ctx context.Context, bricks []*Brick) (checks []Ch
 				"on " + h.name + ": install the package coldbrick-gluster-plugin and mount anew; then coldbrick doctor --client DIR there"})
 		}
 	}
-	fix := "install the package coldbrick-gluster-plugin on them and mount anew"
+	mend := "install the package coldbrick-gluster-plugin on them and mount anew"
 	if v.Options.Get("features.cloudsync-storetype") != gluster.StoreS3 {
-		fix = "install the package coldbrick-gluster-plugin on every client, then gluster volume set " + v.Name +
+		mend = "install the package coldbrick-gluster-plugin on every client, then gluster volume set " + v.Name +
 			" features.cloudsync-storetype " + gluster.StoreS3
 	}
 	return append(checks, verdict(CheckUnguarded, Fail, unguarded != nil, "every client is guarded",
 		"no guard is known of in "+strings.Join(unguarded, ", ")+": after a chmod a stub looks empty there, and what copies or rewrites it then loses its data",
-		fix+"; or set allow-unguarded-clients if you know that stubs are safe there")), nil
+		mend+"; or set allow-unguarded-clients if you know that stubs are safe there")), nil
 }
 
 // NoClientsKnown is the check to show in place of those of CheckClients when that has
@@ -239,6 +239,13 @@ func (v *Volume) guarded(ctx context.Context, bricks []*Brick) ([]*connected, er
 func (v *Volume) clients(ctx context.Context, bricks []*Brick) (c clients, err error) {
 	if c.bricks, err = askXML(ctx, gluster.ParseVolumeClients, "volume", "status", v.Name, "clients"); err != nil {
 		return c, err
+	}
+	for _, b := range v.Bricks {
+		if v.Status.Online(b) && !slices.ContainsFunc(c.bricks, func(told gluster.BrickClients) bool {
+			return told.HostUUID == b.HostUUID && told.Dir == b.Dir
+		}) {
+			return c, fmt.Errorf("glusterd does not tell the clients of brick %s", b.Name())
+		}
 	}
 	c.vouches = vouches{}
 	for _, b := range bricks {

@@ -24,11 +24,14 @@ func KeysFile(dir, volume string) string { return filepath.Join(dir, volume+".to
 
 // Keys is the content of VOLUME.toml.
 type Keys struct {
-	ID      string `toml:"access-key-id"`
-	Secret  string `toml:"secret-access-key"`
-	Token   string `toml:"session-token"`
-	Profile string `toml:"profile"`
+	ID      string `toml:"access-key-id,omitempty"`
+	Secret  string `toml:"secret-access-key,omitempty"`
+	Token   string `toml:"session-token,omitempty"`
+	Profile string `toml:"profile,omitempty"`
 }
+
+// Encode is the file that ReadKeys reads.
+func (k Keys) Encode() ([]byte, error) { return toml.Marshal(k) }
 
 // Into adds the credentials to options of Init. otherID belongs to a secret without an
 // id of its own.

@@ -91,6 +91,34 @@ func fromHost(options map[string]string, given func(string) bool, volume string)
 	return nil
 }
 
+// InHostname are the options of which Hostname makes its value.
+var InHostname = []string{"endpoint-url", "region", "path-style", "ca-bundle"}
+
+// Hostname is the value of features.s3plugin-hostname for options of Init: what
+// Endpoint reads.
+func Hostname(options map[string]string) (string, error) {
+	endpoint := options["endpoint-url"]
+	if endpoint == "" {
+		if options["region"] == "" {
+			return "", errors.New("without an endpoint-url, which is AWS, a region is needed")
+		}
+		endpoint = "https://s3." + options["region"] + ".amazonaws.com"
+	}
+	if _, err := parseEndpoint(endpoint); err != nil {
+		return "", fmt.Errorf("endpoint-url: %w", err)
+	}
+	query := url.Values{}
+	for name, option := range inQuery {
+		if value := options[option]; value != "" && slices.Contains(InHostname, option) {
+			query.Set(name, value)
+		}
+	}
+	if len(query) > 0 {
+		endpoint = strings.TrimRight(endpoint, "/") + "?" + query.Encode()
+	}
+	return endpoint, nil
+}
+
 // inQuery are what the query of a hostname that is a URL may set, beside the option
 // that it becomes. Gluster has no option for those and passes any text on.
 var inQuery = map[string]string{
