@@ -93,9 +93,11 @@ func TestEveryHostArchivesItsShare(t *testing.T) {
 			v.allArchived()
 			run(t, g.Nodes[0], 0, "fsck", "--volume", v.Name)
 
-			run(t, g.Nodes[1], 0, "recall", "-r", v.mount(g.Nodes[1]))
-			v.same(want)
+			if r := run(t, g.Nodes[1], 0, "recall", "-r", v.mount(g.Nodes[1])); r.files("recalled") != len(want) {
+				t.Errorf("%d files were recalled, want %d: %+v", r.files("recalled"), len(want), r.records[len(r.records)-1])
+			}
 			v.noneMarked()
+			v.same(want)
 		})
 	}
 }

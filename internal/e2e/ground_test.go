@@ -284,10 +284,13 @@ func (r result) String() string {
 }
 
 // archived counts the files that the run made stubs of.
-func (r result) archived() (n int) {
+func (r result) archived() int { return r.files("archived") }
+
+// files counts those that the run ended with so.
+func (r result) files(outcome string) (n int) {
 	for _, line := range r.records {
 		if line.Type == "summary" {
-			n += int(line.Files["archived"])
+			n += int(line.Files[outcome])
 		}
 	}
 	return n
