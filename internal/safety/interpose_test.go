@@ -70,7 +70,8 @@ func interpose(work func(), judge func(call) verdict) error {
 			_, _ = unix.Write(ended, one[:]) // an eventfd below its maximum takes it
 		}()
 		var err error
-		listener, err = filterThread()
+		// A signal of the Go runtime must not make the call be asked about twice.
+		listener, err = filter(unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, changes, reads)
 		started <- err
 		if err == nil {
 			work()
@@ -87,12 +88,12 @@ func interpose(work func(), judge func(call) verdict) error {
 	return nil
 }
 
-// filterThread makes the kernel ask before each of the watched system calls of
-// this thread.
-func filterThread() (listener int, err error) {
+// filter makes the kernel ask before each of the watched system calls of this thread,
+// or with SECCOMP_FILTER_FLAG_TSYNC of the whole process.
+func filter(flags uintptr, watched ...map[int]string) (listener int, err error) {
 	stmt := func(code uint16, k uint32) unix.SockFilter { return unix.SockFilter{Code: code, K: k} }
 	program := []unix.SockFilter{stmt(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, 0)} // the number
-	for _, set := range []map[int]string{changes, reads} {
+	for _, set := range watched {
 		for number := range set {
 			program = append(program,
 				unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(number), Jf: 1},
@@ -101,9 +102,7 @@ func filterThread() (listener int, err error) {
 	}
 	program = append(program, stmt(unix.BPF_RET|unix.BPF_K, unix.SECCOMP_RET_ALLOW))
 	prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-	// A signal of the Go runtime must not make the call be asked about twice.
-	const flags = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
-	fd, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
+	fd, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags|unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, uintptr(unsafe.Pointer(&prog)))
 	if errno != 0 {
 		return -1, fmt.Errorf("seccomp: %w", errno)
 	}

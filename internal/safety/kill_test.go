@@ -36,6 +36,7 @@ type order struct {
 	Recall  recall.Step
 	Stop    bool // do not die there, but go on once somebody continues the process
 	File    gluster.File
+	Rebuild *rebuilding // instead of these
 
 	MountDir, BrickDir, RunDir, StateDir, Volume string
 	Store                                        map[string]string
@@ -56,6 +57,9 @@ func victim(text []byte) error {
 		return err
 	}
 	ctx := context.Background()
+	if o.Rebuild != nil {
+		return o.Rebuild.run(ctx)
+	}
 	mount, err := volume.Inspect(o.MountDir)
 	if err != nil {
 		return err

@@ -1,0 +1,5 @@
+//go:build soak
+
+package safety
+
+const killEvery = 1
