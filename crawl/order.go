@@ -40,7 +40,7 @@ func (o Order) compare(a, b gluster.File) int {
 // whole tree is walked, as many as memory allows, and then emitted. If others
 // were found, it walks again for those that come behind, and so on: each walk
 // goes on where the last one has ended, so it comes to an end whatever happens
-// to the files meanwhile.
+// to the files in the meantime.
 func walkSorted(ctx context.Context, root *os.File, opts Options, emit func(context.Context, gluster.File) error) (Stats, error) {
 	first := &selection{order: opts.Order, limit: cmp.Or(opts.SortMemory, DefaultSortMemory)}
 	stats, err := walkOnce(ctx, root, opts, first.add)

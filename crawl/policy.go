@@ -95,7 +95,7 @@ func validateGlob(glob string) error {
 // of rising cost, so that the walk need not ask the brick for more than what
 // decides; within a step, what the file is comes before what was asked for.
 //
-//  1. From the directory entry and statx: too-warm, no-data, too-small,
+//  1. From the directory entry and statx: no-data, too-warm, too-small,
 //     too-large, excluded, pinned (by a directory above).
 //  2. From the names of its attributes: what stub.Signs.Archivable says, then
 //     hard-linked, no-gfid, pinned (by its own mark).
@@ -105,8 +105,7 @@ func validateGlob(glob string) error {
 // Step 1 knows the brick's own times only. They may differ from those that
 // clients see, and are trusted for a skip, never for an archive: stamp, heal and
 // rebalance leave new times on the brick, which then age like any other. So a
-// healed file is archived some nights later than it could be, and a fresh stub
-// is counted as too-warm until it is as old as the limit.
+// healed file is archived some nights later than it could be.
 //
 // A file without data is not asked for its marks, which would tell a stub from
 // an empty file: those of a stub do not fit its inode, so each stub would cost a
@@ -117,10 +116,10 @@ func (p *Policy) Decide(f Facts, now time.Time) outcome.Reason {
 
 func (p *Policy) byStat(f *Facts, now time.Time) outcome.Reason {
 	switch {
+	case f.Size == 0: // before its age: a stub's is that of its stamp, and says nothing
+		return outcome.NoData
 	case p.warmOnBrick(f, now):
 		return outcome.TooWarm
-	case f.Size == 0:
-		return outcome.NoData
 	case f.Size < p.MinSize:
 		return outcome.TooSmall
 	case p.MaxSize > 0 && f.Size > p.MaxSize:

@@ -84,7 +84,8 @@ func TestDecideOneLimitAtATime(t *testing.T) {
 		{"first second of 10 digits", func(f *Facts) { f.Mdata.Mtime = time.Unix(1_000_000_000, 0) }, archive},
 		{"no time at all", func(f *Facts) { f.Mdata.Mtime = time.Unix(math.MaxInt64, 0) }, outcome.MtimeOutOfRange},
 		// Which reason wins.
-		{"warm stub: its brick time is when it was stamped", func(f *Facts) { f.Remote, f.Brick.Mtime = true, now }, outcome.TooWarm},
+		{"stub of today: its brick time is when it was stamped", func(f *Facts) { f.Size, f.Remote, f.Brick.Mtime = 0, true, now }, outcome.NoData},
+		{"warm stub with bytes", func(f *Facts) { f.Remote, f.Brick.Mtime = true, now }, outcome.TooWarm},
 		{"stub with two names", func(f *Facts) { f.Size, f.Links, f.Remote = 0, 3, true }, outcome.NoData},
 		{"pinned stub", func(f *Facts) { f.Size, f.Pinned, f.Remote = 0, true, true }, outcome.NoData},
 		{"migrating, and pinned", func(f *Facts) { f.Mode |= 0o3000; f.Pinned = true }, outcome.Migrating},

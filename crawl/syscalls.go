@@ -39,7 +39,7 @@ func openDirAt(dir int, name string) (int, error) {
 }
 
 // readDirents fills buf with entries. It returns 0 at the end, and for a
-// directory that was removed meanwhile.
+// directory that was removed in the meantime.
 func readDirents(dir int, buf []byte) (int, error) {
 	for {
 		n, err := unix.Getdents(dir, buf)

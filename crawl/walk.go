@@ -71,7 +71,7 @@ type Options struct {
 //     nowhere.
 //   - No symlink is followed and each name is looked up in the open directory it
 //     was read from, so renames during the walk lead nowhere else. A directory
-//     that is moved meanwhile may be walked twice or not at all; one that
+//     that is moved in the meantime may be walked twice or not at all; one that
 //     vanishes is no error.
 //   - A directory that cannot be read is reported, and the rest goes on. So is
 //     one whose path is longer than the kernel takes (4,095 bytes).
@@ -370,7 +370,7 @@ func (c *crawler) step(ctx context.Context) error {
 func (c *crawler) push(d directory) {
 	depth := len(c.stack)
 	if depth < cap(c.stack) {
-		c.stack = c.stack[:depth+1] // with the batch of a former frame
+		c.stack = c.stack[:depth+1] // with the batch of a previous frame
 	} else {
 		c.stack = append(c.stack, frame{})
 	}

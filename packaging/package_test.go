@@ -117,7 +117,7 @@ func TestAPackageInstallsRunsUpgradesAndGoes(t *testing.T) {
 	}
 
 	// Somebody who purges while a run has left something behind still has what
-	// the next run would mend it by.
+	// the next run would fix it by.
 	unsettled := filepath.Join(stateDir, "runs", "20260101T000000Z-0.jsonl")
 	if err := os.WriteFile(unsettled, nil, 0o600); err != nil {
 		t.Fatal(err)

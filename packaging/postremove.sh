@@ -1,6 +1,6 @@
 #!/bin/sh
 # After removal; deb says `purge` when everything is to go. Run records that tell of
-# unfinished work are kept even then: they may be what a later run mends a file by.
+# unfinished work are kept even then: they may be what a later run fixes a file by.
 set -e
 if [ -d /run/systemd/system ]; then
 	systemctl daemon-reload || true

@@ -23,7 +23,7 @@ type Depth int
 // The depths.
 const (
 	Marks Depth = iota // what the file itself tells; the store is not asked
-	Head               // what the store tells about the object
+	Head               // what the store says about the object
 	Read               // every byte of the object is read
 )
 
@@ -308,7 +308,7 @@ func (t *transaction) examineMissing(ctx context.Context, e *Examined, header He
 		_, foreign := object.DecodeMetadata(info.Metadata)
 		if err == nil && info.Size == t.notes.Size && errors.Is(foreign, object.ErrForeign) {
 			e.Candidate = base
-			detail = fmt.Sprintf("an object of its size stands under %q, where the guide's shell script puts those of all files of that name: only its content tells whose it is", base)
+			detail = fmt.Sprintf("an object of its size stands under %q, where the guide's shell script puts those of all files of that name: only its content shows whose it is", base)
 		}
 	}
 	e.find(outcome.ClassObjectMissing, detail)
@@ -319,7 +319,7 @@ type discard struct{}
 
 func (discard) WriteAt(b []byte, _ int64) (int, error) { return len(b), nil }
 
-// Repair mends what can be mended without guessing, and says of each finding
+// Repair fixes what can be fixed without guessing, and says of each finding
 // whether it was. Data is only ever given up for data that was proven: a file
 // whose bytes are not those of its object is left for a person.
 func (r *Recaller) Repair(ctx context.Context, e Examined) []outcome.Finding {
@@ -403,6 +403,6 @@ func (r *Recaller) repoint(ctx context.Context, e Examined) (err error) {
 			return err
 		}
 	}
-	// Replaced, never created: a recall may have claimed the file meanwhile.
+	// Replaced, never created: a recall may have claimed the file in the meantime.
 	return volume.Replace(t.file, gluster.XattrRemote, []byte(key))
 }

@@ -130,9 +130,9 @@ func decodeNotes1(b []byte) (Notes, error) {
 	}, nil
 }
 
-// former are the notes on the file as it was looked at, if they are its own and
+// previous are the notes on the file as it was looked at, if they are its own and
 // not those of the file that it is a copy of.
-func (t *transaction) former() (n Notes, ok bool, err error) {
+func (t *transaction) previous() (n Notes, ok bool, err error) {
 	if t.attrs.Recall == nil {
 		return Notes{}, false, nil
 	}
@@ -140,11 +140,11 @@ func (t *transaction) former() (n Notes, ok bool, err error) {
 	return n, err == nil && n.GFID == t.gfid, err
 }
 
-// told is what a former recall has left word of about the bytes on the brick:
+// told is what a previous recall has left word of about the bytes on the brick:
 // whether they are to be kept. ok is false if none has.
 func (t *transaction) told() (keep, ok bool) {
-	if former, ok, _ := t.former(); ok { // those that cannot be read are refused by own
-		return former.Keep, true
+	if previous, ok, _ := t.previous(); ok { // those that cannot be read are refused by own
+		return previous.Keep, true
 	}
 	return t.pointer.Recall == keepBytes, t.pointer.Recall != ""
 }
@@ -305,7 +305,7 @@ func (t *transaction) unnotePointer() error {
 
 // wrote reports whether an attribute that is said to be there already is ours:
 // DHT creates it on both bricks of a file that a rebalance moves, and answers for
-// the one to which the rebalance may have copied it meanwhile.
+// the one to which the rebalance may have copied it in the meantime.
 func (t *transaction) wrote(name string) bool {
 	value, err := volume.Get(t.file, name)
 	return err == nil && bytes.Equal(value, t.value())
@@ -370,7 +370,7 @@ func (t *transaction) dropClaims() error {
 		}
 		value, err := volume.Get(t.file, name)
 		if errors.Is(err, unix.ENODATA) {
-			continue // gone meanwhile
+			continue // gone in the meantime
 		}
 		if err != nil {
 			return err
@@ -422,7 +422,7 @@ func word(s string, length int) string {
 	return strings.ReplaceAll(s[:min(len(s), length)], " ", "_")
 }
 
-// newNotes are the notes of this run on a file that carries none, or the former
+// newNotes are the notes of this run on a file that carries none, or the previous
 // run's with this run as their owner.
 func (t *transaction) newNotes(key string) error {
 	t.notes = t.blankNotes(key)
@@ -435,14 +435,14 @@ func (t *transaction) newNotes(key string) error {
 	if keep, ok := t.told(); ok && (t.attrs.Downloading || t.state != gluster.Repair) {
 		t.notes.Keep = keep
 	}
-	former, ok, err := t.former()
+	previous, ok, err := t.previous()
 	if err != nil {
 		return err
 	}
 	if ok {
-		t.notes.Size, t.notes.Mtime, t.notes.Atime = former.Size, former.Mtime, former.Atime
-		if t.state == gluster.Downloading && former.Key != "" {
-			t.notes.Key = former.Key // the only record besides the pointer
+		t.notes.Size, t.notes.Mtime, t.notes.Atime = previous.Size, previous.Mtime, previous.Atime
+		if t.state == gluster.Downloading && previous.Key != "" {
+			t.notes.Key = previous.Key // the only record besides the pointer
 		}
 		return nil
 	}
@@ -472,11 +472,11 @@ func (t *transaction) quiet(ctx context.Context) error {
 			return ctx.Err()
 		case <-time.After(quietLook):
 		}
-		former := t.stat
+		previous := t.stat
 		if err := t.look(); err != nil {
 			return err
 		}
-		if t.stat.Size != former.Size || t.stat.Ctime != former.Ctime || t.stat.Mtime != former.Mtime {
+		if t.stat.Size != previous.Size || t.stat.Ctime != previous.Ctime || t.stat.Mtime != previous.Mtime {
 			still = 0
 		}
 	}

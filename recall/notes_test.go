@@ -70,9 +70,9 @@ func TestNotesPassBetweenReleases(t *testing.T) {
 		if now := want.encode(tt.pointed); tt.version == notesVersion && string(now) != tt.value {
 			t.Errorf("%s: written as %s now", tt.value, now)
 		}
-		former, err := decodeFormerly([]byte(tt.value))
-		if (err == nil) != (tt.version == 1) || err == nil && (former.Key != want.Key || former.Size != want.Size) {
-			t.Errorf("%s: the first release reads %+v, %v", tt.value, former, err)
+		previous, err := decodeFormerly([]byte(tt.value))
+		if (err == nil) != (tt.version == 1) || err == nil && (previous.Key != want.Key || previous.Size != want.Size) {
+			t.Errorf("%s: the first release reads %+v, %v", tt.value, previous, err)
 		}
 	}
 	for _, later := range []string{"3 x", `{"v":3}`, `{"v":2}`, ""} {

@@ -15,7 +15,7 @@ const (
 	StepMark     Step = "mark"     // set downloading: readers get EIO from here on
 	StepClaim    Step = "claim"    // remove remote: only one can; readers get EREMOTE from here on
 	StepBarrier  Step = "barrier"  // wait for clients that had found the file remote before the claim
-	StepTruncate Step = "truncate" // nothing of a former, half written copy is left
+	StepTruncate Step = "truncate" // nothing of a previous, half written copy is left
 	StepDownload Step = "download" // all bytes, size and checksum proven, on disk
 	StepCheck    Step = "check"    // in place of both: the bytes that are there are the object's
 	StepTimes    Step = "times"    // mtime and atime are the stub's
@@ -27,7 +27,7 @@ const (
 // Plan lists the steps that make a file local. Any prefix of them may have run
 // before: the plan for the state in which that leaves the file ends the same.
 //
-// bytes is the size on the brick. keep says that the notes of a former run on a
+// bytes is the size on the brick. keep says that the notes of a previous run on a
 // half written file tell to keep its bytes. late says that there are bytes and no
 // attribute of a size, which go only once all bytes are proven: all that is left is
 // the mark. It may be that of a recall that had lost its lock when it set it, and

@@ -41,7 +41,7 @@ type Plugin interface {
 	// they are the whole object.
 	Download(ctx context.Context, key string, dst io.WriterAt, accept func(Info) error) (Proof, error)
 	// Reconfigure changes the options for downloads that begin later; those
-	// under way go on with the former ones.
+	// under way go on with the previous ones.
 	Reconfigure(ctx context.Context, options map[string]string) error
 	// Fini releases what Init took. No download is under way.
 	Fini() error

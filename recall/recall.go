@@ -53,7 +53,7 @@ type Recaller struct {
 	// Formerly are the ids of the volumes that this one was rebuilt from. Their
 	// objects are its own.
 	Formerly []string
-	// Distributed says that a rebalance may move files between bricks meanwhile.
+	// Distributed says that a rebalance may move files between bricks in the meantime.
 	Distributed bool
 	// BarrierLimit bounds the wait for other clients' recalls of one file.
 	BarrierLimit time.Duration
@@ -74,7 +74,7 @@ type Recaller struct {
 	// an error in place of the step.
 	At func(Step, string) error
 
-	unasked bool // nobody wants the data here: it is recalled to mend the file
+	unasked bool // nobody wants the data here: it is recalled to fix the file
 }
 
 // Result says what became of one file.
@@ -136,9 +136,9 @@ type transaction struct {
 //   - Attributes and times are addressed by inode and would still get through.
 //     The lock is looked at right before each step, also of a rollback. What is
 //     left is the time between these two instructions: a process that is stopped
-//     exactly there, loses its connection meanwhile and goes on, changes one more
+//     exactly there, loses its connection in the meantime and goes on, changes one more
 //     attribute. As a rule that hides a local file behind an error, which fsck
-//     --repair mends (see Plan); it changes no byte. Right before downloading is
+//     --repair fixes (see Plan); it changes no byte. Right before downloading is
 //     removed it shows the file, which a third recall may have half written by then.
 //   - What the client had sent before it was cut off may still be carried out. So
 //     who wins the lock over notes waits until the file stands still.
@@ -206,7 +206,7 @@ func (t *transaction) run(ctx context.Context) (err error) {
 		return err
 	}
 	if t.state == gluster.Local {
-		return outcome.Skip(outcome.AlreadyLocal, "finished a former recall")
+		return outcome.Skip(outcome.AlreadyLocal, "finished a previous recall")
 	}
 	return nil
 }
@@ -408,10 +408,10 @@ func (t *transaction) claimable() error {
 	if now.Size == t.stat.Size && now.Mtime == t.stat.Mtime {
 		return nil
 	}
-	// A client has recalled it meanwhile, and says that the data is whole:
+	// A client has recalled it in the meantime, and says that the data is whole:
 	// nothing of ours may hide it.
 	t.claimed = false
-	return outcome.Skip(outcome.AlreadyLocal, "recalled by a client meanwhile")
+	return outcome.Skip(outcome.AlreadyLocal, "recalled by a client in the meantime")
 }
 
 // barrier waits until no client that had found the file remote before the claim
@@ -698,7 +698,7 @@ func (t *transaction) release() error {
 	return volume.RemoveAny(t.file, gluster.XattrDownload)
 }
 
-// settled looks whether a rebalance has moved the file meanwhile, or is about to:
+// settled looks whether a rebalance has moved the file in the meantime, or is about to:
 // it copies the attributes of a file at one moment, and what a recall removes right
 // then is on the file again once it has been moved. The file is opened by its name
 // anew, for only then does DHT ask again on which brick it is; while it moves, it
@@ -867,10 +867,10 @@ func (t *transaction) chooseKey(ctx context.Context) (string, error) {
 	pointed, remote := stub.Keys(t.pointer.Key, t.attrs.RemoteKey)
 	switch {
 	case pointed == "":
-		if former, ok, _ := t.former(); ok && former.Key != "" {
-			return former.Key, nil
+		if previous, ok, _ := t.previous(); ok && previous.Key != "" {
+			return previous.Key, nil
 		}
-		return "", outcome.Fail(outcome.Broken, "nothing tells its key")
+		return "", outcome.Fail(outcome.Broken, "nothing shows its key")
 	case remote == "":
 		return pointed, nil
 	}

@@ -67,7 +67,7 @@ type Replicas interface {
 // data back under the stub).
 var ErrDegraded = errors.New("the volume is degraded")
 
-// headFirst is the size from which on it is cheaper to ask whether a former run
+// headFirst is the size from which on it is cheaper to ask whether a previous run
 // has left the object than to upload in vain, in bytes.
 const headFirst = 64 << 20
 
@@ -403,9 +403,9 @@ func (t *transaction) held() error {
 // alone refuses a file with the pointer of a run that may be at work. Of this
 // version, one that is holds the lock. One of an earlier version, which may still
 // run on a host that has not been upgraded, holds none, see owner.UnlockedLife.
-func (t *transaction) alone(former object.Pointer, valid bool) error {
-	if valid && former.Unlocked() && !t.Owner.Ended(former.Owner) && time.Since(former.Time) < owner.UnlockedLife {
-		return outcome.Skip(outcome.InProgress, "run "+former.Owner.Run+" on "+former.Owner.Host)
+func (t *transaction) alone(previous object.Pointer, valid bool) error {
+	if valid && previous.Unlocked() && !t.Owner.Ended(previous.Owner) && time.Since(previous.Time) < owner.UnlockedLife {
+		return outcome.Skip(outcome.InProgress, "run "+previous.Owner.Run+" on "+previous.Owner.Host)
 	}
 	return volume.Locked(t.file)
 }
@@ -419,21 +419,21 @@ func (t *transaction) point(context.Context) error {
 	if err != nil {
 		return err
 	}
-	former, valid, err := attrs.PointerOf(t.want.GFID)
+	previous, valid, err := attrs.PointerOf(t.want.GFID)
 	if err != nil {
 		return err
 	}
 	set := volume.Create
 	if attrs.Pointer != nil {
 		set = volume.Replace
-		if err := t.alone(former, valid); err != nil {
+		if err := t.alone(previous, valid); err != nil {
 			return err
 		}
 	}
-	if valid && former.Owner != t.Owner {
+	if valid && previous.Owner != t.Owner {
 		// A run that died may have uploaded already: its key may hold the
 		// object that this run needs.
-		t.key, t.inherited = former.Key, true
+		t.key, t.inherited = previous.Key, true
 	}
 	if t.Release && !t.inherited {
 		return outcome.Skip(outcome.NotCopied, "")
@@ -443,8 +443,8 @@ func (t *transaction) point(context.Context) error {
 		GFID: t.want.GFID, Volume: t.Volume, Key: t.key, Attempt: t.attempt,
 		Owner: t.Owner, Time: time.Now().UTC(), Locks: true,
 	}
-	if t.inherited && former.Attempt != "" {
-		t.pointer.Attempt = former.Attempt // see adopt
+	if t.inherited && previous.Attempt != "" {
+		t.pointer.Attempt = previous.Attempt // see adopt
 	}
 	encoded := t.pointer.Encode()
 	if err := t.room(len(encoded)); err != nil {
@@ -712,7 +712,7 @@ func (t *transaction) stamp(ctx context.Context) error {
 
 // verify looks at what the stamp has made, and at the bricks once more: a brick
 // that missed the stamp brings the data back under the stub when it returns, so
-// the next run has to mend the file, whatever else is wrong with it.
+// the next run has to fix the file, whatever else is wrong with it.
 func (t *transaction) verify(ctx context.Context) error {
 	children := t.Mount.Children()
 	attrs, err := settled(t.brick)
@@ -747,7 +747,7 @@ func (t *transaction) sound(attrs volume.Attrs) error {
 		return outcome.Skip(outcome.AlreadyRemote, "stamped by another run")
 	}
 	if attrs.RemoteKey != t.key {
-		// Only ever replaced: a stub whose recall has begun meanwhile has no
+		// Only ever replaced: a stub whose recall has begun in the meantime has no
 		// remote any more, and must not get it back.
 		err := volume.Replace(t.file, gluster.XattrRemote, []byte(t.key))
 		if errors.Is(err, unix.ENODATA) {

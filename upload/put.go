@@ -115,7 +115,7 @@ func (t *transaction) reuse(ctx context.Context) error {
 		return err
 	}
 	if !info.HasCRC32 {
-		return outcome.Fail(outcome.StoreRefused, "the store tells no checksum of its object: archive it")
+		return outcome.Fail(outcome.StoreRefused, "the store gives no checksum of its object: archive it")
 	}
 	if err := t.adopt(ctx, info); errors.Is(err, errKeyTaken) {
 		return outcome.Skip(outcome.Changed, "since it was copied")

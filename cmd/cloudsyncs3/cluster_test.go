@@ -147,7 +147,7 @@ func TestOptionsChangeWhileMounted(t *testing.T) {
 	}
 }
 
-// Gluster never ends the instances of former graphs. What the plugin adds to what
+// Gluster never ends the instances of previous graphs. What the plugin adds to what
 // Gluster itself loses with each graph must not grow.
 func TestGraphSwitchesLeakNothing(t *testing.T) {
 	t.Parallel()

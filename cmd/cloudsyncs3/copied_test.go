@@ -52,7 +52,7 @@ func (g *ground) mustNotRead(path string) {
 }
 
 // Tools that copy attributes through a client with the plugin give the copy of a
-// stub the marks of one. Nobody can read such a copy until coldbrick has mended it,
+// stub the marks of one. Nobody can read such a copy until coldbrick has fixed it,
 // which never touches bytes that it has.
 func TestACopyWithTheMarksOfAStubIsMended(t *testing.T) {
 	t.Parallel()
@@ -167,7 +167,7 @@ func TestACopyThatIsNotWholeIsLeftAlone(t *testing.T) {
 
 // A stub that was restored without bytes is brought back by coldbrick recall if its
 // object is provably that of the file it was copied from. What a reader gets
-// meanwhile is an error.
+// in the meantime is an error.
 func TestACopyWithoutBytesIsRecalledOrSaidToBeLost(t *testing.T) {
 	t.Parallel()
 	g := newGround(t)

@@ -144,7 +144,7 @@ func recall(handle C.uintptr_t, f C.struct_file, s *C.struct_stub, answer *C.int
 	res, err := instance.Recall(context.Background(), stub, func(err error) {
 		log := slog.New(newLog(f.xlator)).With("gfid", stub.GFID)
 		if err != nil {
-			log.Error("the file is no stub any more: coldbrick fsck mends it", cause(err)...)
+			log.Error("the file is no stub any more: coldbrick fsck fixes it", cause(err)...)
 			return
 		}
 		log.Info("the file is a stub again")

@@ -21,7 +21,7 @@ import (
 	"github.com/coldbrick/coldbrick/upload"
 )
 
-// recaller is coldbrick recall on this volume, which is what mends a file too.
+// recaller is coldbrick recall on this volume, which is what fixes a file too.
 func (g *ground) recaller() *recall.Recaller {
 	g.t.Helper()
 	root := func(dir string) *volume.Root {
@@ -69,13 +69,13 @@ func TestAKilledClientLeavesWhatCanBeMended(t *testing.T) {
 	if got, err := g.read(next, "f"); err == nil {
 		t.Errorf("another client reads %d bytes", len(got))
 	}
-	g.mend("f", data)
+	g.fix("f", data)
 }
 
-func (g *ground) mend(path string, data []byte) {
+func (g *ground) fix(path string, data []byte) {
 	g.t.Helper()
 	if res := g.recaller().Recall(g.t.Context(), path, g.GFID(path)); res.Outcome != outcome.Recalled {
-		g.t.Fatalf("mend %q: %+v", path, res)
+		g.t.Fatalf("fix %q: %+v", path, res)
 	}
 	g.mustRead(g.client(), path, data)
 	g.mustBeLocal(path, len(data))
@@ -120,13 +120,13 @@ func TestAClientMayDieAfterThePluginIsDone(t *testing.T) {
 			if g.BrickMarks(tt.name).State(g.BrickSize(tt.name)) == gluster.Local {
 				t.Fatal("the file is local")
 			}
-			g.mend(tt.name, data)
+			g.fix(tt.name, data)
 		})
 	}
 }
 
 // The translator truncates a file whose download has failed, whatever it is by
-// then. coldbrick recall has taken it over meanwhile.
+// then. coldbrick recall has taken it over in the meantime.
 func TestALateFailureLosesNothing(t *testing.T) {
 	t.Parallel()
 	g := newGround(t)
@@ -170,7 +170,7 @@ func TestAFrozenArchiveHarmsNoReader(t *testing.T) {
 	client := g.client()
 	others, data := random(1, 4096), random(2, 4096)
 	g.archive("f", "f", others)
-	if err := os.Rename(g.Path("f"), g.Path("former")); err != nil {
+	if err := os.Rename(g.Path("f"), g.Path("previous")); err != nil {
 		t.Fatal(err)
 	}
 	g.Write("f", data, testkit.Old)
@@ -192,7 +192,7 @@ func TestAFrozenArchiveHarmsNoReader(t *testing.T) {
 		t.Errorf("%+v", res)
 	}
 	g.mustRead(g.client(), "f", data)
-	g.mustRead(g.client(), "former", others)
+	g.mustRead(g.client(), "previous", others)
 }
 
 // archiver is coldbrick archive on this volume.

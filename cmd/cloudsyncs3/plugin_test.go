@@ -79,15 +79,15 @@ func TestAStoreThatFailsNeverGivesAWrongByte(t *testing.T) {
 			path := fmt.Sprintf("%s/%d", name, size)
 			data := random(1, size)
 			g.archive(path, path, data)
-			var mended atomic.Bool
-			g.proxy.On(testkit.Match{Method: http.MethodGet, Key: path}, until(&mended, fault))
+			var fixed atomic.Bool
+			g.proxy.On(testkit.Match{Method: http.MethodGet, Key: path}, until(&fixed, fault))
 			reader := client
 			if name == "hang" {
 				reader = impatient
 			}
 			wg.Go(func() {
 				g.mustFail(reader, path)
-				mended.Store(true)
+				fixed.Store(true)
 				g.mustRead(client, path, data)
 				g.mustBeLocal(path, size)
 			})
@@ -165,8 +165,8 @@ func TestTheObjectMustBeThatOfTheFile(t *testing.T) {
 	g.archiveByScript("e", data)
 	g.mustRead(client, "e", data)
 	g.mustBeLocal("e", len(data))
-	// Changed and archived that way again, over its former object: what the
-	// first recall noted is of a former life.
+	// Changed and archived that way again, over its previous object: what the
+	// first recall noted is of a previous life.
 	if err := os.Remove(g.server.ObjectFile("e")); err != nil {
 		t.Fatal(err)
 	}

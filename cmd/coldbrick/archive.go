@@ -13,7 +13,7 @@ func newArchive(a *app) *cobra.Command {
 		Long: `Copy the cold files of the brick in the directory BRICK of this host to the
 store, prove each copy, and only then let Gluster free its data: the file becomes
 a stub. coldbrick stamps through a private mount, made from the mount of the
-volume that --mount names, or with --volume from what glusterd tells, and removes
+volume that --mount names, or with --volume from what glusterd says, and removes
 it at the end.
 
 With --volume and without BRICK, all bricks of this host are archived whose turn

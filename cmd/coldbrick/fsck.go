@@ -15,8 +15,8 @@ archive or a recall has marked, against its object, and print what is wrong. Wit
 --volume and without BRICK, the bricks of this host are examined that archive
 --volume would take.
 
-Nothing is changed without --repair. With it, what can be mended without guessing
-is mended: a recall that was cut short is finished, a wrong key is corrected,
+Nothing is changed without --repair. With it, what can be fixed without guessing
+is fixed: a recall that was cut short is finished, a wrong key is corrected,
 left-over sizes are removed. Bytes on the volume are never given up for an object
 that was not proven to hold the same.
 

@@ -19,7 +19,7 @@ import (
 )
 
 // Every way in which a stub and its object can disagree is found by its class,
-// what can be mended without a guess is mended, and the rest is left as it was.
+// what can be fixed without a guess is fixed, and the rest is left as it was.
 func TestFsckFindsWhatIsWrongAndMendsWhatItCan(t *testing.T) {
 	v, s3 := testkit.NewVolume(t), testkit.S3(t)
 	nocs := v.NewMount(t, testkit.WithoutCloudsync())
@@ -32,7 +32,7 @@ func TestFsckFindsWhatIsWrongAndMendsWhatItCan(t *testing.T) {
 		}
 	}
 	stub := func(name string) string { return filepath.Join(nocs, name) }
-	mended := map[string]struct {
+	fixed := map[string]struct {
 		class  string
 		damage func(name string)
 	}{
@@ -72,7 +72,7 @@ func TestFsckFindsWhatIsWrongAndMendsWhatItCan(t *testing.T) {
 		}},
 	}
 	long := time.Unix(1672628645, 123456789)
-	files := slices.Concat(slices.Collect(maps.Keys(mended)), slices.Collect(maps.Keys(broken)), []string{"dir/whole"})
+	files := slices.Concat(slices.Collect(maps.Keys(fixed)), slices.Collect(maps.Keys(broken)), []string{"dir/whole"})
 	for _, name := range files {
 		v.Write(name, content(name), long)
 	}
@@ -83,7 +83,7 @@ func TestFsckFindsWhatIsWrongAndMendsWhatItCan(t *testing.T) {
 	if lines, code, stderr := coldbrick("fsck", v.BrickDir(), "--mount", v.MountDir(), "--read", "--json"); code != 0 {
 		t.Fatalf("fsck of a sound volume: %d: %+v %s", code, lines, stderr)
 	}
-	for name, d := range mended {
+	for name, d := range fixed {
 		d.damage(name)
 	}
 	for name, d := range broken {
@@ -106,12 +106,12 @@ func TestFsckFindsWhatIsWrongAndMendsWhatItCan(t *testing.T) {
 				continue
 			}
 			found[l.path()] = l.Class
-			if _, can := mended[l.path()]; l.Repaired != (can && wantRepaired) {
+			if _, can := fixed[l.path()]; l.Repaired != (can && wantRepaired) {
 				t.Errorf("%s: %s: repaired = %v: %s", l.path(), l.Class, l.Repaired, l.Detail)
 			}
 		}
 		want := map[string]string{}
-		for name, d := range mended {
+		for name, d := range fixed {
 			want[name] = d.class
 		}
 		for name, d := range broken {
@@ -123,13 +123,13 @@ func TestFsckFindsWhatIsWrongAndMendsWhatItCan(t *testing.T) {
 	}
 	check(false)
 	check(true, "--repair")
-	for name := range mended {
+	for name := range fixed {
 		if _, code, stderr := coldbrick("recall", v.Path(name)); code != 0 {
 			t.Errorf("recall %s: %d: %s", name, code, stderr)
 		}
 	}
 	fresh := v.NewMount(t)
-	for name := range mended {
+	for name := range fixed {
 		if got, err := os.ReadFile(filepath.Join(fresh, name)); err != nil || !bytes.Equal(got, content(name)) {
 			t.Errorf("%s: %d bytes, %v", name, len(got), err)
 		}
@@ -210,7 +210,7 @@ func TestFsckAndWhatTheGuidesScriptLeft(t *testing.T) {
 		if want := strings.HasSuffix(l.path(), "empty"); l.Repaired != want {
 			t.Errorf("%s: %s: repaired = %v: %s", l.path(), l.Class, l.Repaired, l.Detail)
 		}
-		if l.Class == "object-missing" && !strings.Contains(l.Detail, "only its content tells whose it is") {
+		if l.Class == "object-missing" && !strings.Contains(l.Detail, "only its content shows whose it is") {
 			t.Errorf("%s: %s: %q", l.path(), l.Class, l.Detail)
 		}
 	}

@@ -13,7 +13,7 @@ func newGC(a *app) *cobra.Command {
 		Long: `Find the objects that neither of two generations of catalogs refers to: one complete
 set of catalogs of at most a week ago, and one that was complete --grace earlier. Of
 each volume with this key prefix every brick must have been written down. Without
---apply this only tells how many there are, how large, and since when.
+--apply this only says how many there are, how large, since when, and what they cost.
 
 With --apply the list of these objects is published in the store, and all bricks of all
 volumes with this key prefix are looked at once more. This run looks at those of this
@@ -33,6 +33,6 @@ A volume that shares the key prefix and is gone for good keeps gc from working, 
 			return run.GC(cmd.Context(), a.session())
 		},
 	}
-	a.uses(cmd, []string{"volume", "apply", "answer", "forget-volume", "grace", "max-delete", "list", "crawlers", "state-dir"}, storeFlags, outputFlags)
+	a.uses(cmd, []string{"volume", "apply", "answer", "forget-volume", "grace", "max-delete", "list", "prices", "crawlers", "state-dir"}, storeFlags, outputFlags)
 	return cmd
 }

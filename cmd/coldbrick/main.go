@@ -61,6 +61,9 @@ func execute(ctx context.Context, e env) int {
 	a := newApp(e, run.NewStopper(ctx, e.signals, cancel))
 	// Go would end with 2, which means wrong usage.
 	err := workers.Guard(func() error { return a.command().ExecuteContext(ctx) })
+	if lost := a.ui.end(); err == nil {
+		err = lost
+	}
 	if !a.quiet || !run.IsBudget(err) {
 		for _, line := range complaints(err) {
 			fmt.Fprintln(a.ui, line)

@@ -91,7 +91,11 @@ type display struct {
 
 // begin says what is wanted to be seen; records go to stdout, unless they are news.
 func (d *display) begin(stdout io.Writer, s settings) {
-	d.out = &report.Printer{Data: stdout, News: d.screen, JSON: s.json, Verbose: s.verbose, Quiet: s.quiet}
+	_, watched := d.width(stdout)
+	d.out = &report.Printer{
+		Data: stdout, News: d.screen, JSON: s.json, Verbose: s.verbose, Quiet: s.quiet,
+		Waits: !watched && !s.stdoutData, // or lines would come after data that they came before
+	}
 	d.progress, d.quiet = s.progress.String(), s.quiet
 }
 
@@ -101,6 +105,14 @@ func (d *display) Print(r report.Record) error {
 		d.explain(f.Err)
 	}
 	return d.out.Print(r)
+}
+
+// end writes what waits to be written.
+func (d *display) end() error {
+	if d.out == nil {
+		return nil
+	}
+	return d.out.Flush()
 }
 
 // Say tells people something that is neither data nor wrong.

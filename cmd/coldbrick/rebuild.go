@@ -13,7 +13,7 @@ func newRebuild(a *app) *cobra.Command {
 		Long: `Make the tree of a lost volume anew in another one, which should be empty, from the
 newest catalogs of the lost one: directories, links, empty files, and a stub for each
 file whose data is in the store. Owners, modes, times, ACLs and users' attributes
-come back, and each file has its former gfid. --from is the id of the lost volume:
+come back, and each file has its previous gfid. --from is the id of the lost volume:
 what gluster volume info shows, and the name of its entry in
 KEY-PREFIX.coldbrick/volumes/ in the store.
 

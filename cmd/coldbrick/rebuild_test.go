@@ -182,7 +182,7 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// Without the note of its former volume, the same object is another's.
+// Without the note of its previous volume, the same object is another's.
 func TestAnotherVolumesObjectsStayForeign(t *testing.T) {
 	d := newDisaster(t)
 	old := testkit.NewVolume(t)

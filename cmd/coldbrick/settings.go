@@ -149,8 +149,8 @@ func (s *settings) flags() *pflag.FlagSet {
 	value(&s.wait, "wait", "with --thaw: wait this `AGE` for the store (12h, 2d); what takes longer is recalled by the same command later")
 	f.BoolVar(&s.check, "check", false, "also ask the store for each object")
 
-	f.BoolVar(&s.repair, "repair", false, "mend what can be mended without guessing")
-	f.BoolVar(&s.readObjects, "read", false, "read the objects and compare checksums, not only what the store tells")
+	f.BoolVar(&s.repair, "repair", false, "fix what can be fixed without guessing")
+	f.BoolVar(&s.readObjects, "read", false, "read the objects and compare checksums, not only what the store says")
 	s.sample = 100
 	value(&s.sample, "sample", "with --read: read this `PERCENTAGE` of the objects, chosen at random (1%)")
 

@@ -52,7 +52,7 @@ func TestTheNextRunClearsAwayWhatADeadOneLeft(t *testing.T) {
 		archived = archived || l.path() == "f" && l.Outcome == "archived"
 	}
 	if !archived || v.BrickSize("f") != 0 {
-		t.Error("the mended file was not archived again")
+		t.Error("the fixed file was not archived again")
 	}
 	if aborts := proxy.Requests(testkit.Match{Method: "DELETE", Key: "half", Query: []string{"uploadId=c0ffee"}}); len(aborts) != 1 {
 		t.Errorf("%d requests to abort the upload", len(aborts))

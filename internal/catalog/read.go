@@ -51,7 +51,7 @@ func (p Place) Find(ctx context.Context, dir string) ([]Catalog, error) {
 			return nil, fmt.Errorf("%s: %w: the object is missing that was written before the scan", p.key(scan, manifestPart), ErrInvalid)
 		}
 		m, err := p.manifest(ctx, scan)
-		if errors.Is(err, fs.ErrNotExist) { // deleted meanwhile
+		if errors.Is(err, fs.ErrNotExist) { // deleted in the meantime
 			continue
 		}
 		if err != nil {

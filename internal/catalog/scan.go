@@ -189,7 +189,7 @@ func (s *scanner) each(ctx context.Context, dir *os.File, name string, do func(o
 			}
 		}
 		switch {
-		case errors.Is(err, io.EOF), isGone(err): // ENOENT: the directory was removed meanwhile
+		case errors.Is(err, io.EOF), isGone(err): // ENOENT: the directory was removed in the meantime
 			return nil
 		case err != nil:
 			s.failed(name, err)

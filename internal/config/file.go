@@ -131,13 +131,13 @@ type flaw struct {
 	text string
 }
 
-// former are keys that were spelled otherwise before.
-var former = map[string]string{"require_plugin": "require-plugin"}
+// previous are keys that were spelled otherwise before.
+var previous = map[string]string{"require_plugin": "require-plugin"}
 
 func (r *reader) table(at []string, values map[string]any, into map[string]entry) {
 	for key, value := range values {
 		path := append(slices.Clone(at), key)
-		if current, ok := former[key]; ok {
+		if current, ok := previous[key]; ok {
 			if _, both := values[current]; both {
 				r.fail(path, "%s is what %s was called before: remove it", key, current)
 				continue

@@ -131,7 +131,7 @@ func formatSpan(d time.Duration) string {
 }
 
 // sizeUnits by their suffix in lower case. As in rclone and dd, KiB counts by
-// 1024 and KB by 1000; a single letter means the former, as in ls and du.
+// 1024 and KB by 1000; a single letter means the first, as in ls and du.
 var sizeUnits = map[string]int64{
 	"": 1, "b": 1,
 	"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50,

@@ -52,7 +52,7 @@ func TestNothingIsStampedWhileABrickIsDown(t *testing.T) {
 }
 
 // TestABrickMayDieInTheMiddle kills one under a run. What was stamped in that
-// moment is known and mended by the next run.
+// moment is known and fixed by the next run.
 func TestABrickMayDieInTheMiddle(t *testing.T) {
 	g := newGround(t)
 	v := g.newVolume(t, "middle", cluster.Replica3, 3)
@@ -166,7 +166,7 @@ func TestARebalanceIsLeftInPeace(t *testing.T) {
 	v := g.newVolume(t, "rebalance", cluster.Distribute, 2, "cluster.rebal-throttle=lazy")
 	want := v.fill(300)
 	n := v.Bricks[0].Node
-	// Warm files, which no run touches, keep the rebalance busy meanwhile.
+	// Warm files, which no run touches, keep the rebalance busy in the meantime.
 	_, err := n.Run("bash", "-euc", "mkdir /mnt/rebalance/warm; cd /mnt/rebalance/warm; for i in {1..2000}; do echo $i >$i; done")
 	must(t, err)
 

@@ -73,7 +73,7 @@ func TestFeaturesThatBreakStubsAreRefused(t *testing.T) {
 	for _, tt := range []struct {
 		check   string
 		on, off func()
-		mend    string
+		fix     string
 		recall  string // why stub is not recalled; "" if it could be
 		marked  string // and marked
 	}{
@@ -88,8 +88,8 @@ func TestFeaturesThatBreakStubsAreRefused(t *testing.T) {
 		before := map[string]map[string]string{"stub": attributes("stub"), "marked": attributes("marked"), "local": attributes("local")}
 		for _, command := range []string{"doctor", "archive"} {
 			r := run(t, n, 13, command, "--volume", v.Name)
-			if !r.names(tt.check) || !r.names(tt.mend) {
-				t.Errorf("want the check %q and its mend: %s", tt.check, r)
+			if !r.names(tt.check) || !r.names(tt.fix) {
+				t.Errorf("want the check %q and its fix: %s", tt.check, r)
 			}
 		}
 		silently(t, n, func() {
@@ -102,8 +102,8 @@ func TestFeaturesThatBreakStubsAreRefused(t *testing.T) {
 			t.Errorf("%s: recall --stdout gives %q, %v", tt.check, got, err)
 		}
 		if tt.check == "mandatory-locking" {
-			if r := run(t, n, 13, "recall", dir+"/stub"); !r.names(tt.check) || !r.names(tt.mend) {
-				t.Errorf("want the check %q and its mend: %s", tt.check, r)
+			if r := run(t, n, 13, "recall", dir+"/stub"); !r.names(tt.check) || !r.names(tt.fix) {
+				t.Errorf("want the check %q and its fix: %s", tt.check, r)
 			}
 		}
 		for file, reason := range map[string]string{"stub": tt.recall, "marked": tt.marked} {

@@ -135,7 +135,7 @@ func TestDoctorTellsWhichClientsAreSafe(t *testing.T) {
 		must(t, err)
 	}
 	remount("attribute-timeout=0,entry-timeout=0")
-	if r := run(t, n, 13, "doctor", "--client", dir); r.names("kernel keeps") || !r.names("after a chmod of a stub, stat tells of 0 bytes") {
+	if r := run(t, n, 13, "doctor", "--client", dir); r.names("kernel keeps") || !r.names("after a chmod of a stub, stat reports 0 bytes") {
 		t.Errorf("without the kernel's cache: %s", r)
 	}
 	must(t, v.Set("performance.stat-prefetch=off"))

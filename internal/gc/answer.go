@@ -95,16 +95,17 @@ func (l *List) Missing(answers []Answer) (missing []Silent) {
 	return missing
 }
 
-// Garbage are the candidates to which no brick refers. It returns ErrNotProven unless
-// every brick of every volume has answered, about this very list, while the volume was
-// whole, nothing moved, and no snapshot kept what files had referred to.
-func (l *List) Garbage(answers []Answer) ([]Candidate, error) {
+// Garbage are the candidates to which no brick refers; to the others, kept, one does. It
+// returns ErrNotProven unless every brick of every volume has answered, about this very
+// list, while the volume was whole, nothing moved, and no snapshot kept what files had
+// referred to.
+func (l *List) Garbage(answers []Answer) (garbage, kept []Candidate, err error) {
 	if missing := l.Missing(answers); missing != nil {
 		var names []string
 		for _, m := range missing {
 			names = append(names, m.Brick+" of volume "+m.Name)
 		}
-		return nil, fmt.Errorf("%w: these bricks have not answered: %s", ErrNotProven, strings.Join(names, ", "))
+		return nil, nil, fmt.Errorf("%w: these bricks have not answered: %s", ErrNotProven, strings.Join(names, ", "))
 	}
 	refers := map[int]bool{}
 	for _, v := range l.Volumes {
@@ -114,7 +115,7 @@ func (l *List) Garbage(answers []Answer) ([]Candidate, error) {
 				continue
 			}
 			if a.Kind != answerKind || a.Format != format || a.List != l.ID || a.Sum != l.sum {
-				return nil, fmt.Errorf("%w: brick %s has answered about another list", ErrNotProven, a.Brick)
+				return nil, nil, fmt.Errorf("%w: brick %s has answered about another list", ErrNotProven, a.Brick)
 			}
 			latest[a.Brick] = a
 			for _, n := range a.Refers {
@@ -129,18 +130,19 @@ func (l *List) Garbage(answers []Answer) ([]Candidate, error) {
 					err = l.whole(v, c)
 				}
 				if err != nil {
-					return nil, fmt.Errorf("%w: last look at brick %s: %w", ErrNotProven, brick, err)
+					return nil, nil, fmt.Errorf("%w: last look at brick %s: %w", ErrNotProven, brick, err)
 				}
 			}
 		}
 	}
-	var garbage []Candidate
 	for n, c := range l.Candidates {
-		if !refers[n] {
+		if refers[n] {
+			kept = append(kept, c)
+		} else {
 			garbage = append(garbage, c)
 		}
 	}
-	return garbage, nil
+	return garbage, kept, nil
 }
 
 // whole returns an error if files of a volume may refer to objects that no brick shows.

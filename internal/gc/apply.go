@@ -20,6 +20,9 @@ import (
 	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
+// ErrReferred means that a file refers to a candidate after all.
+var ErrReferred = errors.New("a file refers to it")
+
 // Deletion is one run that deletes by a list.
 type Deletion struct {
 	Place Place
@@ -30,8 +33,8 @@ type Deletion struct {
 
 	// Record is called before each delete, and is on disk when it returns.
 	Record func(Candidate) error
-	// Tell is told what became of each. Calls do not overlap. fs.ErrNotExist and
-	// object.ErrChanged mean that it was no garbage any more.
+	// Tell is told what became of each. Calls do not overlap. ErrReferred,
+	// fs.ErrNotExist and object.ErrChanged mean that it is no garbage.
 	Tell func(Candidate, error)
 
 	claimed time.Duration // of the host's uptime
@@ -97,9 +100,12 @@ func (d *Deletion) garbage(ctx context.Context) ([]Candidate, error) {
 	if err != nil {
 		return nil, err
 	}
-	garbage, err := d.List.Garbage(answers)
+	garbage, kept, err := d.List.Garbage(answers)
 	if err != nil {
 		return nil, err
+	}
+	for _, c := range kept {
+		d.Tell(c, ErrReferred)
 	}
 	if int64(len(garbage)) > d.Most {
 		slices.SortFunc(garbage, func(a, b Candidate) int { return a.Modified.Compare(b.Modified) }) // oldest first

@@ -154,6 +154,6 @@ func (p Place) identify(ctx context.Context, o objstore.Listed, known Known) (*C
 		return nil, nil
 	}
 	return &Candidate{
-		Key: catalog.Bytes(o.Key), Size: info.Size, Modified: info.Modified, ETag: info.ETag, Attempt: made.Attempt, Volume: made.Volume,
+		Key: catalog.Bytes(o.Key), Size: info.Size, Modified: info.Modified, ETag: info.ETag, Attempt: made.Attempt, Class: info.Class, Volume: made.Volume,
 	}, nil
 }

@@ -3,12 +3,14 @@ package gc
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/catalog"
+	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/owner"
 )
@@ -27,6 +29,17 @@ func ripe(t *testing.T) (*world, *model) {
 	v.catalog()
 	w.now = w.now.Add(time.Hour)
 	return w, v
+}
+
+// forgetAfter adds objects that were referred to before the catalogs, and by none of them.
+func (v *model) forgetAfter(t *testing.T, names ...string) {
+	at := v.w.now
+	v.w.now = v.scans[0].Begun.Add(-10 * day)
+	defer func() { v.w.now = at }()
+	for _, name := range names {
+		v.archive(0, name)
+		delete(v.files, name)
+	}
 }
 
 func TestOnlyWhatNothingRefersToIsDeleted(t *testing.T) {
@@ -107,7 +120,7 @@ func TestNothingIsDeletedWithoutProof(t *testing.T) {
 		}, want: "other bricks"},
 		"a brick that does not answer": {late: func(_ *world, v *model) { v.bricks = v.bricks[:3] }, want: "have not answered: host1"},
 		"a late answer":                {late: func(w *world, _ *model) { w.now = w.now.Add(25 * time.Hour) }, want: "more than a day ago"},
-		"a volume that came meanwhile": {late: func(w *world, _ *model) {
+		"a volume that came in the meantime": {late: func(w *world, _ *model) {
 			if err := objstore.Register(context.Background(), w.store, prefix, other, secret); err != nil {
 				w.t.Fatal(err)
 			}
@@ -130,16 +143,35 @@ func TestNothingIsDeletedWithoutProof(t *testing.T) {
 	}
 }
 
-// The last look finds what refers to an object by then, on whatever brick.
+// The last look finds what refers to an object by then, on whatever brick. That object
+// stays, and so does one that has changed; each is told of, and all others go.
 func TestTheLastLookVetoes(t *testing.T) {
 	w, v := ripe(t)
+	v.forgetAfter(t, "vanished", "made anew", "garbage too")
 	l, err := w.publish()
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || len(l.Candidates) != 4 {
+		t.Fatal(l, err)
 	}
 	v.files["a copy with attributes"] = &file{"1", []string{prefix + "data/garbage"}}
-	if err := errors.Join(w.answers(l), w.delete(l)); err != nil || w.deleted > 0 {
-		t.Errorf("%v, %d deleted", err, w.deleted)
+	for _, gone := range []string{"vanished", "made anew"} {
+		key := prefix + "data/" + gone
+		info, err := w.store.Head(t.Context(), key)
+		if err := errors.Join(err, w.store.Delete(t.Context(), key, info)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.put(mine, prefix+"data/made anew")
+	told := map[string]error{}
+	if err := errors.Join(w.answers(l), w.deleteTelling(l, func(c Candidate, err error) { told[string(c.Key)] = err })); err != nil {
+		t.Error(err)
+	}
+	for name, want := range map[string]error{"garbage": ErrReferred, "vanished": fs.ErrNotExist, "made anew": object.ErrChanged, "garbage too": nil} {
+		if got, ok := told[prefix+"data/"+name]; !ok || !errors.Is(got, want) {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+	if w.deleted != 1 {
+		t.Errorf("%d deleted", w.deleted)
 	}
 }
 
@@ -271,5 +303,37 @@ func TestAVolumeThatIsGoneIsForgotten(t *testing.T) {
 	w.now = w.now.Add(time.Hour)
 	if _, err := w.search(); !errors.Is(err, ErrNotProven) {
 		t.Error(err)
+	}
+}
+
+// An intent of a run that died ends with the next run of the same purpose, and with no other.
+func TestAnIntentOfADeadRunEndsWithTheNextOne(t *testing.T) {
+	w, _ := ripe(t)
+	self, err := owner.Self(object.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed := self
+	killed.PID, killed.Start = 1<<30, 1
+	for _, purpose := range []string{"a rebuild", "an undelete"} {
+		if _, err := w.place().Intend(t.Context(), purpose, killed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct{ purpose, open string }{{"a rebuild", "an undelete"}, {"an undelete", ""}} {
+		i, err := w.place().Intend(t.Context(), tt.purpose, self)
+		if err == nil {
+			err = i.End(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = w.apply()
+		if tt.open == "" && err != nil || tt.open != "" && (err == nil || !strings.Contains(err.Error(), tt.open)) {
+			t.Errorf("after %s: %v", tt.purpose, err)
+		}
+	}
+	if w.deleted != 1 {
+		t.Errorf("%d deleted", w.deleted)
 	}
 }

@@ -42,7 +42,8 @@ type Candidate struct {
 	Modified time.Time     `json:"modified"`
 	ETag     string        `json:"etag,omitempty"`
 	Attempt  string        `json:"attempt,omitempty"`
-	Volume   string        `json:"volume"` // id
+	Class    string        `json:"class,omitempty"` // storage class, empty for the standard one
+	Volume   string        `json:"volume"`          // id
 }
 
 // Shared is a volume that shares the prefix: all of its bricks have to answer.
@@ -164,16 +165,15 @@ func (p Place) alone(ctx context.Context, l *List) error {
 	if err != nil {
 		return err
 	}
+	own := slices.IndexFunc(all, func(s Status) bool { return s.ID == l.ID })
+	if own < 0 {
+		return fmt.Errorf("%w: the store does not list what was just written", ErrNotProven)
+	}
+	l.Published = all[own].Published
 	for _, s := range all {
-		switch {
-		case s.ID == l.ID:
-			l.Published = s.Published
-		case !s.Done && l.Published.Sub(s.Published) < closedAfter:
+		if s.ID != l.ID && !s.Done && l.Published.Sub(s.Published) < closedAfter {
 			return fmt.Errorf("%w: another run of gc is at work, with list %s of %s", ErrNotProven, s.ID, s.Published.UTC().Format(time.DateTime))
 		}
-	}
-	if l.Published.IsZero() {
-		return fmt.Errorf("%w: the store does not list what was just written", ErrNotProven)
 	}
 	return p.noIntents(ctx)
 }

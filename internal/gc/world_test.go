@@ -34,6 +34,7 @@ type world struct {
 	now     time.Time // of the store
 	store   *memory.Store
 	fault   func(op, key string) error // what a request meets; nil: nothing
+	via     Store                      // how gc reaches the store; nil: in the usual way
 	volumes map[string]*model
 	deleted int
 	dir     string
@@ -84,7 +85,11 @@ func (w *world) volume(id string) *model {
 }
 
 func (w *world) place() Place {
-	return Place{Store: &seen{w}, Prefix: prefix, Secret: secret, Dir: w.dir, Scans: func(_ context.Context, id string) ([]Scan, error) {
+	store := w.via
+	if store == nil {
+		store = &seen{w}
+	}
+	return Place{Store: store, Prefix: prefix, Secret: secret, Dir: w.dir, Scans: func(_ context.Context, id string) ([]Scan, error) {
 		if v := w.volumes[id]; v != nil {
 			return v.scans, nil
 		}
@@ -140,10 +145,11 @@ func (s *seen) Delete(ctx context.Context, key string, is object.Info) error {
 	if by := s.w.referred(key); by != "" {
 		s.w.t.Errorf("%q is deleted, and %s refers to it", key, by)
 	}
-	if object.IsData(prefix, key) {
+	err := s.w.store.Delete(ctx, key, is)
+	if err == nil && object.IsData(prefix, key) {
 		s.w.deleted++
 	}
-	return s.w.store.Delete(ctx, key, is)
+	return err
 }
 
 // referred is a file that refers to a key, "" if none does.
@@ -193,7 +199,7 @@ func (v *model) refs(brick string) []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// scan writes down one brick; meanwhile, which may be nil, happens half way.
+// scan writes down one brick; in the meantime, which may be nil, happens half way.
 func (v *model) scan(brick string, meanwhile func()) {
 	s := Scan{Begun: v.w.now}
 	s.Volume, s.Brick, s.Begin = v.id, brick, v.asked()
@@ -270,9 +276,11 @@ func (w *world) answers(l *List) error {
 }
 
 // delete is the second half of gc --apply.
-func (w *world) delete(l *List) error {
+func (w *world) delete(l *List) error { return w.deleteTelling(l, func(Candidate, error) {}) }
+
+func (w *world) deleteTelling(l *List, tell func(Candidate, error)) error {
 	d := Deletion{Place: w.place(), List: l, Owner: owner.Owner{Run: object.NewID()}, Jobs: 1, Most: 1 << 40,
-		Record: func(Candidate) error { return nil }, Tell: func(Candidate, error) {}}
+		Record: func(Candidate) error { return nil }, Tell: tell}
 	return d.Run(context.Background())
 }
 

@@ -23,7 +23,7 @@ var (
 	ErrCold = errors.New("object is in a cold storage class: coldbrick recall --thaw has the store make it readable first")
 	// ErrChanged means that the bytes or the object are not what they were
 	// when the operation began.
-	ErrChanged = errors.New("changed meanwhile")
+	ErrChanged = errors.New("changed in the meantime")
 	// ErrCorrupt means that the bytes differ from the checksum or size they
 	// should have.
 	ErrCorrupt = errors.New("data differs from its checksum")
@@ -36,7 +36,7 @@ type Info struct {
 	HasCRC32 bool   // the store itself confirms CRC32; false where it keeps none
 	ETag     string // for If-Match; empty where the store has none
 	Class    string // storage class, empty for the standard one
-	Access   Access // as HEAD tells it
+	Access   Access // as HEAD shows it
 	Modified time.Time
 	Date     time.Time         // when the store said so, by its own clock; zero where it does not tell
 	Metadata map[string]string // keys in lower case, without x-amz-meta-

@@ -108,10 +108,10 @@ type Capabilities struct {
 	// ChecksumVerified: a PUT with a wrong CRC-32 is refused, so that a
 	// success is a proof.
 	ChecksumVerified bool
-	// ChecksumReturned: HEAD tells the CRC-32 of an object put with one.
+	// ChecksumReturned: HEAD shows the CRC-32 of an object put with one.
 	ChecksumReturned bool
 	// FullObjectMultipart: a multipart upload is refused if the CRC-32 of the
-	// whole is wrong, and HEAD tells it afterwards.
+	// whole is wrong, and HEAD shows it afterwards.
 	FullObjectMultipart bool
 
 	ClockSkew       time.Duration // the store's clock minus this host's
@@ -159,7 +159,7 @@ func CheckKey(key string) error {
 }
 
 // ReadFull fills b with the bytes of body at off. Too few of them mean that the
-// file was cut meanwhile.
+// file was cut in the meantime.
 func ReadFull(body io.ReaderAt, b []byte, off int64) error {
 	n, err := body.ReadAt(b, off)
 	switch {

@@ -87,6 +87,9 @@ const (
 	NameTaken Reason = "name-taken"
 	GFIDTaken Reason = "gfid-taken"
 	Present   Reason = "present"
+
+	// Of gc.
+	Referred Reason = "referred"
 )
 
 // Meaning explains each reason in one line of the manual.
@@ -103,7 +106,7 @@ var Meaning = map[Reason]string{
 	AlreadyRemote:    "is a stub: its data is in the store",
 	Recalling:        "a recall is under way, or was cut short: run recall or fsck --repair",
 	Broken:           "is a stub that has bytes on the brick, or was written to at the instant of its stamp: run fsck",
-	StaleSize:        "is local but carries the size of a former stub: run fsck --repair",
+	StaleSize:        "is local but carries the size of a previous stub: run fsck --repair",
 	HealPending:      "self-heal has not finished with it",
 	Linkto:           "is DHT's pointer to another brick, not a file",
 	Migrating:        "rebalance is moving it",
@@ -116,8 +119,8 @@ var Meaning = map[Reason]string{
 	Unreadable:       "its attributes could not be read",
 	InUse:            "somebody has it open for writing",
 	NotCopied:        "has no object in the store that it refers to: archive --keep makes one",
-	Changed:          "changed while it was being archived or recalled",
-	Vanished:         "was deleted or renamed meanwhile",
+	Changed:          "changed while it was being archived or recalled; of an object: it is another one than gc has listed",
+	Vanished:         "was deleted or renamed in the meantime",
 	InProgress:       "another run is working on it",
 	LockedByUser:     "a user's program holds a lock on all of it",
 	Degraded:         "a brick that holds it is down or not healed",
@@ -138,5 +141,6 @@ var Meaning = map[Reason]string{
 	NameTaken:        "something else has its name",
 	GFIDTaken:        "the volume has it already, under another name",
 	Present:          "was rebuilt by an earlier run",
+	Referred:         "refers to an object that gc would have deleted: the object stays",
 	OverBudget:       "larger than --max-bytes: no run with this budget can take it",
 }

@@ -41,7 +41,7 @@ func Self(run string) (Owner, error) {
 		return Owner{}, fmt.Errorf("identify this process: %w", err)
 	}
 	// Without a machine id only the boot id identifies the host: after a
-	// reboot its former runs then count as those of another host.
+	// reboot its previous runs then count as those of another host.
 	o.ID, _ = readLine("/etc/machine-id")
 	return o, nil
 }

@@ -1,6 +1,6 @@
 // Package rebuild makes the tree of a lost volume anew, in another one, from
 // catalogs: directories, links, empty files, and a stub for each file whose data is in
-// the store. Every entry has its former gfid, so that objects know their files.
+// the store. Every entry has its previous gfid, so that objects know their files.
 //
 // Nothing is seen before it is whole: all is made in a directory that only root can
 // enter, and what is in the topmost directory is then moved to its place. Nothing that

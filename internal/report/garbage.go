@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/outcome"
+	"github.com/coldbrick/coldbrick/internal/price"
 )
 
 // Object is one object that nothing refers to.
@@ -14,11 +15,15 @@ type Object struct {
 	Modified time.Time
 	Volume   string // id of that of its file
 	Outcome  outcome.Outcome
-	Err      error // of failed
+	Reason   outcome.Reason // of skipped and failed
+	Err      error
 }
 
 func (o Object) line() (string, audience) {
 	text := fmt.Sprintf("%s: %s, %s, of %s", o.Outcome, Quote(o.Key), Bytes(o.Size), o.Modified.UTC().Format(time.DateOnly))
+	if o.Reason != "" {
+		text += ": " + string(o.Reason)
+	}
 	if o.Outcome == outcome.Failed {
 		return text + suffix(o.Err), trouble
 	}
@@ -34,39 +39,71 @@ func (o Object) MarshalJSON() ([]byte, error) {
 		Modified string          `json:"modified"`
 		Volume   string          `json:"volume"`
 		Outcome  outcome.Outcome `json:"outcome"`
+		Reason   outcome.Reason  `json:"reason,omitempty"`
 		Error    string          `json:"error,omitempty"`
-	}{"object", keyNameOf(o.Key), o.Size, timestamp(o.Modified), o.Volume, o.Outcome, message(o.Err)})
+	}{"object", keyNameOf(o.Key), o.Size, timestamp(o.Modified), o.Volume, o.Outcome, o.Reason, message(o.Err)})
 }
 
 // Garbage is what gc has found below a key prefix.
 type Garbage struct {
-	Prefix       string
-	Objects      int64 // of files, referred to or not
-	Unreferenced int64
-	Bytes        int64     // of these
-	Oldest       time.Time // zero if there is none
+	Objects int64 // of files, referred to or not
+
+	prefix       string
+	prices       price.List
+	unreferenced int64
+	bytes        int64     // of these
+	oldest       time.Time // zero if there is none
+	month        float64   // what they cost
+	unpriced     int64     // objects of a class without a price
 }
 
-func (g Garbage) line() (string, audience) {
-	text := fmt.Sprintf("%s of %s below %q: nothing refers to them", number(g.Unreferenced), Count(g.Objects, "object"), g.Prefix)
-	if g.Unreferenced > 0 {
-		text += fmt.Sprintf("; %s, the oldest of %s", Bytes(g.Bytes), g.Oldest.UTC().Format(time.DateOnly))
+// NewGarbage is of no object yet.
+func NewGarbage(prefix string, prices price.List) *Garbage {
+	return &Garbage{prefix: prefix, prices: prices}
+}
+
+// Add counts an object that nothing refers to.
+func (g *Garbage) Add(size int64, class string, modified time.Time) {
+	g.unreferenced++
+	g.bytes += size
+	if g.oldest.IsZero() || modified.Before(g.oldest) {
+		g.oldest = modified
+	}
+	if c, ok := g.prices.Class(class); ok {
+		g.month += c.Month(1, c.Billed(size))
+	} else {
+		g.unpriced++
+	}
+}
+
+func (g *Garbage) line() (string, audience) {
+	text := fmt.Sprintf("%s of %s below %q: nothing refers to them", number(g.unreferenced), Count(g.Objects, "object"), g.prefix)
+	if g.unreferenced > 0 {
+		text += fmt.Sprintf("; %s, the oldest of %s, %s %s a month by the prices of %s",
+			Bytes(g.bytes), g.oldest.UTC().Format(time.DateOnly), money(g.month), g.prices.Currency, g.prices.Date)
+	}
+	if g.unpriced > 0 {
+		text += fmt.Sprintf(", without %s of a storage class that has no price", Count(g.unpriced, "object"))
 	}
 	return text, data
 }
 
 // MarshalJSON gives the garbage record.
-func (g Garbage) MarshalJSON() ([]byte, error) {
+func (g *Garbage) MarshalJSON() ([]byte, error) {
 	oldest := ""
-	if !g.Oldest.IsZero() {
-		oldest = timestamp(g.Oldest)
+	if !g.oldest.IsZero() {
+		oldest = timestamp(g.oldest)
 	}
 	return marshal(struct {
-		Type         string `json:"type"`
-		Prefix       string `json:"prefix"`
-		Objects      int64  `json:"objects"`
-		Unreferenced int64  `json:"unreferenced"`
-		Bytes        int64  `json:"bytes"`
-		Oldest       string `json:"oldest,omitempty"`
-	}{"garbage", g.Prefix, g.Objects, g.Unreferenced, g.Bytes, oldest})
+		Type         string  `json:"type"`
+		Prefix       string  `json:"prefix"`
+		Objects      int64   `json:"objects"`
+		Unreferenced int64   `json:"unreferenced"`
+		Bytes        int64   `json:"bytes"`
+		Oldest       string  `json:"oldest,omitempty"`
+		Month        float64 `json:"month"`
+		Currency     string  `json:"currency"`
+		Date         string  `json:"prices_date"`
+		Unpriced     int64   `json:"unpriced,omitempty"`
+	}{"garbage", g.prefix, g.Objects, g.unreferenced, g.bytes, oldest, g.month, g.prices.Currency, g.prices.Date, g.unpriced})
 }

@@ -1,15 +1,19 @@
 package report
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 
 	"github.com/coldbrick/coldbrick/internal/outcome"
 )
@@ -18,13 +22,14 @@ import (
 type Metrics struct {
 	Summary
 	Brick        string
-	Runs         int64     // on this brick, ever
-	LastSuccess  time.Time // zero: never
-	FailingSince time.Time // the first of the failed runs since the last success; zero: none
-	BrickSize    int64     // of its file system, in bytes
-	FreeBefore   int64     // bytes
-	FreeAfter    int64     // bytes
-	PluginLoaded bool      // clients can recall by themselves
+	Runs         int64                             // on this brick, ever
+	Done         map[outcome.Outcome]outcome.Total // by all runs on this brick
+	LastSuccess  time.Time                         // zero: never
+	FailingSince time.Time                         // the first of the failed runs since the last success; zero: none
+	BrickSize    int64                             // of its file system, in bytes
+	FreeBefore   int64                             // bytes
+	FreeAfter    int64                             // bytes
+	PluginLoaded bool                              // clients can recall by themselves
 }
 
 // Metric describes one metric for the manual.
@@ -54,8 +59,19 @@ func AllMetrics() []Metric {
 	by := func(value func(outcome.Total) int64) func(Metrics) []sample {
 		return func(m Metrics) []sample { return m.byResult(value) }
 	}
+	ever := func(value func(outcome.Total) int64) func(Metrics) []sample {
+		return func(m Metrics) []sample {
+			var samples []sample
+			for _, o := range slices.Sorted(maps.Keys(m.Done)) {
+				samples = append(samples, sample{[]string{"outcome", string(o)}, float64(value(m.Done[o]))})
+			}
+			return samples
+		}
+	}
 	return []Metric{
 		{"coldbrick_runs_total", "counter", "Runs on this brick.", one(func(m Metrics) float64 { return float64(m.Runs) })},
+		{"coldbrick_files_total", "counter", "Files by outcome, over all runs on this brick.", ever(func(t outcome.Total) int64 { return t.Files })},
+		{"coldbrick_bytes_total", "counter", "Bytes of files by outcome, over all runs on this brick.", ever(func(t outcome.Total) int64 { return t.Bytes })},
 		{"coldbrick_run_files", "gauge", "Files of the last run by outcome and reason.", by(func(t outcome.Total) int64 { return t.Files })},
 		{"coldbrick_run_bytes", "gauge", "Bytes of the files of the last run by outcome and reason.", by(func(t outcome.Total) int64 { return t.Bytes })},
 		{"coldbrick_run_duration_seconds", "gauge", "How long the last run took.", one(func(m Metrics) float64 { return m.Duration.Seconds() })},
@@ -92,41 +108,50 @@ func (m Metrics) byResult(value func(outcome.Total) int64) []sample {
 }
 
 // Encode gives the metrics in Prometheus' text format.
-func (m Metrics) Encode() []byte {
-	var b strings.Builder
+func (m Metrics) Encode() ([]byte, error) {
+	var b bytes.Buffer
 	for _, metric := range AllMetrics() {
 		samples := metric.values(m)
 		if len(samples) == 0 {
 			continue
 		}
-		fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %[1]s %[3]s\n", metric.Name, metric.Help, metric.Type)
+		kind := dto.MetricType(dto.MetricType_value[strings.ToUpper(metric.Type)])
+		family := &dto.MetricFamily{Name: &metric.Name, Help: &metric.Help, Type: &kind}
 		for _, s := range samples {
-			labels := append([]string{"command", m.Command, "brick", m.Brick}, s.labels...)
-			b.WriteString(metric.Name)
-			b.WriteByte('{')
-			for i := 0; i < len(labels); i += 2 {
-				if i > 0 {
-					b.WriteByte(',')
-				}
-				fmt.Fprintf(&b, `%s="%s"`, labels[i], escapeLabel(labels[i+1]))
-			}
-			fmt.Fprintf(&b, "} %s\n", strconv.FormatFloat(s.value, 'f', -1, 64))
+			family.Metric = append(family.Metric, s.metric(kind, []string{"command", m.Command, "brick", m.Brick}))
+		}
+		if _, err := expfmt.MetricFamilyToText(&b, family); err != nil {
+			return nil, err
 		}
 	}
-	return []byte(b.String())
+	return b.Bytes(), nil
 }
 
-// escapeLabel writes a label's value; it must be UTF-8, and a brick's path need
-// not be.
-func escapeLabel(s string) string {
-	s = strings.ToValidUTF8(s, "\ufffd")
-	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s)
+// metric is a sample with further labels before its own. A label's value must be
+// UTF-8, and a brick's path need not be.
+func (s sample) metric(kind dto.MetricType, labels []string) *dto.Metric {
+	labels = slices.Concat(labels, s.labels)
+	m := &dto.Metric{}
+	for i := 0; i < len(labels); i += 2 {
+		value := strings.ToValidUTF8(labels[i+1], "\ufffd")
+		m.Label = append(m.Label, &dto.LabelPair{Name: &labels[i], Value: &value})
+	}
+	if kind == dto.MetricType_COUNTER {
+		m.Counter = &dto.Counter{Value: &s.value}
+	} else {
+		m.Gauge = &dto.Gauge{Value: &s.value}
+	}
+	return m
 }
 
 // WriteFile puts the metrics where node_exporter finds them. The file is
 // replaced at once: a reader sees the old or the new one.
 func (m Metrics) WriteFile(path string) error {
-	if err := ReplaceFile(path, m.Encode(), Readable); err != nil {
+	text, err := m.Encode()
+	if err == nil {
+		err = ReplaceFile(path, text, Readable)
+	}
+	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
 	return nil

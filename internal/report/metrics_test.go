@@ -55,7 +55,7 @@ func TestPrometheusReadsTheMetrics(t *testing.T) {
 	m := Metrics{
 		Summary: Summary{Command: "archive", ExitCode: 3, EndedBy: "until-free", Started: time.Unix(1700000000, 0), Duration: 90 * time.Second,
 			Totals: map[outcome.Result]outcome.Total{{Outcome: outcome.Archived}: {Files: 12, Bytes: 1 << 40}, {Outcome: outcome.Skipped, Reason: outcome.TooWarm}: {Files: 3, Bytes: 7}}},
-		Brick: "/bricks/\"b\\1\n\xff", Runs: 5, LastSuccess: time.Unix(1600000000, 0), FailingSince: time.Unix(1650000000, 0),
+		Brick: "/bricks/\"b\\1\n\xff", Runs: 5, Done: map[outcome.Outcome]outcome.Total{outcome.Archived: {Files: 40, Bytes: 1 << 42}}, LastSuccess: time.Unix(1600000000, 0), FailingSince: time.Unix(1650000000, 0),
 		BrickSize: 1 << 51, FreeBefore: 100, FreeAfter: 1 << 50, PluginLoaded: true,
 	}
 	if err := m.WriteFile(path); err != nil {
@@ -69,6 +69,8 @@ func TestPrometheusReadsTheMetrics(t *testing.T) {
 		want   float64
 	}{
 		{"coldbrick_runs_total", []string{brick, "command=archive"}, 5},
+		{"coldbrick_files_total", []string{brick, "command=archive", "outcome=archived"}, 40},
+		{"coldbrick_bytes_total", []string{brick, "outcome=archived"}, 1 << 42},
 		{"coldbrick_run_files", []string{brick, "outcome=archived", "reason="}, 12},
 		{"coldbrick_run_bytes", []string{brick, "outcome=archived"}, 1 << 40},
 		{"coldbrick_run_files", []string{"outcome=skipped", "reason=too-warm"}, 3},

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -122,13 +123,13 @@ func TestTheSummaryInOneLine(t *testing.T) {
 	}{
 		{Summary{Command: "archive", Aim: outcome.Archived, Duration: 3200 * time.Millisecond, Totals: map[outcome.Result]outcome.Total{
 			{Outcome: outcome.Archived}: {Files: 12, Bytes: 4509715661}, {Outcome: outcome.Skipped, Reason: outcome.TooWarm}: {Files: 290, Bytes: 1}, {Outcome: outcome.Skipped, Reason: outcome.HardLinked}: {Files: 10, Bytes: 1}, {Outcome: outcome.Failed, Reason: outcome.IOError}: {Files: 1, Bytes: 9}}},
-			"archived 12 files, 4.2 GiB; skipped 300 (too-warm 290, hard-linked 10); failed 1 (io-error 1); 3.2s"},
-		{Summary{Command: "archive", Aim: outcome.Archived}, "archived 0 files; 0.0s"},
-		{Summary{Command: "archive", Aim: outcome.Archived, EndedBy: "until-free"}, "archived 0 files; 0.0s; --until-free reached"},
+			"archived 12 files, 4.2 GiB, 1.3 GiB/s, 3.2s; skipped 300 (too-warm 290, hard-linked 10); failed 1 (io-error 1)"},
+		{Summary{Command: "archive", Aim: outcome.Archived}, "archived 0 files, 0.0s"},
+		{Summary{Command: "archive", Aim: outcome.Archived, EndedBy: "until-free"}, "archived 0 files, 0.0s; --until-free reached"},
 		{Summary{Command: "crawl", Aim: outcome.Candidate, Duration: 75 * time.Second, Totals: map[outcome.Result]outcome.Total{{Outcome: outcome.Candidate}: {Files: 1234567, Bytes: 1023}}},
-			"found cold 1,234,567 files, 1023 bytes; 1m15s"},
+			"found cold 1,234,567 files, 1023 bytes, 1m15s"},
 		{Summary{Command: "archive", DryRun: true, Aim: outcome.Candidate, Totals: map[outcome.Result]outcome.Total{{Outcome: outcome.Candidate}: {Files: 1, Bytes: 1024}}},
-			"would archive 1 file, 1.0 KiB; 0.0s"},
+			"would archive 1 file, 1.0 KiB, 0.0s"},
 	} {
 		if got, _ := tt.summary.line(); got != tt.want {
 			t.Errorf("got  %s\nwant %s", got, tt.want)
@@ -141,7 +142,7 @@ func TestWhoSeesWhat(t *testing.T) {
 	bad := File{Path: "bad", Outcome: outcome.Failed, Reason: outcome.IOError, Err: errors.New("read: input/output error")}
 	cold := Cold{Path: "cold"}
 	done, trouble := Summary{Aim: outcome.Archived}, Summary{Aim: outcome.Archived, ExitCode: 3}
-	const badLine, summaryLine = "failed: bad: io-error: read: input/output error\n", "archived 0 files; 0.0s\n"
+	const badLine, summaryLine = "failed: bad: io-error: read: input/output error\n", "archived 0 files, 0.0s\n"
 	for _, tt := range []struct {
 		name       string
 		printer    *Printer
@@ -276,6 +277,42 @@ func TestAFullDiskIsToldAndStays(t *testing.T) {
 			t.Errorf("Print: %v", err)
 		}
 	}
+	p = &Printer{Data: full, Waits: true}
+	p.Print(Cold{Path: "a"})
+	for range 2 {
+		if err := p.Flush(); err == nil || !strings.Contains(err.Error(), "no space left") {
+			t.Errorf("Flush: %v", err)
+		}
+	}
+}
+
+func TestWhereNobodyWatchesLinesAreWrittenTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out chunks
+		p := &Printer{Data: &out, News: &out, Waits: true}
+		path := strings.Repeat("x", 99)
+		const lines = 1000
+		for range lines {
+			p.Print(Cold{Path: path})
+		}
+		if len(out.writes) != 1 {
+			t.Errorf("%d writes for %d lines", len(out.writes), lines)
+		}
+		time.Sleep(longestWait) // a slow run still shows what it does
+		synctest.Wait()
+		if all := strings.Join(out.writes, ""); all != strings.Repeat(path+"\n", lines) {
+			t.Errorf("%d bytes of %d lines were written", len(all), lines)
+		}
+		p.Print(Cold{Path: "last"})
+		p.Print(File{Path: "bad", Outcome: outcome.Failed, Reason: outcome.IOError})
+		if all := strings.Join(out.writes, ""); !strings.HasSuffix(all, "\nlast\nfailed: bad: io-error\n") {
+			t.Errorf("news overtook data: %q", all[len(all)-50:])
+		}
+		p.Print(Cold{Path: "rest"})
+		if err := p.Flush(); err != nil || out.writes[len(out.writes)-1] != "rest\n" {
+			t.Errorf("%v, last written %q", err, out.writes[len(out.writes)-1])
+		}
+	})
 }
 
 func TestBytesForPeople(t *testing.T) {

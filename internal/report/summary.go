@@ -58,8 +58,8 @@ func (s Summary) outcomes() []outcome.Outcome {
 	})
 }
 
-// line is, for example, "archived 12 files, 4.2 GiB; skipped 300 (too-warm 290,
-// hard-linked 10); failed 1; 3.2s".
+// line is, for example, "archived 12 files, 4.2 GiB, 1.3 GiB/s, 3.2s; skipped 300
+// (too-warm 290, hard-linked 10); failed 1".
 func (s Summary) line() (string, audience) {
 	var parts []string
 	for i, o := range s.outcomes() {
@@ -70,6 +70,12 @@ func (s Summary) line() (string, audience) {
 		}
 		if n.Bytes > 0 && o != outcome.Skipped && o != outcome.Failed {
 			part += ", " + Bytes(n.Bytes)
+			if i == 0 && s.moves() && s.Duration > 0 {
+				part += ", " + Bytes(int64(float64(n.Bytes)/s.Duration.Seconds())) + "/s"
+			}
+		}
+		if i == 0 {
+			part += ", " + took(s.Duration)
 		}
 		var why []string
 		for _, r := range s.reasons(o) {
@@ -80,7 +86,9 @@ func (s Summary) line() (string, audience) {
 		}
 		parts = append(parts, part)
 	}
-	parts = append(parts, took(s.Duration))
+	if len(parts) == 0 {
+		parts = append(parts, took(s.Duration))
+	}
 	if s.ExitCode == 0 && s.EndedBy != "" { // else the error says it
 		parts = append(parts, "--"+s.EndedBy+" reached")
 	}
@@ -89,6 +97,11 @@ func (s Summary) line() (string, audience) {
 		to = trouble
 	}
 	return strings.Join(parts, "; "), to
+}
+
+// moves reports whether the command moves data, so that its bytes have a rate.
+func (s Summary) moves() bool {
+	return s.Command != "release" && (s.Aim == outcome.Archived || s.Aim == outcome.Copied || s.Aim == outcome.Recalled)
 }
 
 func (s Summary) verb(o outcome.Outcome) string {

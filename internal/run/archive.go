@@ -303,7 +303,7 @@ func mountFor(ctx context.Context, mount *volume.Mount, brick *volume.Brick) (*v
 }
 
 // mountPrivately makes a private mount, and tells an unreachable volume from a
-// run that was stopped meanwhile.
+// run that was stopped in the meantime.
 func mountPrivately(ctx context.Context, mount *volume.Mount, kind volume.Kind) (*volume.Private, error) {
 	private, err := mount.Private(ctx, kind)
 	switch {

@@ -56,7 +56,7 @@ func chain(e recall.Examined, records string) ([]report.Link, error) {
 
 func moment(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
-// describe says what the store tells about an object, and what that says of the
+// describe says what the store says about an object, and what that says of the
 // file it was made from.
 func describe(o object.Info) string {
 	text := fmt.Sprintf("%d bytes", o.Size)

@@ -79,7 +79,7 @@ func (e *examination) run(ctx context.Context) error {
 	if e.Mount != "" {
 		e.ask("mount", err, "--mount names the directory where the whole volume is mounted")
 	} else {
-		e.ask("volume", err, "gluster volume list tells the names; glusterd must run on this host")
+		e.ask("volume", err, "gluster volume list shows the names; glusterd must run on this host")
 	}
 	if err != nil {
 		s = &scope{}
@@ -230,11 +230,11 @@ func (e *examination) inherent(s *scope) []report.Check {
 		}
 		hang.Status = report.Warning
 		hang.Detail = "lseek(SEEK_DATA) and fallocate on a stub hang until the client is killed, as nothing recalls it here"
-		hang.Hint = c.Mend
+		hang.Hint = c.Fix
 		if pluginLoaded(s.mount) {
 			recalled.Status = report.Warning
 			recalled.Detail = "a recall that fails through a plugin other than coldbrick's may leave a file that nobody can read, or a wrong size"
-			recalled.Hint = "coldbrick fsck finds and mends such files; " + c.Mend
+			recalled.Hint = "coldbrick fsck finds and fixes such files; " + c.Fix
 		}
 	}
 	checks = append(checks, hang, recalled)
@@ -341,11 +341,11 @@ func classCheck(s Settings) report.Check {
 // goes without what a store lacks, at a price.
 func storeChecks(able objstore.Capabilities) []report.Check {
 	const mostSkew = 5 * time.Minute // S3 refuses requests from 15 minutes on
-	wish := func(name string, ok bool, price, mend string) report.Check {
+	wish := func(name string, ok bool, price, fix string) report.Check {
 		if ok {
 			return report.Check{Name: name, Status: report.OK}
 		}
-		return report.Check{Name: name, Status: report.Warning, Detail: price, Hint: mend}
+		return report.Check{Name: name, Status: report.Warning, Detail: price, Hint: fix}
 	}
 	return []report.Check{
 		wish("conditional-put", able.PutConditional, "the store overwrites taken keys: objects get keys nobody can read", ""),

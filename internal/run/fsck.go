@@ -106,7 +106,7 @@ func (f *checker) walk(ctx context.Context, brick *volume.Brick, emit func(conte
 	return err
 }
 
-// check examines one file, and mends it if that is asked for. Only a store that
+// check examines one file, and fixes it if that is asked for. Only a store that
 // cannot be used ends the run.
 func (f *checker) check(ctx context.Context, file gluster.File) error {
 	err := workers.Guard(func() error { return f.checkOne(ctx, file) })

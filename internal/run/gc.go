@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/owner"
+	"github.com/coldbrick/coldbrick/internal/price"
 	"github.com/coldbrick/coldbrick/internal/record"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
@@ -118,15 +120,15 @@ func (c *collection) search(ctx context.Context) (found gc.Found, err error) {
 		list = bufio.NewWriter(f)
 		defer func() { err = errors.Join(err, list.Flush(), f.Close()) }()
 	}
-	told := report.Garbage{Prefix: c.place.Prefix}
+	prices, err := price.Load(c.Prices)
+	if err != nil {
+		return found, Usagef("--prices: %w", err)
+	}
+	told := report.NewGarbage(c.place.Prefix, prices)
 	found, err = c.place.Search(ctx, gc.Search{Grace: c.Grace, Jobs: c.Jobs, Found: func(o gc.Candidate) error {
-		told.Unreferenced++
-		told.Bytes += o.Size
-		if told.Oldest.IsZero() || o.Modified.Before(told.Oldest) {
-			told.Oldest = o.Modified
-		}
+		told.Add(o.Size, o.Class, o.Modified)
 		c.tally.Add(outcome.Unreferenced, "", o.Size)
-		r := objectRecord(o, outcome.Unreferenced, nil)
+		r := objectRecord(o, outcome.Unreferenced, "", nil)
 		c.print(r)
 		if list == nil {
 			return nil
@@ -148,8 +150,23 @@ func (c *collection) search(ctx context.Context) (found gc.Found, err error) {
 	return found, nil
 }
 
-func objectRecord(o gc.Candidate, became outcome.Outcome, err error) report.Object {
-	return report.Object{Key: string(o.Key), Size: o.Size, Modified: o.Modified, Volume: o.Volume, Outcome: became, Err: err}
+func objectRecord(o gc.Candidate, became outcome.Outcome, why outcome.Reason, err error) report.Object {
+	return report.Object{Key: string(o.Key), Size: o.Size, Modified: o.Modified, Volume: o.Volume, Outcome: became, Reason: why, Err: err}
+}
+
+// becameOf says what became of a candidate that was to be deleted.
+func becameOf(err error) (outcome.Outcome, outcome.Reason) {
+	switch {
+	case err == nil:
+		return outcome.Deleted, ""
+	case errors.Is(err, gc.ErrReferred):
+		return outcome.Skipped, outcome.Referred
+	case errors.Is(err, fs.ErrNotExist):
+		return outcome.Skipped, outcome.Vanished
+	case errors.Is(err, object.ErrChanged):
+		return outcome.Skipped, outcome.Changed
+	}
+	return outcome.Failed, outcome.StoreRefused
 }
 
 // apply deletes by the open list, or publishes one.
@@ -224,7 +241,7 @@ func (c *collection) answerOwn(ctx context.Context, list *gc.List, status gc.Sta
 		missing[m.Brick] = m.Volume == c.scope.cluster.ID
 	}
 	if len(missing) == 0 {
-		if _, err := list.Garbage(answers); err == nil {
+		if _, _, err := list.Garbage(answers); err == nil {
 			return nil
 		}
 	}
@@ -293,7 +310,7 @@ func (c *collection) delete(ctx context.Context, list *gc.List) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := list.Garbage(answers); err != nil {
+	if _, _, err := list.Garbage(answers); err != nil {
 		if len(list.Missing(answers)) > 0 {
 			err = fmt.Errorf("%w; run coldbrick gc --answer on their hosts (or let its timer do so), then this again, before %s",
 				err, moment(list.Published.Add(24*time.Hour)))
@@ -315,12 +332,9 @@ func (c *collection) delete(ctx context.Context, list *gc.List) (err error) {
 			return log.Append(record.Entry{Phase: record.Deleting, Key: string(o.Key), Attempt: o.Attempt, Size: o.Size})
 		},
 		Tell: func(o gc.Candidate, err error) {
-			became := outcome.Deleted
-			if err != nil {
-				became = outcome.Failed
-			}
-			c.tally.Add(became, "", o.Size)
-			c.print(objectRecord(o, became, err))
+			became, why := becameOf(err)
+			c.tally.Add(became, why, o.Size)
+			c.print(objectRecord(o, became, why, err))
 		},
 	}
 	return d.Run(ctx)

@@ -22,11 +22,12 @@ import (
 // volume:NAME, for people and for monitoring. Nothing that must not be lost
 // depends on it.
 type history struct {
-	Name         string    `json:"brick"`
-	Runs         int64     `json:"runs"`
-	LastSuccess  time.Time `json:"last_success,omitzero"`
-	FailingSince time.Time `json:"failing_since,omitzero"`
-	Recent       []pastRun `json:"recent,omitempty"` // of a brick, oldest first
+	Name         string                            `json:"brick"`
+	Runs         int64                             `json:"runs"`
+	Done         map[outcome.Outcome]outcome.Total `json:"done,omitempty"` // by all runs
+	LastSuccess  time.Time                         `json:"last_success,omitzero"`
+	FailingSince time.Time                         `json:"failing_since,omitzero"`
+	Recent       []pastRun                         `json:"recent,omitempty"` // of a brick, oldest first
 }
 
 // mostRecent is how many runs are remembered one by one.
@@ -44,9 +45,18 @@ type pastRun struct {
 	FreeAfter int64         `json:"free_after,omitempty"` // bytes
 }
 
-// add counts a run. One that the user's own limits ended did not fail.
-func (h *history) add(end End, ended time.Time) {
+// add counts a run and what it did. One that the user's own limits ended did not fail.
+func (h *history) add(end End, ended time.Time, totals map[outcome.Result]outcome.Total) {
 	h.Runs++
+	if h.Done == nil {
+		h.Done = map[outcome.Outcome]outcome.Total{}
+	}
+	for r, n := range totals {
+		if r.Outcome != outcome.Skipped { // the same files, night after night
+			n.Merge(h.Done[r.Outcome])
+			h.Done[r.Outcome] = n
+		}
+	}
 	switch end {
 	case EndDone, EndBudget, EndTimeout:
 		h.LastSuccess, h.FailingSince = ended, time.Time{}
@@ -157,7 +167,7 @@ func (s *Session) remember(sum report.Summary, end End, on runOn) error {
 	}
 	ended := sum.Started.Add(sum.Duration)
 	h, err := changeHistory(s.StateDir, on.name, func(h *history) {
-		h.add(end, ended)
+		h.add(end, ended, sum.Totals)
 		if !on.noted {
 			h.note(pastRun{Started: sum.Started, Ended: ended, Outcome: sum.Outcome, FreeAfter: after.free})
 		}
@@ -166,7 +176,7 @@ func (s *Session) remember(sum report.Summary, end End, on runOn) error {
 		return err
 	}
 	return report.Metrics{
-		Summary: sum, Brick: h.Name, Runs: h.Runs, LastSuccess: h.LastSuccess, FailingSince: h.FailingSince,
+		Summary: sum, Brick: h.Name, Runs: h.Runs, Done: h.Done, LastSuccess: h.LastSuccess, FailingSince: h.FailingSince,
 		BrickSize: after.size, FreeBefore: on.before.free, FreeAfter: after.free, PluginLoaded: on.pluginLoaded,
 	}.WriteFile(s.MetricsFile)
 }

@@ -13,9 +13,9 @@ import (
 // A recall of a file that a rebalance moves at that moment can leave it invisible
 // until the next recall, and hang the rebalance (GlusterFS 10.3).
 var (
-	errMoving = errors.New("a rebalance or remove-brick moves files of the volume: nothing is recalled onto it meanwhile; " +
+	errMoving = errors.New("a rebalance or remove-brick moves files of the volume: nothing is recalled onto it in the meantime; " +
 		"wait until it is completed, or get copies with recall --to or --stdout")
-	errMoved = errors.New("a rebalance ran meanwhile: a directory may not have listed files that it moved; run this once more")
+	errMoved = errors.New("a rebalance ran in the meantime: a directory may not have listed files that it moved; run this once more")
 )
 
 const (

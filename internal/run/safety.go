@@ -129,7 +129,7 @@ func (s *scope) checkBacklog(ctx context.Context, brick *volume.Brick) volume.Ch
 			return check
 		case time.Now().After(end):
 			check.Verdict, check.Reason = volume.Fail, "brick "+brick.Dir()+" has heals pending"
-			check.Mend = "wait for the self-heal daemon"
+			check.Fix = "wait for the self-heal daemon"
 			return check
 		}
 		select {
@@ -230,5 +230,5 @@ func (s *scope) unsafeNow(ctx context.Context) error {
 // shown is a check as doctor prints it.
 func shown(c volume.Check) report.Check {
 	status := map[volume.Verdict]report.Status{volume.OK: report.OK, volume.Warn: report.Warning, volume.Fail: report.Bad}[c.Verdict]
-	return report.Check{Name: string(c.Name), Status: status, Detail: c.Reason, Hint: c.Mend}
+	return report.Check{Name: string(c.Name), Status: status, Detail: c.Reason, Hint: c.Fix}
 }

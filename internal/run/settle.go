@@ -16,7 +16,7 @@ import (
 	"github.com/coldbrick/coldbrick/recall"
 )
 
-// leftovers is what former runs on a brick have left, and what it takes to clear
+// leftovers is what previous runs on a brick have left, and what it takes to clear
 // that away.
 type leftovers struct {
 	*Session
@@ -28,7 +28,7 @@ type leftovers struct {
 	self     owner.Owner
 }
 
-// settle clears away what former runs on this brick have left, before anything
+// settle clears away what previous runs on this brick have left, before anything
 // new begins: multipart uploads that nobody will finish, stamps that ended half
 // way, and files that were stamped while a brick was down. By now all bricks are
 // up and nothing waits for self-heal, so such a file has its data back under the
@@ -72,13 +72,13 @@ func (l *leftovers) settle(ctx context.Context) error {
 				suspects = append(suspects, e)
 			}
 		}
-		mended := true
+		fixed := true
 		if len(suspects) > 0 {
-			if mended, err = l.mend(ctx, suspects); err != nil {
+			if fixed, err = l.fix(ctx, suspects); err != nil {
 				return err
 			}
 		}
-		if !mended {
+		if !fixed {
 			continue // fsck tells more, and the next run tries again
 		}
 		if err := u.Settle(); err != nil {
@@ -123,10 +123,10 @@ func halfStamped(brick *volume.Brick, e record.Entry) (bool, error) {
 	return false, nil
 }
 
-// mend makes files local again that have their data under a stub, if only on one of
+// fix makes files local again that have their data under a stub, if only on one of
 // the bricks: a self-heal has brought it back, or it was never freed. It reports
 // whether all are sound.
-func (l *leftovers) mend(ctx context.Context, suspects []record.Entry) (all bool, err error) {
+func (l *leftovers) fix(ctx context.Context, suspects []record.Entry) (all bool, err error) {
 	files, err := l.mount.Private(ctx, volume.ForRecall)
 	if err != nil {
 		return false, err
@@ -161,7 +161,7 @@ func (l *leftovers) mend(ctx context.Context, suspects []record.Entry) (all bool
 				continue
 			}
 			if f.Repaired {
-				l.Log.Info("mended a file whose stamp had gone wrong", "path", e.Path, "gfid", e.GFID)
+				l.Log.Info("fixed a file whose stamp had gone wrong", "path", e.Path, "gfid", e.GFID)
 				continue
 			}
 			all = false

@@ -141,7 +141,7 @@ func TestNobodyWorksOnAFileBesideAnArchive(t *testing.T) {
 		_ = victim.Wait() // says that it was killed
 		check(t, s.unlocked())
 		if !stamped {
-			if _, err := s.mend(); err != nil {
+			if _, err := s.fix(); err != nil {
 				t.Errorf("before %s: after its end: %v", step, err)
 			}
 		} else if res := s.livingRecall(func(r *recall.Recaller) { r.Owner = s.ofOtherHost() }); res.Outcome != outcome.Recalled {
@@ -151,7 +151,7 @@ func TestNobodyWorksOnAFileBesideAnArchive(t *testing.T) {
 	}
 }
 
-// TestAStoppedArchiveThatLostItsLockChangesNothing restarts the brick meanwhile. Others
+// TestAStoppedArchiveThatLostItsLockChangesNothing restarts the brick in the meantime. Others
 // archive and recall the file, a user writes, and then the first one goes on.
 func TestAStoppedArchiveThatLostItsLockChangesNothing(t *testing.T) {
 	t.Parallel()
@@ -326,7 +326,7 @@ func TestAnArchiveOfAVersionWithoutLockIsLeftAlone(t *testing.T) {
 		check(t, unix.Lsetxattr(s.Path(s.path), gluster.XattrPointer, pointer.Encode(), 0))
 
 		s.halfStamped(t)
-		_, err = s.mend()
+		_, err = s.fix()
 		left := s.ours(t)
 		switch {
 		case tt.tidy && (err != nil || len(left) > 0):
@@ -346,7 +346,7 @@ func TestAnArchiveOfAVersionWithoutLockIsLeftAlone(t *testing.T) {
 		if !tt.taken { // what the manual tells people to do once they know that nobody is at it
 			s.halfStamped(t)
 			check(t, unix.Lremovexattr(s.Path(s.path), gluster.XattrPointer))
-			_, err := s.mend()
+			_, err := s.fix()
 			check(t, err)
 		}
 		check(t, s.settle())

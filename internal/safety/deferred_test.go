@@ -68,8 +68,8 @@ func TestAWriteThatFailsLateIsNoRecall(t *testing.T) {
 	const size = 3 << 20
 	data := randomBytes(size)
 	for _, c := range []struct {
-		name       string
-		fail, mend func()
+		name      string
+		fail, fix func()
 	}{
 		{"disk full", func() { check(t, g.fill(1<<20)) }, func() { check(t, g.empty()) }},
 		{"brick down", func() { g.StopBrick() }, func() {
@@ -86,7 +86,7 @@ func TestAWriteThatFailsLateIsNoRecall(t *testing.T) {
 		if res.Outcome == outcome.Recalled {
 			t.Errorf("%s: recalled, though writes failed", c.name)
 		}
-		c.mend()
+		c.fix()
 		if got, err := os.ReadFile(g.Path(path)); err == nil && !bytes.Equal(got, data) {
 			t.Errorf("%s: a reader got %d wrong bytes", c.name, len(got))
 		}

@@ -84,7 +84,7 @@ func (m *losesABrick) Torn(ctx context.Context, file *os.File, path string) (boo
 
 // The brick goes between the last look and the stamp. When it is back, self-heal
 // brings the data back to all bricks under the stub (GLUSTER-FACTS 6.2), and
-// nobody can read the file, until it is mended.
+// nobody can read the file, until it is fixed.
 func TestAFileStampedOnADegradedVolumeIsMended(t *testing.T) {
 	t.Parallel()
 	g := newGround(t, testkit.Replica(3))

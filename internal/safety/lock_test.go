@@ -293,7 +293,7 @@ func TestAUsersLockCostsThatFileOnly(t *testing.T) {
 }
 
 // TestALateMarkCostsNoUsersBytes is the mark of a recall that was stopped between
-// its look at the lock and this mark, and lost the lock meanwhile.
+// its look at the lock and this mark, and lost the lock in the meantime.
 func TestALateMarkCostsNoUsersBytes(t *testing.T) {
 	t.Parallel()
 	p := newProving(t)
@@ -308,7 +308,7 @@ func TestALateMarkCostsNoUsersBytes(t *testing.T) {
 	if err := s.read(); !errors.Is(err, errUnreadable) {
 		t.Fatalf("the mark hides nothing: %v", err)
 	}
-	_, err = s.mend()
+	_, err = s.fix()
 	check(t, err)
 	check(t, s.read())
 }

@@ -128,7 +128,7 @@ func TestAStubWithoutRoomForNotesIsRecalled(t *testing.T) {
 			check(t, s.neverWrong())
 		}
 		if room == 100 { // fsck does it as well
-			_, err := s.mend()
+			_, err := s.fix()
 			check(t, err)
 			check(t, s.whole())
 			continue

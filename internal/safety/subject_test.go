@@ -248,8 +248,8 @@ func (s *subject) neverWrong() error {
 	return nil
 }
 
-// mend is fsck --repair.
-func (s *subject) mend() (recall.Examined, error) {
+// fix is fsck --repair.
+func (s *subject) fix() (recall.Examined, error) {
 	r := s.recaller()
 	e, err := r.Examine(context.Background(), s.path, s.gfid, recall.Head)
 	if err != nil {
@@ -279,7 +279,7 @@ func (s *subject) settle() error {
 	if err := s.neverWrong(); err != nil {
 		return fmt.Errorf("after the re-run: %w", err)
 	}
-	e, err := s.mend()
+	e, err := s.fix()
 	if err != nil {
 		return err
 	}

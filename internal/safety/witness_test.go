@@ -163,9 +163,9 @@ func TestReadersOfAVolumeThatKeepsAtimeLoseNothing(t *testing.T) {
 	})
 	res := a.Archive(t.Context(), g.file("f"))
 	if res.Outcome != outcome.Archived && res.Reason != outcome.Changed {
-		t.Errorf("read meanwhile: %s %s (%v)", res.Outcome, res.Reason, res.Err)
+		t.Errorf("read in the meantime: %s %s (%v)", res.Outcome, res.Reason, res.Err)
 	}
-	t.Logf("read meanwhile: %s %s", res.Outcome, res.Reason)
+	t.Logf("read in the meantime: %s %s", res.Outcome, res.Reason)
 	g.Write("g", data, longAgo)
 	g.mustArchive("g")
 	g.mustRecall("g")

@@ -49,7 +49,7 @@ func TestTheBytesAreTheSame(t *testing.T) {
 			at += n
 		}
 		f := newFile(t)
-		if _, err := f.Write(bytes.Repeat([]byte("former"), 100_000)); err != nil {
+		if _, err := f.Write(bytes.Repeat([]byte("previous"), 100_000)); err != nil {
 			t.Fatal(err)
 		}
 		w, err := Empty(f)

@@ -46,7 +46,7 @@ func (o Origin) Made(info object.Info) (object.Metadata, error) {
 
 // PointerOf decodes the value of a pointer, nil if there is none. ok says whether it
 // is that of the file gfid: not one that came with a copy of another file, and not
-// one of a former life. Of a file that a client has brought back it counts only
+// one of a previous life. Of a file that a client has brought back it counts only
 // where the client died at that, and cs.object_size is gone: else the file has
 // become a stub again since, by other means. err means that there is one that this
 // version cannot read.

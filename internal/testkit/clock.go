@@ -51,7 +51,7 @@ func ClockEnvironment(library, file string) []string {
 // Set steps the clock: from now on it is so much ahead of the true time.
 func (c *Clock) Set(t testing.TB, ahead time.Duration) {
 	t.Helper()
-	// A reader finds the former value or the new one.
+	// A reader finds the previous value or the new one.
 	next := c.file + ".new"
 	err := os.WriteFile(next, []byte(strconv.Itoa(int(ahead/time.Second))+"\n"), 0o600)
 	if err == nil {

@@ -24,7 +24,7 @@ mounts() { # the innermost first
 }
 
 # A mount of a dead daemon cannot hang, so the daemons go first. More than one
-# round, because a process may be starting another one meanwhile.
+# round, because a process may be starting another one in the meantime.
 for round in 1 2 3 4 5 6 7 8 9 10; do
 	for pid in $(processes); do kill -9 "$pid" 2>/dev/null || :; done # the shell's own: a small root has no other
 	mounts | xargs -r -n 1 umount -l

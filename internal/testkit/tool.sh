@@ -19,7 +19,7 @@ if [ ! -x "$tool" ]; then
 	mkdir -p "$cache/bin"
 	exec 9>"$cache/$1.lock"
 	flock 9
-	if [ ! -x "$tool" ]; then # nobody else built it meanwhile
+	if [ ! -x "$tool" ]; then # nobody else built it in the meantime
 		echo "building $1 $version, once" >&2
 		GOBIN=$cache/$1.new GOFLAGS='' go install "$module@$version" >&2
 		mv "$cache/$1.new/$1" "$tool"

@@ -73,7 +73,7 @@ func ownSockets(fds string) (map[string]bool, error) {
 	sockets := map[string]bool{}
 	for _, e := range entries {
 		to, err := os.Readlink(filepath.Join(fds, e.Name()))
-		if err != nil { // closed meanwhile
+		if err != nil { // closed in the meantime
 			continue
 		}
 		if number, ok := strings.CutPrefix(to, "socket:["); ok {

@@ -303,7 +303,7 @@ func (c *cache) arrive(b *block, err error) {
 	defer c.mu.Unlock()
 	defer close(b.ready)
 	s := b.of
-	kept := c.objects[s.version] == s && s.blocks[b.index] == b // else it was forgotten meanwhile
+	kept := c.objects[s.version] == s && s.blocks[b.index] == b // else it was forgotten in the meantime
 	if err == nil && kept {
 		b.place = c.recent.PushFront(b)
 		err = c.sumUp(s, b.index)

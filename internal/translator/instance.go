@@ -29,7 +29,7 @@ type Store interface {
 const idleStore = 2 * time.Minute
 
 // Stores opens stores when they are needed. All instances of a process share
-// it: a mount has one instance per graph, Gluster never ends those of former
+// it: a mount has one instance per graph, Gluster never ends those of previous
 // graphs, and what they do not hold cannot leak.
 type Stores struct {
 	newStore func() Store
@@ -174,7 +174,7 @@ func (i *Instance) Check() error {
 
 // Recall brings the data of a stub back. On an error the file is a stub again,
 // and the next read may succeed. If the brick is away, that is done when it
-// returns, and late is told how it ended: nil, or what fsck has to mend.
+// returns, and late is told how it ended: nil, or what fsck has to fix.
 //
 // The settings are read anew each time: a changed secret needs no remount.
 func (i *Instance) Recall(ctx context.Context, stub Stub, late func(error)) (Result, error) {

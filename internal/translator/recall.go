@@ -7,7 +7,7 @@
 // cs.downloading: other clients get EIO. When Recall returns nil it removes
 // cs.remote and then cs.downloading, and the file is local. On an error it does no
 // more than to truncate the file once more. A client that dies
-// at any point leaves a file that fsck mends: until the last of these steps the
+// at any point leaves a file that fsck fixes: until the last of these steps the
 // pointer on the file tells key, size and checksum.
 package translator
 
@@ -110,7 +110,7 @@ func (t *transaction) run(ctx context.Context) error {
 
 // chooseKey prefers the pointer: between stamp and rewrite, and after a rename,
 // cs.remote can be the key of another file's object. A pointer that came with a
-// copy of another file does not count, nor one of a former life of this one.
+// copy of another file does not count, nor one of a previous life of this one.
 func (t *transaction) chooseKey() error {
 	value, err := t.File.Xattr(gluster.XattrPointer)
 	return t.keyOf(value, err)
@@ -178,7 +178,7 @@ func (t *transaction) accept(info object.Info) error {
 		return fmt.Errorf("%w: %w", ErrObject, err)
 	case t.Remote != "" && t.Remote != t.result.Key && made.Mtime != t.Mtime:
 		// Two keys, and the object of the better one is of another time:
-		// the pointer may be of a former life of the file.
+		// the pointer may be of a previous life of the file.
 		return fmt.Errorf("%w: pointer and %s disagree, and it was made when the file had another mtime", ErrObject, gluster.XattrRemote)
 	}
 	t.made = made

@@ -274,8 +274,8 @@ func TestRecallTakesTheObjectOfThisFileAndNoOther(t *testing.T) {
 		{"as archived", func(*scene) {}, "dir/f"},
 		{"no pointer", func(s *scene) { s.noted = false }, "dir/f"},
 		{"a pointer that came with a copy", func(s *scene) { s.pointer.GFID, s.pointer.Key = other, "copied" }, "dir/f"},
-		{"a pointer of a former life", func(s *scene) {
-			s.pointer.Key, s.pointer.Recalled, s.object = "former", true, foreignObject()
+		{"a pointer of a previous life", func(s *scene) {
+			s.pointer.Key, s.pointer.Recalled, s.object = "previous", true, foreignObject()
 			s.pointer.Proof.CRC32++
 		}, "dir/f"},
 		{"cs.remote is empty", func(s *scene) { s.stub.Remote = ""; s.brick.xattrs[gluster.XattrRemote] = "" }, "dir/f"},
@@ -286,8 +286,8 @@ func TestRecallTakesTheObjectOfThisFileAndNoOther(t *testing.T) {
 			s.bucket["dir/f"] = objectOf(func(m *object.Metadata) { m.GFID = other })
 		}, ".coldbrick/nonce"},
 		{"two keys, and the pointer's object is older", func(s *scene) {
-			s.pointer.Key, s.pointer.Proof = "former", nil
-			s.bucket["former"] = objectOf(func(m *object.Metadata) { m.Mtime.Nsec-- })
+			s.pointer.Key, s.pointer.Proof = "previous", nil
+			s.bucket["previous"] = objectOf(func(m *object.Metadata) { m.Mtime.Nsec-- })
 		}, ""},
 		{"a file that was touched since", func(s *scene) { s.stub.Mtime.Sec += 3600 }, "dir/f"},
 		{"an object of another file", func(s *scene) { s.object = objectOf(func(m *object.Metadata) { m.GFID = other }) }, ""},
@@ -423,7 +423,7 @@ func TestAClientMayDieAtAnyPoint(t *testing.T) {
 				p, err := object.DecodePointer([]byte(s.brick.xattrs[gluster.XattrPointer]))
 				if err != nil || p.GFID != ours || p.Key != "dir/f" || p.Proof == nil ||
 					p.Proof.Size != s.stub.Size || p.Proof.CRC32 != crc32.ChecksumIEEE(data) {
-					t.Fatalf("%s: nothing tells fsck how to mend it after %q: %+v, %v", tt.name, s.brick.ops, p, err)
+					t.Fatalf("%s: nothing tells fsck how to fix it after %q: %+v, %v", tt.name, s.brick.ops, p, err)
 				}
 			}
 			if !dead {

@@ -301,7 +301,7 @@ func TestReadersOfAStoreThatHangsGetAnError(t *testing.T) {
 }
 
 func TestEndingAnswersAllReads(t *testing.T) {
-	for name, end := range map[string]func(*Instance){"a former graph": (*Instance).EndReads, "the last one": (*Instance).Close} {
+	for name, end := range map[string]func(*Instance){"a previous graph": (*Instance).EndReads, "the last one": (*Instance).Close} {
 		t.Run(name, func(t *testing.T) {
 			s, store, i := remoteScene(20*testBlock, "")
 			held := make(chan struct{})
@@ -323,7 +323,7 @@ func TestEndingAnswersAllReads(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if begun := i.Begin(func(context.Context) {}); begun != (name == "a former graph") {
+			if begun := i.Begin(func(context.Context) {}); begun != (name == "a previous graph") {
 				t.Errorf("another read: %v", begun)
 			}
 		})

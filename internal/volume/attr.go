@@ -129,7 +129,7 @@ func Create(f *os.File, name string, value []byte) error {
 }
 
 // Replace sets an attribute that the file must have (unix.ENODATA). What
-// another process may have removed meanwhile is so never brought back.
+// another process may have removed in the meantime is so never brought back.
 func Replace(f *os.File, name string, value []byte) error {
 	return xattr.FSetWithFlags(f, name, value, xattr.XATTR_REPLACE)
 }

@@ -75,7 +75,7 @@ type Check struct {
 	Name    CheckName `json:"name"`
 	Verdict Verdict   `json:"verdict"`
 	Reason  string    `json:"reason"`         // what was seen, and what it leads to
-	Mend    string    `json:"mend,omitempty"` // what to do, most often a command
+	Fix     string    `json:"mend,omitempty"` // what to do, most often a command
 }
 
 // UnsafeError says why files must not be stamped, or recalled onto the volume.
@@ -88,8 +88,8 @@ func (e *UnsafeError) Error() string {
 	var reasons []string
 	for _, c := range e.Checks {
 		reason := fmt.Sprintf("%s: %s", c.Name, c.Reason)
-		if c.Mend != "" {
-			reason += " (to mend it: " + c.Mend + ")"
+		if c.Fix != "" {
+			reason += " (to fix it: " + c.Fix + ")"
 		}
 		reasons = append(reasons, reason)
 	}
@@ -145,34 +145,34 @@ func orVolume(name string) string {
 	return name
 }
 
-func verdict(name CheckName, bad Verdict, isBad bool, good, reason, mend string) Check {
+func verdict(name CheckName, bad Verdict, isBad bool, good, reason, fix string) Check {
 	if !isBad {
 		return Check{Name: name, Verdict: OK, Reason: good}
 	}
-	return Check{Name: name, Verdict: bad, Reason: reason, Mend: mend}
+	return Check{Name: name, Verdict: bad, Reason: reason, Fix: fix}
 }
 
-func absent(g gluster.Graph, name CheckName, xlatorType, mend, reason string) Check {
-	return verdict(name, Fail, g.Has(xlatorType), "no "+xlatorType+" in the graph", reason, mend)
+func absent(g gluster.Graph, name CheckName, xlatorType, fix, reason string) Check {
+	return verdict(name, Fail, g.Has(xlatorType), "no "+xlatorType+" in the graph", reason, fix)
 }
 
-func (m *Mount) checkCloudsync(mend string) Check {
+func (m *Mount) checkCloudsync(fix string) Check {
 	on := false
 	for _, x := range m.Graph.Of(gluster.TypeCloudsync) {
 		on = gluster.IsOn(x.Option("cloudsync"))
 	}
 	return verdict(CheckCloudsync, Fail, !on, "features.cloudsync is on",
-		"features.cloudsync is off: nothing keeps readers from taking a stub for an empty file", mend)
+		"features.cloudsync is off: nothing keeps readers from taking a stub for an empty file", fix)
 }
 
-func (m *Mount) checkQuickRead(mend string) Check {
-	return absent(m.Graph, CheckQuickRead, gluster.TypeQuickRead, mend,
+func (m *Mount) checkQuickRead(fix string) Check {
+	return absent(m.Graph, CheckQuickRead, gluster.TypeQuickRead, fix,
 		"performance.quick-read is on: reading a stub returns memory of the client instead of data, or kills it")
 }
 
-func (m *Mount) checkCtime(mend string) Check {
+func (m *Mount) checkCtime(fix string) Check {
 	return verdict(CheckCtime, Fail, !m.Graph.Has(gluster.TypeUtime), "features.ctime is on",
-		"features.ctime is off: users would see the time of archiving as that of the last change", mend)
+		"features.ctime is off: users would see the time of archiving as that of the last change", fix)
 }
 
 func (m *Mount) checkThinArbiter() Check {
@@ -251,7 +251,7 @@ func pluginPath(storetype, version string) (string, error) {
 	return "", fmt.Errorf("there is no %s.so in %s", storetype, dirs[0])
 }
 
-func (m *Mount) checkEventThreads(mend string) Check {
+func (m *Mount) checkEventThreads(fix string) Check {
 	threads := 2 // the default of client.event-threads
 	for _, x := range m.Graph.Of(gluster.TypeClient) {
 		if n, err := strconv.Atoi(x.Option("event-threads")); err == nil {
@@ -261,7 +261,7 @@ func (m *Mount) checkEventThreads(mend string) Check {
 	return verdict(CheckEventThreads, Warn, m.Graph.Storetype() != "" && threads < 4,
 		fmt.Sprintf("client.event-threads is %d", threads),
 		fmt.Sprintf("client.event-threads is %d: as many recalls at once hang a mount until the plugin has added threads, "+
-			"which only coldbrick's does", threads), mend)
+			"which only coldbrick's does", threads), fix)
 }
 
 func (m *Mount) checkSecret() Check {

@@ -61,8 +61,8 @@ func TestUnsafeMountsAreRefusedByName(t *testing.T) {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 		for _, c := range checks { // a second is too long for a client without the guard
-			if c.Name == CheckTimeouts && c.Verdict == Fail && !strings.Contains(c.Mend, "attribute-timeout=0,entry-timeout=0") {
-				t.Errorf("%s: to mend it: %s", tt.name, c.Mend)
+			if c.Name == CheckTimeouts && c.Verdict == Fail && !strings.Contains(c.Fix, "attribute-timeout=0,entry-timeout=0") {
+				t.Errorf("%s: to fix it: %s", tt.name, c.Fix)
 			}
 		}
 	}

@@ -80,9 +80,9 @@ func checkProbe(ctx context.Context, root *Root) (Check, error) {
 	case ctx.Err() != nil && err != nil:
 		return Check{}, err
 	case errors.As(err, &empty):
-		return Check{CheckClientProbe, Fail, err.Error(), "the log of the mount tells whether the plugin is loaded and its guard is on"}, nil
+		return Check{CheckClientProbe, Fail, err.Error(), "the log of the mount shows whether the plugin is loaded and its guard is on"}, nil
 	case err != nil:
-		return Check{CheckClientProbe, Fail, fmt.Sprintf("what this mount tells of a stub could not be tried: %v", err), ""}, nil
+		return Check{CheckClientProbe, Fail, fmt.Sprintf("what this mount says of a stub could not be tried: %v", err), ""}, nil
 	}
 	return Check{CheckClientProbe, OK, "a stub keeps its size after a chmod; reading it: " + told, ""}, nil
 }
@@ -94,7 +94,7 @@ type emptyStubError struct {
 }
 
 func (e *emptyStubError) Error() string {
-	return fmt.Sprintf("after a chmod of a stub, %s tells of %d bytes where there are %d", e.what, e.got, len(scratch))
+	return fmt.Sprintf("after a chmod of a stub, %s reports %d bytes where there are %d", e.what, e.got, len(scratch))
 }
 
 // What a scratch file has: data, and a pointer that no plugin of ours can read, which

@@ -29,9 +29,9 @@ func TestAClientIsJudgedByWhatItTellsOfAStub(t *testing.T) {
 		}{
 			{"nothing cached", nil, nil, "object is remote"},
 			{"both caches, for long", []testkit.MountOption{testkit.WithPerformance(), testkit.WithTimeouts(time.Hour, time.Hour)},
-				[]CheckName{CheckClientCaches, CheckClientProbe}, "stat tells of 0 bytes where there are"},
+				[]CheckName{CheckClientCaches, CheckClientProbe}, "stat reports 0 bytes where there are"},
 			{"the kernel's cache alone", []testkit.MountOption{testkit.WithTimeouts(time.Hour, 0)},
-				[]CheckName{CheckClientCaches, CheckClientProbe}, "stat tells of 0 bytes where there are"},
+				[]CheckName{CheckClientCaches, CheckClientProbe}, "stat reports 0 bytes where there are"},
 			{"entries alone", []testkit.MountOption{testkit.WithTimeouts(0, time.Second)},
 				[]CheckName{CheckClientCaches}, "entries for 1s"},
 			{"quick-read", []testkit.MountOption{testkit.WithQuickRead()}, []CheckName{CheckQuickRead}, "quick-read"},

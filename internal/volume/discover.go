@@ -401,16 +401,16 @@ func (v *Volume) checkHeals() Check {
 			silent = append(silent, h.Brick)
 		}
 	}
-	mend := "gluster volume heal " + v.Name + "; then wait until gluster volume heal " + v.Name + " info summary counts nothing"
+	fix := "gluster volume heal " + v.Name + "; then wait until gluster volume heal " + v.Name + " info summary counts nothing"
 	switch {
 	case silent != nil:
 		return Check{CheckHeals, Fail, "what is to heal cannot be told by " + strings.Join(silent, ", "), v.mendBricks()}
 	case pending > 0:
-		return Check{CheckHeals, Fail, fmt.Sprintf("%d entries wait for a heal", pending), mend}
+		return Check{CheckHeals, Fail, fmt.Sprintf("%d entries wait for a heal", pending), fix}
 	}
 	// Also what is only being written shows up there; each file is looked at
 	// again before it is stamped.
-	return verdict(CheckHeals, Warn, healing > 0, "nothing to heal", fmt.Sprintf("%d entries are in use or being healed", healing), mend)
+	return verdict(CheckHeals, Warn, healing > 0, "nothing to heal", fmt.Sprintf("%d entries are in use or being healed", healing), fix)
 }
 
 func (v *Volume) checkSplitBrain() Check {

@@ -24,7 +24,7 @@ type feature struct {
 	on      func(string) bool // whether a value turns the feature on; "" is what is not set
 	verdict Verdict
 	reason  string // what is wrong
-	mend    string // what to do; %s is the volume
+	fix     string // what to do; %s is the volume
 }
 
 var features = []feature{
@@ -77,11 +77,11 @@ func judgeFeatures(volume string, value func(feature) string) []Check {
 }
 
 func (f feature) judge(volume, value string) Check {
-	mend := f.mend
-	if strings.Contains(mend, "%") {
-		mend = fmt.Sprintf(mend, orVolume(volume))
+	fix := f.fix
+	if strings.Contains(fix, "%") {
+		fix = fmt.Sprintf(fix, orVolume(volume))
 	}
-	return verdict(f.check, f.verdict, f.on(value), string(f.check)+" is off", f.reason, mend)
+	return verdict(f.check, f.verdict, f.on(value), string(f.check)+" is off", f.reason, fix)
 }
 
 // checkFeatures judges by the volume's options, and each geo-replication session by
@@ -102,14 +102,14 @@ func (v *Volume) checkGeoReplication(failed Check) Check {
 	if v.GeoSessions == nil {
 		return failed
 	}
-	var mends []string
+	var fixes []string
 	for _, s := range v.GeoSessions {
 		if !s.KeepsXattrs {
-			mends = append(mends, fmt.Sprintf("gluster volume geo-replication %s %s config sync-xattrs false", v.Name, s.Secondary))
+			fixes = append(fixes, fmt.Sprintf("gluster volume geo-replication %s %s config sync-xattrs false", v.Name, s.Secondary))
 		}
 	}
-	if mends != nil {
-		failed.Mend = strings.Join(mends, "; ")
+	if fixes != nil {
+		failed.Fix = strings.Join(fixes, "; ")
 		return failed
 	}
 	return Check{CheckGeoReplication, Warn, "geo-replication is on, with sync-xattrs off: a file that is archived before it was " +

@@ -23,8 +23,8 @@ func judged(t *testing.T, checks []Check) map[CheckName]Verdict {
 			continue
 		}
 		found[c.Name] = c.Verdict
-		if c.Mend == "" || strings.Contains(c.Mend, "%") || strings.Contains(c.Reason+c.Mend, "\n") {
-			t.Errorf("%s does not say in one line what to do: %q", c.Name, c.Mend)
+		if c.Fix == "" || strings.Contains(c.Fix, "%") || strings.Contains(c.Reason+c.Fix, "\n") {
+			t.Errorf("%s does not say in one line what to do: %q", c.Name, c.Fix)
 		}
 	}
 	return found
@@ -67,7 +67,7 @@ func TestGeoReplicationThatKeepsAttributesIsAWarning(t *testing.T) {
 		name     string
 		sessions []gluster.GeoSession
 		want     Verdict
-		mend     string
+		fix      string
 	}{
 		{"nothing known of sessions", nil, Fail, "geo-replication.indexing off"},
 		{"sends attributes", []gluster.GeoSession{{Secondary: "h::s"}}, Fail, "geo-replication vol h::s config sync-xattrs false"},
@@ -81,8 +81,8 @@ func TestGeoReplicationThatKeepsAttributesIsAWarning(t *testing.T) {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 		}
 		for _, c := range checks {
-			if c.Name == CheckGeoReplication && !strings.Contains(c.Mend, tt.mend) {
-				t.Errorf("%s: %q does not say %q", tt.name, c.Mend, tt.mend)
+			if c.Name == CheckGeoReplication && !strings.Contains(c.Fix, tt.fix) {
+				t.Errorf("%s: %q does not say %q", tt.name, c.Fix, tt.fix)
 			}
 		}
 	}
@@ -125,7 +125,7 @@ func TestFeaturesAreSeenInTheBricksOwnVolumeFile(t *testing.T) {
 		}
 	}
 	write("other/other.node1.b.vol", b.VolumeID, "/elsewhere")
-	write("former/former.node1.b.vol", testkit.NewVolume(t).ID, b.Dir())
+	write("previous/previous.node1.b.vol", testkit.NewVolume(t).ID, b.Dir())
 	if graph, err := b.graph(vols); graph != nil || err != nil {
 		t.Errorf("only those of others: %v, %v", graph, err)
 	}

@@ -48,7 +48,7 @@ func Inspect(mountDir string) (*Mount, error) {
 }
 
 // retryStale repeats f while it meets a .meta that has just gone: when a client
-// switches graphs, the kernel may know files of the former one for as long as
+// switches graphs, the kernel may know files of the previous one for as long as
 // the mount lets it cache names.
 func retryStale(f func() (*Mount, error)) (*Mount, error) {
 	const patience, pause = 2 * time.Second, 50 * time.Millisecond

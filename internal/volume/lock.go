@@ -93,7 +93,7 @@ func lock(f *os.File, how int16) error {
 
 // setLock keeps signals off the thread that asks, and Go's runtime sends some at any
 // time. FUSE would pass one on, and a client (10.3) that loses its connection to a
-// brick meanwhile waits for itself, for ever, in a thread that it needs for all else:
+// brick in the meantime waits for itself, for ever, in a thread that it needs for all else:
 // fuse_setlk_cbk waits for the answer to the interrupt, which the same thread has to
 // bring. A stop of the whole process cannot be kept off.
 func setLock(f *os.File, cmd int, l *unix.Flock_t) error {

@@ -44,7 +44,7 @@ func FindMount(path string) (mountDir, rel string, err error) {
 	}
 	rel, ok := strings.CutPrefix(full, m.Mountpoint)
 	if !ok || rel != "" && rel[0] != '/' {
-		return "", "", fmt.Errorf("%s: %w: it was unmounted or moved meanwhile", path, ErrNoMount)
+		return "", "", fmt.Errorf("%s: %w: it was unmounted or moved in the meantime", path, ErrNoMount)
 	}
 	if rel = strings.TrimPrefix(rel, "/"); rel == "" {
 		rel = "."

@@ -20,7 +20,7 @@ const (
 
 // recent keeps the directories open in which files were opened last. Each
 // component of a path costs a mount that caches no names two round trips, and
-// neighbours come one after the other. A directory that was renamed meanwhile
+// neighbours come one after the other. A directory that was renamed in the meantime
 // leads to the same files under another name, so callers that go by identity
 // lose nothing; and it cannot have left the root, since no rename leaves a file
 // system.

@@ -82,7 +82,7 @@ func (b *Brick) Torn(gfid gluster.GFID) (bool, error) {
 }
 
 // bytesInStub looks at the marks before and after the size, which cannot be read at
-// once: a file that is recalled or stamped meanwhile looks like that for a moment. The
+// once: a file that is recalled or stamped in the meantime looks like that for a moment. The
 // file has just been opened.
 func bytesInStub(file *os.File) (bool, error) {
 	st, err := StatAsOpened(file)

@@ -64,7 +64,7 @@ func AttributesFit(f *os.File, more map[string]int) (bool, error) {
 	for _, name := range names {
 		value, err := Get(f, name)
 		if errors.Is(err, unix.ENODATA) {
-			continue // removed meanwhile
+			continue // removed in the meantime
 		}
 		if err != nil {
 			return false, err

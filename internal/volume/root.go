@@ -73,7 +73,7 @@ func openBeneath(dir *os.File, name, path string, flags int) (*os.File, error) {
 	if flags&unix.O_PATH != 0 {
 		how.Flags = uint64(flags | unix.O_CLOEXEC) // openat2 refuses other flags beside O_PATH
 	}
-	conn, err := dir.SyscallConn() // keeps dir open meanwhile
+	conn, err := dir.SyscallConn() // keeps dir open in the meantime
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func openBeneath(dir *os.File, name, path string, flags int) (*os.File, error) {
 	})
 	switch {
 	case err != nil:
-		// Closed meanwhile, which is all that Control fails of, with an error
+		// Closed in the meantime, which is all that Control fails of, with an error
 		// of a package that nobody can name.
 		return nil, &fs.PathError{Op: "open", Path: name, Err: os.ErrClosed}
 	case openErr == unix.ENOSYS:
@@ -111,7 +111,7 @@ func (r *Root) OpenRegularRDWR(path string) (*os.File, error) {
 
 // openRegular looks before it opens: with O_PATH nothing happens to whatever
 // path names, and the reopening through /proc acts on that same inode, however
-// often users swap the name meanwhile.
+// often users swap the name in the meantime.
 func (r *Root) openRegular(path string, flags int) (*os.File, error) {
 	at, err := r.Lookup(path)
 	if err != nil {

@@ -187,14 +187,14 @@ func (v *Volume) CheckClients(ctx context.Context, bricks []*Brick) (checks []Ch
 				"on " + h.name + ": install the package coldbrick-gluster-plugin and mount anew; then coldbrick doctor --client DIR there"})
 		}
 	}
-	mend := "install the package coldbrick-gluster-plugin on them and mount anew"
+	fix := "install the package coldbrick-gluster-plugin on them and mount anew"
 	if v.Options.Get("features.cloudsync-storetype") != gluster.StoreS3 {
-		mend = "install the package coldbrick-gluster-plugin on every client, then gluster volume set " + v.Name +
+		fix = "install the package coldbrick-gluster-plugin on every client, then gluster volume set " + v.Name +
 			" features.cloudsync-storetype " + gluster.StoreS3
 	}
 	return append(checks, verdict(CheckUnguarded, Fail, unguarded != nil, "every client is guarded",
 		"no guard is known of in "+strings.Join(unguarded, ", ")+": after a chmod a stub looks empty there, and what copies or rewrites it then loses its data",
-		mend+"; or set allow-unguarded-clients if you know that stubs are safe there")), nil
+		fix+"; or set allow-unguarded-clients if you know that stubs are safe there")), nil
 }
 
 // NoClientsKnown is the check to show in place of those of CheckClients when that has

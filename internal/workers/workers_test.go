@@ -69,7 +69,7 @@ func TestFindStopsWhileAllWorkersAreBusy(t *testing.T) {
 				close(stop)
 			}
 			<-stop
-			time.Sleep(50 * time.Millisecond) // emit returns meanwhile
+			time.Sleep(50 * time.Millisecond) // emit returns in the meantime
 			return ctx.Err()
 		})
 		if !errors.Is(err, errStopped) || begun.Load() != 2 {

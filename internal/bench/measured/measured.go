@@ -19,7 +19,7 @@ import (
 type Usage struct {
 	Wall    time.Duration
 	CPU     time.Duration // of the tool's own processes
-	Servers time.Duration // CPU of glusterfs, brick and store meanwhile
+	Servers time.Duration // CPU of glusterfs, brick and store in the meantime
 	RSS     int64         // peak of one process, in bytes
 }
 

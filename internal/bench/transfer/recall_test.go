@@ -86,7 +86,7 @@ func (g *ground) recallCommand(tree string) tool {
 	}
 }
 
-// counted adds what the servers took meanwhile.
+// counted adds what the servers took in the meantime.
 func (g *ground) counted(run func() measured.Usage) measured.Usage {
 	before := serversCPU(g, g.volume.Dir(), g.store.Dir())
 	u := run()

@@ -79,7 +79,7 @@ type session struct {
 
 // Init opens the directory named by the option "store-dir", which must exist: to make
 // it would hide that it is not mounted. It writes nothing. Of the other options
-// it heeds jobs.
+// it honours jobs.
 func (d *Store) Init(ctx context.Context, opts map[string]string) error {
 	return d.Reconfigure(ctx, opts)
 }

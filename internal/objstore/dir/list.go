@@ -63,7 +63,7 @@ func (n *session) list(ctx context.Context, place, key string, visit func(objsto
 		} else if !strings.HasSuffix(name, tempSuffix) {
 			err = n.list(ctx, place+"/"+name, key+strings.TrimSuffix(name, escapedSuffix)+"/", visit)
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) { // deleted meanwhile, or not a directory of ours
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // deleted in the meantime, or not a directory of ours
 			return err
 		}
 	}

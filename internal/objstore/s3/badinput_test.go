@@ -218,7 +218,7 @@ func TestReconfigureLeavesDownloadsAlone(t *testing.T) {
 		t.Error("reconfigured to nothing")
 	}
 	if _, err := s.Head(t.Context(), "k"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("after options that were refused: %v, want the former store", err)
+		t.Errorf("after options that were refused: %v, want the previous store", err)
 	}
 }
 

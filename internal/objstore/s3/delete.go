@@ -58,7 +58,7 @@ func once(o *s3.Options) { o.RetryMaxAttempts = 1 }
 func (n *session) probeDelete(ctx context.Context) (bool, error) {
 	p := &prober{session: n, prefix: n.keyPrefix + object.ReservedPrefix + "probe/" + object.NewID() + "/"}
 	defer p.clean(ctx)
-	if err := p.put(ctx, probeFree, []byte("coldbrick probes whether a delete heeds If-Match\n"), false); err != nil {
+	if err := p.put(ctx, probeFree, []byte("coldbrick probes whether a delete honours If-Match\n"), false); err != nil {
 		return false, n.explain(ctx, "probe", err)
 	}
 	key := p.prefix + probeFree

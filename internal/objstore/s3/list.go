@@ -24,7 +24,7 @@ func (s *Store) List(ctx context.Context, prefix string, visit func(objstore.Lis
 		}
 		for _, o := range page.Contents {
 			key := aws.ToString(o.Key)
-			if !strings.HasPrefix(key, prefix) { // not every server heeds it
+			if !strings.HasPrefix(key, prefix) { // not every server honours it
 				continue
 			}
 			if err := visit(objstore.Listed{Key: key, Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified)}); err != nil {

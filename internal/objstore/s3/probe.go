@@ -33,7 +33,7 @@ type findings struct {
 	fullObjectRefused        bool // a multipart upload with ChecksumType FULL_OBJECT is
 }
 
-// confirms reports whether the checksum that HEAD tells of an object is the
+// confirms reports whether the checksum that HEAD shows of an object is the
 // store's own finding.
 func (a *findings) confirms(multipart bool) bool {
 	if multipart {

@@ -312,7 +312,7 @@ func (s *Store) ListUploads(ctx context.Context, prefix string) ([]Upload, error
 			return nil, n.explain(ctx, "list uploads", err)
 		}
 		for _, u := range page.Uploads {
-			// Not every server heeds the prefix.
+			// Not every server honours the prefix.
 			if key := aws.ToString(u.Key); strings.HasPrefix(key, prefix) {
 				uploads = append(uploads, Upload{Key: key, ID: aws.ToString(u.UploadId), Initiated: aws.ToTime(u.Initiated)})
 			}

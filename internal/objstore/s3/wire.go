@@ -14,7 +14,7 @@ import (
 )
 
 // completePatience is how many idle deadlines a store may take to join the
-// parts of an upload: some copy the object then, and say nothing meanwhile.
+// parts of an upload: some copy the object then, and say nothing in the meantime.
 const completePatience = 10
 
 // wire is the HTTP client beneath the SDK. It watches over every request: bytes

@@ -43,7 +43,7 @@ type Store interface {
 const PartSize = 5 << 20
 
 // Run tests a store. open returns a store ready for use, always with the same
-// place behind it; objects of former tests may be there.
+// place behind it; objects of previous tests may be there.
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	for name, test := range map[string]func(*testing.T, Store, string){
 		"ObjectsComeBackAsTheyWere":         comeBack,
