@@ -1,5 +1,5 @@
 // Bench crawl measures the crawl beside its peers on one tree, in one run:
-// find, bfs, fastwalk with lgetxattr, and a shell loop.
+// find, bfs, fastwalk with lgetxattr, and a shell loop. What they print goes to a file.
 //
 //	crawl -make ROOT     builds the tree
 //	crawl ROOT           measures, and prints tables; -json DIR for the figures
@@ -42,7 +42,8 @@ func run(ctx context.Context) error {
 		warm    = flag.Int("warm", 5, "rounds with warm caches")
 		cold    = flag.Int("cold", 3, "rounds with cold caches")
 		jsonDir = flag.String("json", "", "also write the figures into this `directory`")
-		as      = flag.String("as", "", "be this `tool` once: coldbrick or fastwalk (used by the program itself)")
+		program = flag.String("coldbrick", "bin/coldbrick", "the `program` to measure")
+		as      = flag.String("as", "", "be this `tool` once: fastwalk (used by the program itself)")
 		workers = flag.Int("workers", 16, "with -as: directories at once")
 	)
 	flag.Parse()
@@ -61,7 +62,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	if *as != "" {
-		return playPeer(ctx, *as, root, made, *workers)
+		return playFastwalk(root, made, *workers)
 	}
 
 	for _, caches := range []struct {
@@ -74,7 +75,7 @@ func run(ctx context.Context) error {
 		{"crawl-cold", "Crawl, cold caches", coldWorkers, *cold, dropCaches},
 	} {
 		tab := &measured.Table{ID: caches.id, Title: caches.title + ": " + made.String(), Files: made.Files, Machine: measured.Machine(root)}
-		if err := measure(ctx, tab, peers(root, made, caches.workers), caches.rounds, caches.prepare); err != nil {
+		if err := measure(ctx, tab, peers(root, *program, made, caches.workers), caches.rounds, caches.prepare); err != nil {
 			return err
 		}
 		fmt.Print(tab.Markdown())

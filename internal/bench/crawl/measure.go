@@ -53,6 +53,15 @@ func (p peer) run(ctx context.Context) (u measured.Usage, err error) {
 	cmd := exec.CommandContext(ctx, p.command[0], p.command[1:]...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
+	list, err := os.CreateTemp("", "list")
+	if err != nil {
+		return u, err
+	}
+	defer list.Close()
+	if err := os.Remove(list.Name()); err != nil {
+		return u, err
+	}
+	cmd.Stdout = list
 	start := time.Now()
 	if err := cmd.Run(); err != nil {
 		return u, fmt.Errorf("%s: %w: %s", p.name, err, stderr.Bytes())

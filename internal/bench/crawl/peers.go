@@ -1,13 +1,11 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -33,64 +31,33 @@ type peer struct {
 	cold    bool // worth waiting for with cold caches
 }
 
-func peers(root string, t tree, workers map[string]int) []peer {
+// peers are asked for the same, and write what they find into a file, as cron would
+// have them: coldbrick lists each cold file, and so do find and bfs.
+func peers(root, coldbrick string, t tree, workers map[string]int) []peer {
 	self, sample := "/proc/self/exe", filepath.Join(root, filepath.Dir(directoryName(0)))
 	cutoff := t.Now.Add(-coldAfter).Local()
-	play := func(name string) []string {
-		return []string{self, "-as", name, "-workers", strconv.Itoa(workers[name]), root}
-	}
+	crawl := []string{coldbrick, "crawl", root, "--older-than", strconv.Itoa(int(coldAfter.Hours())) + "h", "--crawlers", strconv.Itoa(workers["coldbrick"])}
 	prune := []string{root, "-path", root + "/.glusterfs", "-prune", "-o", "-type", "f"}
 	perSample := t.Files / t.Directories * min(perProject, t.Directories)
 	return []peer{
-		{"coldbrick crawl: what to archive, with gfid and mtime", play("coldbrick"), t.Files, true},
-		{"fastwalk, stat and lgetxattr", play("fastwalk"), t.Files, true},
-		{"find ! -newermt", with("find", prune, "!", "-newermt", cutoff.Format(time.DateTime), "-print"), t.Files, true},
-		{"bfs -xattrname", with("bfs", prune, "-xattrname", gluster.XattrRemote, "-print"), t.Files, true},
+		{"coldbrick crawl", crawl, t.Files, true},
+		{"coldbrick crawl --json: gfid, size and mtime as well", with(crawl[0], crawl[1:], "--json"), t.Files, false},
+		{"fastwalk, stat and lgetxattr: prints nothing", []string{self, "-as", "fastwalk", "-workers", strconv.Itoa(workers["fastwalk"]), root}, t.Files, true},
+		{"find ! -newermt -print", with("find", prune, "!", "-newermt", cutoff.Format(time.DateTime), "-print"), t.Files, true},
+		{"bfs -xattrname -print", with("bfs", prune, "-xattrname", gluster.XattrRemote, "-print"), t.Files, true},
 		// As in Gluster's guide: a list, and a process for each file of it.
 		{"shell loop (of a sample)", []string{"sh", "-c", `find "$0" -type f | while IFS= read -r f; do getfattr -h -n ` + gluster.XattrRemote + ` "$f" >/dev/null 2>&1; stat -c %Y "$f" >/dev/null; done`, sample}, perSample, false},
 	}
 }
 
 func with(tool string, args []string, more ...string) []string {
-	return append(append([]string{tool}, args...), more...)
-}
-
-// playPeer is the other end of play.
-func playPeer(ctx context.Context, name, root string, t tree, workers int) error {
-	var seen any
-	var err error
-	switch name {
-	case "coldbrick":
-		seen, err = playColdbrick(ctx, root, t, workers)
-	case "fastwalk":
-		seen, err = playFastwalk(root, t, workers)
-	default:
-		return fmt.Errorf("no tool %q", name)
-	}
-	if err != nil {
-		return err
-	}
-	return json.NewEncoder(os.Stdout).Encode(seen)
-}
-
-func playColdbrick(ctx context.Context, root string, t tree, workers int) (crawl.Stats, error) {
-	dir, err := os.Open(root)
-	if err != nil {
-		return crawl.Stats{}, err
-	}
-	defer dir.Close()
-	opts := crawl.Options{Policy: crawl.Policy{ColdAfter: coldAfter}, Now: t.Now, Crawlers: workers}
-	stats, err := crawl.Walk(ctx, dir, opts, func(context.Context, gluster.File) error { return nil })
-	if err == nil && stats.Seen.Files != int64(t.Files) {
-		err = fmt.Errorf("saw %d of %d files", stats.Seen.Files, t.Files)
-	}
-	return stats, err
+	return slices.Concat([]string{tool}, args, more)
 }
 
 // playFastwalk asks for less than coldbrick does: the brick's own time and
 // whether the file is a stub.
-func playFastwalk(root string, t tree, workers int) (map[string]int64, error) {
-	var seen, cold, stubs atomic.Int64
+func playFastwalk(root string, t tree, workers int) error {
+	var seen, cold, stubs atomic.Int64 // as if somebody asked
 	cutoff := t.Now.Add(-coldAfter).Local()
 	err := fastwalk.Walk(&fastwalk.Config{NumWorkers: workers}, root, func(path string, d fs.DirEntry, err error) error {
 		switch {
@@ -121,5 +88,5 @@ func playFastwalk(root string, t tree, workers int) (map[string]int64, error) {
 	if err == nil && seen.Load() != int64(t.Files) {
 		err = fmt.Errorf("saw %d of %d files", seen.Load(), t.Files)
 	}
-	return map[string]int64{"seen": seen.Load(), "cold": cold.Load(), "stubs": stubs.Load()}, err
+	return err
 }

@@ -17,9 +17,10 @@ cleanup() {
 trap cleanup EXIT
 
 go build -C "$here" -o "$work/bench" .
+CGO_ENABLED=0 go build -C "$here" -trimpath -o "$work/coldbrick" ../../../cmd/coldbrick
 truncate -s 30G "$work/image"
 mkfs.xfs -q -i size=512 "$work/image"
 mkdir "$work/brick"
 mount -o loop,noatime,inode64 "$work/image" "$work/brick"
 "$work/bench" -make ${TREE:-} "$work/brick/b"
-"$work/bench" "$@" "$work/brick/b"
+"$work/bench" -coldbrick "$work/coldbrick" "$@" "$work/brick/b"
