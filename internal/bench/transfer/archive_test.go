@@ -94,7 +94,7 @@ func (g *ground) rclone(w workload, tree string) measured.Usage {
 
 func (g *ground) rcloneTo(endpoint string, credentials []string, verb, from, to, transfers string) measured.Usage {
 	return tool{
-		command: []string{g.needs("rclone"), verb, from, to,
+		command: []string{needs(g.T, "rclone"), verb, from, to,
 			"--transfers", transfers, "--checkers", transfers, "--s3-no-head", "--s3-no-check-bucket", "--no-traverse", "--no-check-dest",
 			"--s3-chunk-size", "16M", "--s3-upload-concurrency", "8"},
 		env: append(slices.Clone(credentials), "RCLONE_CONFIG=/dev/null", "RCLONE_CONFIG_STORE_TYPE=s3", "RCLONE_CONFIG_STORE_PROVIDER=Other",
@@ -123,6 +123,8 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case "floor":
 		err = runFloor()
+	case "delay":
+		err = runDelay()
 	case "sink":
 		err = runSink()
 	case "uploader":

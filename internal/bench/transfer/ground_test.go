@@ -48,14 +48,13 @@ type ground struct {
 	mount  string // as a user would have it
 	store  *testkit.S3Server
 	state  string
-	bins   string // programs that were built
-	trees  int    // made so far
+	trees  int // made so far
 }
 
 // newGround starts a brick, mounts and a store. The store's objects are in
 // memory: it stands for another host, whose disk takes nothing from ours.
 func newGround(t *testing.T) *ground {
-	g := &ground{T: t, state: t.TempDir(), bins: filepath.Join(testkit.ModuleRoot(t), ".cache/bin")}
+	g := &ground{T: t, state: t.TempDir()}
 	g.volume = testkit.NewVolume(t)
 	g.mount = g.volume.NewMount(t, testkit.WithPerformance())
 	t.Setenv("TMPDIR", "/dev/shm")
@@ -89,14 +88,19 @@ func (g *ground) makeTree(w workload) string {
 	g.Helper()
 	g.trees++
 	tree := fmt.Sprintf("tree%d", g.trees)
+	makeFiles(g.T, w, func(i int) string { return g.volume.Path(w.path(tree, i)) })
+	return tree
+}
+
+// makeFiles makes the old files of a workload.
+func makeFiles(t *testing.T, w workload, path func(i int) string) {
+	t.Helper()
 	var group errgroup.Group
 	group.SetLimit(8)
 	for i := range w.files {
-		path := g.volume.Path(w.path(tree, i))
+		path := path(i)
 		if i%perDirectory == 0 {
-			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-				g.Fatal(err)
-			}
+			must(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		}
 		group.Go(func() error {
 			if err := writeFile(path, w.size, int64(i)); err != nil {
@@ -105,11 +109,8 @@ func (g *ground) makeTree(w workload) string {
 			return os.Chtimes(path, testkit.Old, testkit.Old)
 		})
 	}
-	if err := group.Wait(); err != nil {
-		g.Fatal(err)
-	}
+	must(t, group.Wait())
 	settle()
-	return tree
 }
 
 // writeFile writes bytes that no layer can make less of.
@@ -162,14 +163,14 @@ func (g *ground) mustAllBeStubs(w workload, tree string) {
 }
 
 // needs names programs that must be installed, or were built into .cache/bin.
-func (g *ground) needs(name string) string {
-	g.Helper()
+func needs(t *testing.T, name string) string {
+	t.Helper()
 	if path, err := exec.LookPath(name); err == nil {
 		return path
 	}
-	built, _ := filepath.Glob(filepath.Join(g.bins, name+"-v*"))
+	built, _ := filepath.Glob(filepath.Join(testkit.ModuleRoot(t), ".cache/bin", name+"-v*"))
 	if len(built) == 0 {
-		g.Fatalf("%s is neither installed nor in %s", name, g.bins)
+		t.Fatalf("%s is neither installed nor in .cache/bin", name)
 	}
 	return built[len(built)-1]
 }

@@ -35,7 +35,7 @@ func TestRecallLarge(t *testing.T) {
 		}))
 		g.remove(copied)
 		tab.Add("aws s3 cp onto the mount", g.counted(func() measured.Usage {
-			return tool{command: []string{g.needs("aws"), "--endpoint-url", g.store.Endpoint, "s3", "cp", "--quiet",
+			return tool{command: []string{needs(g.T, "aws"), "--endpoint-url", g.store.Endpoint, "s3", "cp", "--quiet",
 				"s3://" + g.store.Bucket + "/" + object, copied}, env: g.store.Env(), ownChildren: true}.run(t)
 		}))
 		g.remove(copied)
