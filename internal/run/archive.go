@@ -49,13 +49,17 @@ func Release(ctx context.Context, s *Session, named []string) error {
 // archiving is one run of archive, or of release.
 type archiving struct {
 	*Session
-	scope  *scope
-	policy crawl.Policy
-	budget *budget
-	copied bool // release: no file is uploaded
+	scope   *scope
+	policy  crawl.Policy
+	budget  *budget
+	copied  bool            // release: no file is uploaded
+	private *volume.Private // stamps, on all bricks: their files are told apart by gfid
+	store   objstore.Store  // of all bricks; nil before the first
+	gauge   Gauge
+	log     *record.Log // of the brick in work
 }
 
-func archive(ctx context.Context, s *Session, named []string, copied bool) error {
+func archive(ctx context.Context, s *Session, named []string, copied bool) (err error) {
 	if s.Keep && !s.UntilFree.IsZero() {
 		return Usagef("--keep frees nothing: leave out --until-free")
 	}
@@ -75,7 +79,13 @@ func archive(ctx context.Context, s *Session, named []string, copied bool) error
 	}
 	preparing, prepared := s.drains(ctx)
 	defer prepared()
-	scope, err := s.scopeOf(preparing, named)
+	var early *earlyMount
+	defer func() {
+		if early != nil {
+			err = errors.Join(err, early.close())
+		}
+	}()
+	scope, err := s.scopeMeanwhile(preparing, named, func(mount *volume.Mount) { early = mountEarly(preparing, mount) })
 	if err != nil {
 		return causeOf(preparing, err)
 	}
@@ -98,14 +108,23 @@ func archive(ctx context.Context, s *Session, named []string, copied bool) error
 	if err != nil {
 		return err
 	}
-	clients := scope.unguarded(preparing)
-	if err := volume.Unsafe(clients); err != nil {
+	a := &archiving{Session: s, scope: scope, policy: policy, budget: &budget{maxFiles: s.MaxFiles, maxBytes: s.MaxBytes}, copied: copied}
+	a.gauge.Total = s.MaxBytes
+	// By the time that clients are counted our own is connected, or it might be counted
+	// in place of a user's.
+	if a.private, err = early.wait(); err != nil {
 		return causeOf(preparing, err)
 	}
-	warn(s.Log, clients)
+	defer func() {
+		if a.store != nil {
+			err = errors.Join(err, a.store.Fini())
+		}
+	}()
+	if err := a.judgeClients(preparing); err != nil {
+		return causeOf(preparing, err)
+	}
 	s.errors = &breaker{limit: s.MaxErrors}
 	defer scope.watch(ctx, s.Stop)()
-	a := archiving{s, scope, policy, &budget{maxFiles: s.MaxFiles, maxBytes: s.MaxBytes}, copied}
 	var locked error
 	for _, dir := range scope.bricks {
 		err := a.brick(ctx, dir)
@@ -118,6 +137,33 @@ func archive(ctx context.Context, s *Session, named []string, copied bool) error
 		}
 	}
 	return locked
+}
+
+func (a *archiving) judgeClients(ctx context.Context) error {
+	clients := a.scope.unguarded(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err := volume.Unsafe(clients); err != nil {
+		return err
+	}
+	warn(a.Log, clients)
+	return nil
+}
+
+// openStore opens the store for the first brick and those after it, and makes sure that
+// it can be relied on, which may write to it.
+func (a *archiving) openStore(ctx context.Context) (err error) {
+	if a.store != nil {
+		return nil
+	}
+	a.store, a.gauge.Meter, err = a.Store.open(ctx, a.scope.mount.Graph, func(key, id string) error {
+		return a.log.Append(record.Entry{Phase: record.Uploading, Key: key, Upload: id})
+	})
+	if err != nil {
+		return err
+	}
+	return a.probes().prove(ctx, a.store)
 }
 
 // brick takes the cold files of one brick to the store.
@@ -138,16 +184,12 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 	if err := goal.reached(); err != nil {
 		return a.unlessReached(err)
 	}
-	mount := a.scope.mount
+	if err := a.reaches(brick); err != nil {
+		return err
+	}
 	if a.DryRun {
-		private, err := mountFor(preparing, mount, brick)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, private.Close()) }()
-		var g Gauge
-		a.UI.ShowBar("crawling", ByFiles, &g)
-		return a.unlessReached(a.walk(brick, &g).list(ctx, goal))
+		a.UI.ShowBar("crawling", ByFiles, &a.gauge)
+		return a.unlessReached(a.walk(brick).list(ctx, goal))
 	}
 
 	self, err := newOwner()
@@ -161,40 +203,31 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 	defer func() { err = errors.Join(err, lock.release()) }()
 	ended := a.noteRun(self, brick)
 	defer func() { ended(err) }()
-	private, err := mountFor(preparing, mount, brick)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, private.Close()) }()
-	if err := private.SweepVouches(time.Now()); err != nil {
+	if err := a.private.SweepVouches(time.Now()); err != nil {
 		a.Log.Info("the vouches of clients that have gone were not removed", "err", err)
 	}
-	log, err := record.Create(a.records(), self, brick.Dir())
+	a.log, err = record.Create(a.records(), self, brick.Dir())
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, log.Close()) }()
-	store, meter, err := a.Store.open(preparing, mount.Graph, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, store.Fini()) }()
-	if err := a.probes().prove(preparing, store); err != nil {
+	defer func() { err = errors.Join(err, a.log.Close()) }()
+	if err := a.openStore(preparing); err != nil {
 		return causeOf(preparing, err)
 	}
-	if err := a.register(preparing, store, brick); err != nil {
+	if err := a.register(preparing, a.store, brick); err != nil {
 		return causeOf(preparing, err)
 	}
+	mount := a.scope.mount
 	replicas := mount.Replicas(true)
 	if replicas != nil {
 		defer func() { err = errors.Join(err, replicas.Close()) }()
 	}
-	l := leftovers{Session: a.Session, mount: mount, brick: brick, stamping: private, replicas: replicas, plugin: store, self: self}
+	l := leftovers{Session: a.Session, mount: mount, brick: brick, stamping: a.private, replicas: replicas, plugin: a.store, self: self}
 	if err := l.settle(preparing); err != nil {
 		return causeOf(preparing, err)
 	}
 	archiver := &upload.Archiver{
-		Mount: private, Brick: brick, Store: store, Log: log, Owner: self,
+		Mount: a.private, Brick: brick, Store: a.store, Log: a.log, Owner: self,
 		Volume: brick.VolumeID, Prefix: a.Store.keyPrefix(),
 		ColdBefore: a.Started.Add(-coldFor(a.policy)), Patience: childPatience,
 		Keep: a.Keep, Release: a.copied,
@@ -202,12 +235,12 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 	if replicas != nil {
 		archiver.Replicas = replicas
 	}
-	return a.upload(ctx, archiver, brick, goal, meter)
+	return a.upload(ctx, archiver, brick, goal)
 }
 
 // walk is the search for what to archive on a brick.
-func (a *archiving) walk(brick *volume.Brick, g *Gauge) *walk {
-	return &walk{Session: a.Session, brick: brick, policy: a.policy, gauge: g, budget: a.budget, copied: a.copied}
+func (a *archiving) walk(brick *volume.Brick) *walk {
+	return &walk{Session: a.Session, brick: brick, policy: a.policy, gauge: &a.gauge, budget: a.budget, copied: a.copied}
 }
 
 // register tells the store that the volume has objects under its prefix. A brick
@@ -245,13 +278,12 @@ func coldFor(p crawl.Policy) time.Duration {
 
 // upload runs the archiver over what the walk finds, within the budget and up to
 // the goal.
-func (a *archiving) upload(ctx context.Context, archiver *upload.Archiver, brick *volume.Brick, goal *freeGoal, meter *Meter) error {
-	g := Gauge{Total: a.budget.maxBytes, Meter: meter}
-	a.UI.ShowBar("archiving", ByBytes, &g)
+func (a *archiving) upload(ctx context.Context, archiver *upload.Archiver, brick *volume.Brick, goal *freeGoal) error {
+	a.UI.ShowBar("archiving", ByBytes, &a.gauge)
 	find := func(ctx context.Context, emit func(context.Context, gluster.File) error) error {
 		ctx, stop := a.drains(ctx)
 		defer stop()
-		err := a.walk(brick, &g).find(ctx, func(ctx context.Context, f gluster.File) error {
+		err := a.walk(brick).find(ctx, func(ctx context.Context, f gluster.File) error {
 			if err := goal.take(ctx, f.Size); err != nil {
 				a.budget.giveBack(f.Size)
 				return err
@@ -268,8 +300,8 @@ func (a *archiving) upload(ctx context.Context, archiver *upload.Archiver, brick
 		a.tried(r.Outcome == outcome.Failed)
 		a.tally.Add(r.Outcome, r.Reason, r.File.Size)
 		if r.Outcome == outcome.Archived || r.Outcome == outcome.Copied {
-			g.Files.Add(1)
-			g.Bytes.Add(r.File.Size)
+			a.gauge.Files.Add(1)
+			a.gauge.Bytes.Add(r.File.Size)
 			if r.Err != nil {
 				a.Log.Warn("archived, but not all that goes with it was done", "path", r.File.Path, "err", r.Err)
 			}
@@ -285,21 +317,13 @@ func (a *archiving) upload(ctx context.Context, archiver *upload.Archiver, brick
 	return cmp.Or(a.errors.tripped(), a.budget.ended())
 }
 
-// mountFor makes the private mount that stamps, and makes sure that brick is one
-// of its volume and that every brick is there.
-func mountFor(ctx context.Context, mount *volume.Mount, brick *volume.Brick) (*volume.Private, error) {
-	private, err := mountPrivately(ctx, mount, volume.ForStamping)
-	if err != nil {
-		return nil, err
+// reaches makes sure that brick is one of the volume that the private mount is of, and
+// that every brick is there.
+func (a *archiving) reaches(brick *volume.Brick) error {
+	if err := volume.Unsafe([]volume.Check{a.scope.mount.CheckBrick(brick, a.private.Root)}); err != nil {
+		return err
 	}
-	err = volume.Unsafe([]volume.Check{mount.CheckBrick(brick, private.Root)})
-	if err == nil {
-		err = private.Children()
-	}
-	if err != nil {
-		return nil, errors.Join(err, private.Close())
-	}
-	return private, nil
+	return a.private.Children()
 }
 
 // mountPrivately makes a private mount, and tells an unreachable volume from a

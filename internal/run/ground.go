@@ -7,6 +7,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/internal/workers"
 	"github.com/coldbrick/coldbrick/recall"
 )
 
@@ -35,49 +36,57 @@ func (s *Session) openGround(ctx context.Context, mount *volume.Mount, bricks []
 			err = errors.Join(causeOf(ctx, err), g.Close())
 		}
 	}()
-	if write {
-		if err = recallable(ctx, s.Log, mount.Volume); err != nil {
-			return g, err
-		}
-		if g.moves, err = watchMoves(ctx, s.Log, s.Stop, mount.Volume); err != nil {
-			return g, err
-		}
+	g.recaller = recall.Recaller{
+		BarrierLimit: barrierPatience,
+		Distributed:  mount.Graph.Distributed(),
+		WORMOff:      func(ctx context.Context) bool { return volume.WORMOff(ctx, mount.Volume) },
 	}
-	if g.files, err = mountPrivately(ctx, mount, volume.ForRecall); err != nil {
+	if g.recaller.Owner, err = newOwner(); err != nil {
 		return g, err
 	}
-	g.recaller = recall.Recaller{
-		Files: g.files, Barrier: g.files, BarrierLimit: barrierPatience,
-		Distributed: mount.Graph.Distributed(),
-		WORMOff:     func(ctx context.Context) bool { return volume.WORMOff(ctx, mount.Volume) },
+	all := []func(context.Context) error{func(ctx context.Context) (err error) {
+		if g.files, err = mountPrivately(ctx, mount, volume.ForRecall); err == nil && store {
+			g.recaller.Formerly, err = g.files.Formerly()
+		}
+		return err
+	}}
+	if store {
+		all = append(all, func(ctx context.Context) (err error) { // whose objects are they?
+			g.recaller.Volume, err = volumeIDOf(ctx, s.Log, mount)
+			return err
+		}, func(context.Context) (err error) {
+			g.plugin, g.meter, err = s.Store.open(ctx, mount.Graph, nil)
+			return err
+		})
+	}
+	if write {
+		all = append(all, func(ctx context.Context) error {
+			return recallable(ctx, s.Log, mount.Volume)
+		}, func(context.Context) (err error) { // the watch goes on
+			g.moves, err = watchMoves(ctx, s.Log, s.Stop, mount.Volume)
+			return err
+		})
+	}
+	if write && mount.Graph.Has(gluster.TypeCloudsync) {
+		all = append(all, func(ctx context.Context) (err error) {
+			g.barrier, err = mountPrivately(ctx, mount, volume.ForStamping)
+			return err
+		})
+	}
+	if err = workers.AtOnce(ctx, all...); err != nil {
+		return g, err
+	}
+	g.recaller.Files, g.recaller.Barrier = g.files, g.files
+	if g.barrier != nil {
+		g.recaller.Barrier = g.barrier
+	}
+	if store {
+		g.recaller.Plugin = g.plugin
 	}
 	if write {
 		if g.replicas = mount.Replicas(false); g.replicas != nil {
 			g.recaller.Replicas = g.replicas
 		}
-	}
-	if store { // whose objects are they?
-		if g.recaller.Volume, err = volumeIDOf(ctx, s.Log, mount); err != nil {
-			return g, err
-		}
-		if g.recaller.Formerly, err = g.files.Formerly(); err != nil {
-			return g, err
-		}
-	}
-	if g.recaller.Owner, err = newOwner(); err != nil {
-		return g, err
-	}
-	if write && mount.Graph.Has(gluster.TypeCloudsync) {
-		if g.barrier, err = mountPrivately(ctx, mount, volume.ForStamping); err != nil {
-			return g, err
-		}
-		g.recaller.Barrier = g.barrier
-	}
-	if store {
-		if g.plugin, g.meter, err = s.Store.open(ctx, mount.Graph, nil); err != nil {
-			return g, err
-		}
-		g.recaller.Plugin = g.plugin
 	}
 	return g, nil
 }

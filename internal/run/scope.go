@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/internal/workers"
 )
 
 // scope is what a run is about: bricks of this host, and the volume they are of.
@@ -23,6 +24,11 @@ type scope struct {
 // scopeOf finds out about the bricks named, or else about those of the volume that
 // are this host's to work on.
 func (s *Session) scopeOf(ctx context.Context, named []string) (*scope, error) {
+	return s.scopeMeanwhile(ctx, named, func(*volume.Mount) {})
+}
+
+// scopeMeanwhile is scopeOf that calls meanwhile as soon as the graph is known.
+func (s *Session) scopeMeanwhile(ctx context.Context, named []string, meanwhile func(*volume.Mount)) (*scope, error) {
 	switch {
 	case len(named) == 0 && s.Volume == "":
 		return nil, Usagef("nothing named to work on: write BRICK --mount DIR, or --volume NAME")
@@ -38,7 +44,7 @@ func (s *Session) scopeOf(ctx context.Context, named []string) (*scope, error) {
 			return nil, err
 		}
 	}
-	found, err := s.look(ctx)
+	found, err := s.lookMeanwhile(ctx, meanwhile)
 	if err != nil {
 		return nil, err
 	}
@@ -51,17 +57,34 @@ func (s *Session) scopeOf(ctx context.Context, named []string) (*scope, error) {
 }
 
 // look finds out about the volume: through its mount if that is given.
-func (s *Session) look(ctx context.Context) (found *scope, err error) {
+func (s *Session) look(ctx context.Context) (*scope, error) {
+	return s.lookMeanwhile(ctx, func(*volume.Mount) {})
+}
+
+// lookMeanwhile is look that calls meanwhile as soon as the graph is known.
+func (s *Session) lookMeanwhile(ctx context.Context, meanwhile func(*volume.Mount)) (found *scope, err error) {
 	found = &scope{wanted: s.Settings}
 	if s.Mount != "" {
-		found.mount, err = s.Target.inspect(s.Mount)
-	} else {
-		found.mount, err = fromVolume(ctx, s.Volume)
+		if found.mount, err = s.Target.inspect(s.Mount); err != nil {
+			return nil, err
+		}
+		meanwhile(found.mount)
+		return found, found.ask(ctx, s.Volume)
 	}
+	var cluster *volume.Volume
+	err = workers.AtOnce(ctx, func(ctx context.Context) (err error) {
+		if found.mount, err = fromVolume(ctx, s.Volume); err == nil {
+			meanwhile(found.mount)
+		}
+		return err
+	}, func(ctx context.Context) (err error) {
+		cluster, err = volume.Discover(ctx, s.Volume)
+		return ofCluster(ctx, err)
+	})
 	if err != nil {
 		return nil, err
 	}
-	return found, found.ask(ctx, s.Volume)
+	return found, found.know(cluster, true)
 }
 
 // volumeID is the id of the volume: of its graph, of glusterd's, or of a brick; ""
@@ -114,11 +137,16 @@ func (s *scope) ask(ctx context.Context, name string) error {
 	if err != nil {
 		return ofCluster(ctx, err)
 	}
+	return s.know(cluster, required)
+}
+
+// know takes what glusterd has told, if it is of the volume that the mount is of.
+func (s *scope) know(cluster *volume.Volume, required bool) error {
 	if id := s.mount.VolumeID(); id != "" && id != cluster.ID {
 		if required {
-			return fmt.Errorf("%w: %s is a mount of another volume than the %s of this cluster", ErrUnsafe, s.mount.Dir, name)
+			return fmt.Errorf("%w: %s is a mount of another volume than the %s of this cluster", ErrUnsafe, s.mount.Dir, cluster.Name)
 		}
-		s.notAsked = fmt.Errorf("glusterd of this host knows another volume %s", name)
+		s.notAsked = fmt.Errorf("glusterd of this host knows another volume %s", cluster.Name)
 		return nil
 	}
 	s.cluster = cluster

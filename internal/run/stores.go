@@ -11,7 +11,6 @@ import (
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/objstore/stores"
-	"github.com/coldbrick/coldbrick/internal/record"
 	"github.com/coldbrick/coldbrick/internal/volume"
 )
 
@@ -84,8 +83,8 @@ func (s StoreSettings) check(mount *volume.Mount, bricks []string) error {
 	return nil
 }
 
-// open prepares the store. log, which may be nil, learns of multipart uploads.
-func (s StoreSettings) open(ctx context.Context, graph gluster.Graph, log *record.Log) (objstore.Store, *Meter, error) {
+// open prepares the store. noted, which may be nil, learns of multipart uploads.
+func (s StoreSettings) open(ctx context.Context, graph gluster.Graph, noted func(key, id string) error) (objstore.Store, *Meter, error) {
 	const least, most = 64 << 10, 1 << 20 // bytes in one go: smooth, but not a call for each packet
 	meter := &Meter{Limiter: rate.NewLimiter(rate.Inf, most)}
 	if s.Bandwidth > 0 {
@@ -99,13 +98,7 @@ func (s StoreSettings) open(ctx context.Context, graph gluster.Graph, log *recor
 	if err != nil {
 		return nil, nil, err
 	}
-	deps := objstore.Deps{Limiter: meter}
-	if log != nil {
-		deps.OnUpload = func(key, id string) error {
-			return log.Append(record.Entry{Phase: record.Uploading, Key: key, Upload: id})
-		}
-	}
-	store := kind.New(deps)
+	store := kind.New(objstore.Deps{Limiter: meter, OnUpload: noted})
 	if err := store.Init(ctx, options); err != nil {
 		if flag, ok := strings.CutPrefix(err.Error(), "store option "); ok {
 			return nil, nil, Usagef("--%s", flag)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -114,19 +115,26 @@ func FromVolume(ctx context.Context, name string) (*Mount, error) {
 }
 
 func fromVolume(ctx context.Context, name string) (*Mount, error) {
-	// getspec has no words for what is wrong.
-	if _, err := volumeInfo(ctx, name); err != nil {
-		return nil, err
-	}
-	text, err := ask(ctx, "system::", "getspec", name)
-	if err != nil {
+	var text []byte
+	var version string
+	var unknown, err error
+	var asking sync.WaitGroup
+	asking.Go(func() { _, unknown = volumeInfo(ctx, name) }) // getspec has no words for what is wrong
+	asking.Go(func() {
+		if volumeName.MatchString(name) {
+			text, err = ask(ctx, "system::", "getspec", name)
+		}
+	})
+	asking.Go(func() { version = installedVersion(ctx) })
+	asking.Wait()
+	if err = cmp.Or(unknown, err); err != nil {
 		return nil, err
 	}
 	graph, err := gluster.ParseVolfile(text)
 	if err != nil {
 		return nil, err
 	}
-	return &Mount{Volume: name, Graph: graph, Version: installedVersion(ctx)}, nil
+	return &Mount{Volume: name, Graph: graph, Version: version}, nil
 }
 
 // installedVersion is that of the client which a private mount would start, ""
@@ -164,11 +172,20 @@ func Discover(ctx context.Context, name string) (*Volume, error) {
 }
 
 func discover(ctx context.Context, name string) (*Volume, error) {
+	if !volumeName.MatchString(name) {
+		return nil, ErrNoVolume
+	}
 	v := &Volume{}
-	var unknown error // that of info, which has the words for it
+	var unknown, stopped error // of info, which has the words for it; of status, which a stopped volume has none
 	var asking errgroup.Group
+	asking.Go(func() (err error) {
+		if v.VolumeInfo, unknown = volumeInfo(ctx, name); unknown == nil && v.Started && v.ReplicaCount > 1 {
+			v.Heals, err = askXML(ctx, gluster.ParseHealSummary, "volume", "heal", name, "info", "summary")
+		}
+		return err
+	})
 	asking.Go(func() error {
-		v.VolumeInfo, unknown = volumeInfo(ctx, name)
+		v.Status, stopped = askXML(ctx, gluster.ParseVolumeStatus, "volume", "status", name)
 		return nil
 	})
 	asking.Go(func() (err error) {
@@ -176,8 +193,9 @@ func discover(ctx context.Context, name string) (*Volume, error) {
 		return err
 	})
 	asking.Go(func() (err error) {
-		if volumeName.MatchString(name) {
-			v.Options, err = askXML(ctx, gluster.ParseVolumeOptions, "volume", "get", name, "all")
+		if v.Options, err = askXML(ctx, gluster.ParseVolumeOptions, "volume", "get", name, "all"); err == nil &&
+			notOff(v.Options.Get("geo-replication.indexing")) {
+			v.GeoSessions, err = geoSessions(ctx, name)
 		}
 		return err
 	})
@@ -185,23 +203,11 @@ func discover(ctx context.Context, name string) (*Volume, error) {
 	if err = cmp.Or(unknown, err); err != nil {
 		return nil, err
 	}
-	if notOff(v.Options.Get("geo-replication.indexing")) {
-		if v.GeoSessions, err = geoSessions(ctx, name); err != nil {
-			return nil, err
-		}
-	}
-	if !v.Started { // then there is no status
+	if !v.Started {
+		v.Status = gluster.VolumeStatus{}
 		return v, nil
 	}
-	if v.Status, err = askXML(ctx, gluster.ParseVolumeStatus, "volume", "status", name); err != nil {
-		return nil, err
-	}
-	if v.ReplicaCount > 1 {
-		if v.Heals, err = askXML(ctx, gluster.ParseHealSummary, "volume", "heal", name, "info", "summary"); err != nil {
-			return nil, err
-		}
-	}
-	return v, nil
+	return v, stopped
 }
 
 // AskVolumeID is VolumeID, or what glusterd of this host tells where the graph does

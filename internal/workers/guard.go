@@ -1,8 +1,11 @@
 package workers
 
 import (
+	"context"
 	"fmt"
 	"runtime/debug"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // PanicError is a panic that was caught: a mistake of ours, met on one item.
@@ -23,4 +26,16 @@ func Guard(do func() error) (err error) {
 		}
 	}()
 	return do()
+}
+
+// AtOnce calls all functions at once, each guarded, and returns when all have, with the
+// error of the one that failed first. That ends the context of the others.
+func AtOnce(ctx context.Context, all ...func(context.Context) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, do := range all {
+		g.Go(func() error {
+			return Guard(func() error { return do(ctx) })
+		})
+	}
+	return g.Wait()
 }

@@ -103,3 +103,29 @@ func TestARunThatWasCancelledIsNotDone(t *testing.T) {
 		t.Fatalf("%v, want the cause", err)
 	}
 }
+
+func TestOfWhatIsDoneAtOnceTheFirstErrorCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := errors.New("first")
+		ended := 0
+		err := AtOnce(t.Context(),
+			func(ctx context.Context) error {
+				<-ctx.Done()
+				ended++
+				return context.Cause(ctx)
+			},
+			func(context.Context) error {
+				time.Sleep(time.Second)
+				return first
+			},
+			func(context.Context) error { return nil },
+		)
+		if err != first || ended != 1 {
+			t.Errorf("%v, and %d others have ended", err, ended)
+		}
+		var mistake *PanicError
+		if err := AtOnce(t.Context(), func(context.Context) error { panic("a mistake") }); !errors.As(err, &mistake) {
+			t.Errorf("a panic gave %v", err)
+		}
+	})
+}
