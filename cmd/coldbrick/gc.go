@@ -21,7 +21,8 @@ host. For the others run coldbrick gc --answer on their hosts, or let the timer 
 then run gc --apply again, within a day. Only if every brick has answered, and none
 refers to an object, that object is deleted. Nothing is deleted while a brick is down, a
 heal, a rebalance or a rebuild is under way, or the volume has snapshots or clones. A
-bucket that keeps versions keeps what is deleted as an old version.
+bucket that keeps versions keeps what is deleted as an old version. Catalogs that neither
+this nor a rebuild can need any more are deleted at the end.
 
 A volume that shares the key prefix and is gone for good keeps gc from working, until
 --forget-volume says so.`,

@@ -68,12 +68,8 @@ func (p Place) Forget(ctx context.Context, volumeID string, grace time.Duration)
 	}
 	// The registration itself goes last: until then the volume counts.
 	for _, key := range []string{object.SignedVolumeKey(p.Prefix, volumeID), key} {
-		info, err := p.Store.Head(ctx, key)
-		if err == nil {
-			err = deleter.Delete(ctx, key, info)
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s: %w", key, err)
+		if err := objstore.Remove(ctx, p.Store, deleter, key); err != nil {
+			return err
 		}
 	}
 	return nil

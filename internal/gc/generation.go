@@ -18,15 +18,20 @@ type Scan struct {
 }
 
 func (p Place) readScans(ctx context.Context, volumeID string) ([]Scan, error) {
-	all, err := catalog.Place{Store: p.Store, Prefix: p.Prefix, Volume: volumeID, Secret: p.Secret}.Find(ctx, p.Dir)
-	if err != nil {
-		return nil, err
-	}
-	var scans []Scan
+	all, err := p.catalogs(volumeID).Find(ctx, p.Dir)
+	return scansOf(all), err
+}
+
+// catalogs are where those of a volume are.
+func (p Place) catalogs(volumeID string) catalog.Place {
+	return catalog.Place{Store: p.Store, Prefix: p.Prefix, Volume: volumeID, Secret: p.Secret}
+}
+
+func scansOf(all []catalog.Catalog) (scans []Scan) {
 	for _, c := range all {
 		scans = append(scans, Scan{Manifest: c.Manifest, Begun: c.Time, Stored: c.Stored, Refs: c.Refs})
 	}
-	return scans, nil
+	return scans
 }
 
 // Generation is one catalog of every brick of a volume, while no file moved from brick

@@ -177,8 +177,11 @@ func (c *collection) apply(ctx context.Context) error {
 	}
 	if status == nil {
 		found, err := c.search(ctx)
-		if err != nil || len(found.List.Candidates) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(found.List.Candidates) == 0 {
+			return c.retire(ctx)
 		}
 		found.List.Owner = c.self
 		if err := c.place.Publish(ctx, &found.List); err != nil {
@@ -201,7 +204,20 @@ func (c *collection) apply(ctx context.Context) error {
 	if err := c.answerOwn(ctx, list, *status); err != nil {
 		return err
 	}
-	return c.delete(ctx, list)
+	if err := c.delete(ctx, list); err != nil {
+		return err
+	}
+	return c.retire(ctx)
+}
+
+// retire deletes the catalogs and the records of gc that are too old to be of use.
+func (c *collection) retire(ctx context.Context) error {
+	r, err := c.place.Retire(ctx, c.Grace)
+	if r.Catalogs+r.Records > 0 {
+		c.UI.Say(fmt.Sprintf("%s and %s that nobody needs any more were deleted",
+			report.Count(int64(r.Catalogs), "old catalog"), report.Count(int64(r.Records), "record")))
+	}
+	return err
 }
 
 // open is the list that may still be gone by.
