@@ -170,9 +170,10 @@ func configurationPage() string {
 func metricsPage() string {
 	var b strings.Builder
 	b.WriteString("# Metrics\n\n" + generated)
-	b.WriteString("`--metrics-file FILE` writes these at the end of each run of `archive`, for the textfile collector of\n" +
-		"node_exporter; let FILE end in `.prom`, and give each brick a file of its own. All have the labels `command` and\n" +
-		"`brick`, which is `volume:NAME` for a run on the bricks of a whole volume. Dry runs, and runs that found another one at work, leave the file as it is.\n\n" +
+	b.WriteString("`--metrics-file FILE` writes these at the end of each run of `archive`, for the textfile collector\n" +
+		"of node_exporter; let FILE end in `.prom`, and give each brick a file of its own. All have the\n" +
+		"labels `command` and `brick`, which is `volume:NAME` for a run on the bricks of a whole volume. Dry\n" +
+		"runs, and runs that found another one at work, leave the file as it is.\n\n" +
 		"| metric | type | meaning |\n|---|---|---|\n")
 	for _, m := range report.AllMetrics() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", m.Name, m.Type, m.Help)
