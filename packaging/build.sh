@@ -38,8 +38,8 @@ CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o "$
 sed 's/^#require-plugin = false$/require-plugin = true/' docs/coldbrick.toml >"$STAGE/coldbrick.toml"
 grep -qx 'require-plugin = true' "$STAGE/coldbrick.toml"
 
-cp docs/man/*.1 "$STAGE/man"
-gzip -9n "$STAGE"/man/*.1
+cp docs/man/*.[15] "$STAGE/man"
+gzip -9n "$STAGE"/man/*
 for shell in bash zsh fish; do
 	"$STAGE/coldbrick" completion $shell >"$STAGE/completion.$shell"
 done

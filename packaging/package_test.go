@@ -152,6 +152,7 @@ var modes = map[string]fs.FileMode{
 	"/etc/cron.d/coldbrick":                               0o644, // cron reads no others
 	"/usr/share/man/man1":                                 fs.ModeDir | 0o755,
 	"/usr/share/man/man1/coldbrick-archive.1.gz":          0o644,
+	"/usr/share/man/man5/coldbrick.toml.5.gz":             0o644,
 	"/usr/share/doc/coldbrick":                            fs.ModeDir | 0o755,
 	"/usr/share/doc/coldbrick/getting-started.md":         0o644,
 	"/usr/share/doc/coldbrick/operations.md":              0o644,

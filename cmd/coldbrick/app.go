@@ -52,6 +52,7 @@ func (a *app) uses(cmd *cobra.Command, groups ...[]string) {
 		}
 	}
 	cmd.Flags().AddFlag(a.all.Lookup("config"))
+	a.completes(cmd)
 }
 
 // naming are the settings that tell which volume a command is about, so they are

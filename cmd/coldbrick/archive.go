@@ -28,6 +28,9 @@ plugin does not guard, since stubs look empty there (unguarded-clients).
 
 The first SIGINT, SIGTERM or SIGHUP lets the files in work be finished and starts
 no new one; the second drops them at once. Neither loses anything.`,
+		Example: `  coldbrick archive --volume vol --dry-run           # what would be archived
+  coldbrick archive --volume vol --under projects/2019 --max-files 1 -v
+  coldbrick archive --volume vol --older-than 1y --until-free 20% --max-duration 6h`,
 		Args: brickOrVolume,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.configure(cmd, a.byMount); err != nil {

@@ -35,7 +35,8 @@ func newConfigShow(a *app) *cobra.Command {
 		Long: `Show each setting with its value and where that came from: a flag, a variable of
 the environment, a line of the configuration file, or the default. Secrets are
 hidden. The output is TOML and can serve as a configuration file.`,
-		Args: exactly(),
+		Example: `  coldbrick config show --volume vol`,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.configure(cmd, a.byMount); err != nil {
 				return err

@@ -39,6 +39,7 @@ func TestTheManualIsTrue(t *testing.T) {
 		"coldbrick.toml":   sampleConfig(),
 	}
 	manPages(t, root, pages)
+	pages["man/coldbrick.toml.5"] = settingsPage()
 	for name, want := range pages {
 		path := filepath.Join("../../docs", name)
 		if *update {
@@ -102,9 +103,7 @@ func cliPage(root *cobra.Command) string {
 			fmt.Fprintf(&b, "%s\n\n", cmd.Long)
 		}
 		fmt.Fprintf(&b, "    %s\n", cmd.UseLine())
-		if cmd.HasAvailableLocalFlags() {
-			fmt.Fprintf(&b, "\n```\n%s```\n", cmd.LocalFlags().FlagUsages())
-		}
+		fmt.Fprintf(&b, "\n```\n%s\n%s```\n", cmd.Example, flagHelp(cmd))
 	})
 	b.WriteString("\n## Exit codes\n\n| code | outcome | meaning |\n|---|---|---|\n")
 	for _, e := range exits {
@@ -203,7 +202,7 @@ func manPages(t *testing.T, root *cobra.Command, pages map[string]string) {
 		if err := doc.GenMan(cmd, &header, &b); err != nil {
 			t.Fatal(err)
 		}
-		pages["man/"+strings.ReplaceAll(cmd.CommandPath(), " ", "-")+".1"] = b.String()
+		pages["man/"+strings.ReplaceAll(cmd.CommandPath(), " ", "-")+".1"] = inSections(t, cmd, b.String())
 		for _, c := range cmd.Commands() {
 			if c.Name() != "help" {
 				page(c)
@@ -211,6 +210,101 @@ func manPages(t *testing.T, root *cobra.Command, pages map[string]string) {
 		}
 	}
 	page(root)
+}
+
+// inSections groups the flags of a man page as the help does.
+func inSections(t *testing.T, cmd *cobra.Command, page string) string {
+	t.Helper()
+	const head = ".SH OPTIONS\n"
+	before, rest, ok := strings.Cut(page, head)
+	if !ok {
+		return page
+	}
+	end := max(0, strings.Index(rest, "\n.SH ")) + 1
+	entries := strings.Split(strings.TrimSpace(rest[:end]), "\n\n.PP\n")
+	entryOf := func(name string) string {
+		at := slices.IndexFunc(entries, func(e string) bool {
+			head, _, _ := strings.Cut(e, "\n")
+			return strings.Contains(head, "--"+name+"\\fP")
+		})
+		if at < 0 {
+			t.Fatalf("%s: the man page lacks --%s", cmd.CommandPath(), name)
+		}
+		return entries[at]
+	}
+	var b strings.Builder
+	titles, groups := flagSections(cmd)
+	count := 0
+	for i, group := range groups {
+		fmt.Fprintf(&b, ".SS %s\n", titles[i])
+		group.VisitAll(func(f *pflag.Flag) {
+			flag, what, _ := strings.Cut(entryOf(f.Name), "\n")
+			fmt.Fprintf(&b, ".TP\n%s\n%s\n", flag, strings.TrimSpace(what))
+			count++
+		})
+	}
+	if count != len(entries) {
+		t.Errorf("%s: %d flags in sections, %d in the man page", cmd.CommandPath(), count, len(entries))
+	}
+	return before + head + b.String() + "\n" + rest[end:]
+}
+
+// settingsPage is coldbrick.toml(5).
+func settingsPage() string {
+	var b strings.Builder
+	b.WriteString(".nh\n.TH \"COLDBRICK.TOML\" \"5\" \"Jan 2026\" \"coldbrick\" \"coldbrick\"\n" +
+		".SH NAME\ncoldbrick.toml - settings of coldbrick\n" +
+		".SH SYNOPSIS\n\\fB" + defaultConfig + "\\fP\n" +
+		".SH DESCRIPTION\nA file in TOML that coldbrick reads where \\fB--config\\fP or COLDBRICK_CONFIG name no other. " +
+		"Every key has the name of a flag: the command line wins over the environment, and that over the file. " +
+		"A table [volume.NAME] wins over the top level for the volume of that name. " +
+		"An unknown key, a wrong type or unit is an error that names file and line. " +
+		"A file that holds a secret must be readable by its owner alone.\n" +
+		".SH EXAMPLE\n.nf\nolder-than = \"180d\"\nexclude = [\"**/.snapshots/**\"]\n\n[volume.vol]\nolder-than = \"1y\"\nkey-prefix = \"vol/\"\n.fi\n" +
+		".SH KEYS\n")
+	roff := strings.NewReplacer(`\`, `\e`, "-", `\-`)
+	eachSetting(func(f *pflag.Flag, usage string) {
+		fmt.Fprintf(&b, ".TP\n\\fB%s\\fP = %s\n%s\n", roff.Replace(f.Name), roff.Replace(tomlValue(f.Value)), roff.Replace(usage))
+	})
+	b.WriteString(".SH FILES\n.TP\n" + defaultConfig + "\nthis file\n.TP\n/etc/coldbrick/VOLUME.toml\n" +
+		"the keys of a volume's bucket: access\\-key\\-id and secret\\-access\\-key, for coldbrick and its plugin. coldbrick setup writes it.\n" +
+		".SH SEE ALSO\n\\fBcoldbrick(1)\\fP, \\fBcoldbrick-config-show(1)\\fP, \\fBcoldbrick-setup(1)\\fP\n")
+	return b.String()
+}
+
+// Every command shows how it is used, and what it shows can be run.
+func TestExamplesAreOfFlagsThatAreThere(t *testing.T) {
+	a := newApp(env{stderr: os.Stderr}, nil)
+	root := a.command()
+	walkCommands(root, func(cmd *cobra.Command) {
+		examples := 0
+		text := strings.ReplaceAll(cmd.Example, "\\\n", " ")
+		for line := range strings.SplitSeq(text, "\n") {
+			line, _, _ = strings.Cut(line, " #")
+			words := strings.Fields(strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(line), "source <("), ")"))
+			fresh := newApp(env{stderr: os.Stderr}, nil).command()
+			if len(words) == 0 || words[0] != "coldbrick" {
+				t.Errorf("%s: %q is not an example", cmd.CommandPath(), line)
+				continue
+			}
+			found, rest, err := fresh.Find(words[1:])
+			if err == nil {
+				err = found.ParseFlags(rest)
+			}
+			if err == nil && found.Args != nil {
+				err = found.Args(found, found.Flags().Args())
+			}
+			if err != nil {
+				t.Errorf("%s: %q: %v", cmd.CommandPath(), line, err)
+			}
+			if found.CommandPath() == cmd.CommandPath() {
+				examples++
+			}
+		}
+		if examples == 0 {
+			t.Errorf("%s has no example", cmd.CommandPath())
+		}
+	})
 }
 
 // The sample configuration, with every key taken as it stands, changes nothing.

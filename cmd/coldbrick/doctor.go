@@ -23,6 +23,8 @@ With --client, say whether a mount of users on this host is safe for stubs: run 
 on every client. It needs no store, no brick and no settings. A small file of its
 own, .coldbrick-probe-*, is made in the root of the volume, turned into a stub, and
 removed again.`,
+		Example: `  coldbrick doctor --volume vol
+  coldbrick doctor --client /mnt/vol                 # on every client`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.configure(cmd, a.byMount); err != nil {

@@ -15,6 +15,8 @@ this host, to keep them in the store and to recall them, in several storage clas
 side by side. With --volume, those of the bricks of this host that archive --volume
 would take. Prices are those of a file, with its date: no store is asked, and
 nothing is changed. docs/estimate.md explains each figure.`,
+		Example: `  coldbrick estimate --volume vol --older-than 1y
+  coldbrick estimate /bricks/b1/vol --prices prices.toml`,
 		Args: brickOrVolume,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.configure(cmd, nil); err != nil {

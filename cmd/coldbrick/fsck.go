@@ -21,6 +21,9 @@ left-over sizes are removed. Bytes on the volume are never given up for an objec
 that was not proven to hold the same.
 
 The exit code is 14 if problems remain, and 15 if data is at risk.`,
+		Example: `  coldbrick fsck --volume vol
+  coldbrick fsck --volume vol --read --sample 1%     # reads one object in a hundred
+  coldbrick fsck --volume vol --repair`,
 		Args: brickOrVolume,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.configure(cmd, a.byMount); err != nil {

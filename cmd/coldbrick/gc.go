@@ -26,6 +26,8 @@ this nor a rebuild can need any more are deleted at the end.
 
 A volume that shares the key prefix and is gone for good keeps gc from working, until
 --forget-volume says so.`,
+		Example: `  coldbrick gc --volume vol                          # how much nobody refers to
+  coldbrick gc --volume vol --apply --max-delete 100`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.configure(cmd, a.byMount); err != nil {

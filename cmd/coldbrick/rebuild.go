@@ -33,6 +33,8 @@ coldbrick gc deletes nothing.
 
 The new volume notes the id of the lost one, so that its objects count as its own.
 Run coldbrick fsck afterwards.`,
+		Example: `  coldbrick rebuild --volume new --from 5b7c3a0e-2f1d-4c60-9e3b-8d1f4a6b7c20 --dry-run
+  coldbrick rebuild --volume vol --under home/ann    # what was deleted there`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.configure(cmd, a.byMount); err != nil {

@@ -27,6 +27,10 @@ store is asked for all of them before anything else; each file stays a stub unti
 its object can be read. --wait says how long to wait for them. Without it, or when
 it is over, the run ends with exit code 10, and the same command recalls the rest
 once the store is done.`,
+		Example: `  coldbrick recall /mnt/vol/video/a.mov
+  coldbrick recall -r /mnt/vol/projects/2019
+  coldbrick recall --to /tmp/look /mnt/vol/video/a.mov   # the stub stays
+  coldbrick recall -r --thaw=bulk --wait 2d /mnt/vol/tapes`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			paths := run.NewPaths(a.named(args))
 			defer paths.Close()

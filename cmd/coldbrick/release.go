@@ -16,6 +16,8 @@ file is read and compared with the checksum of its object. A file that was never
 copied is skipped (not-copied), one that has changed since as well (changed).
 
 What archive refuses, release refuses: see coldbrick archive.`,
+		Example: `  coldbrick archive --volume vol --keep              # copies by day
+  coldbrick release --volume vol --until-free 20%    # frees what is needed`,
 		Args: brickOrVolume,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.configure(cmd, a.byMount); err != nil {

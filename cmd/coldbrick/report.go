@@ -17,7 +17,8 @@ top directory, what archiving it would free, and how the last runs on it went.
 Ages are those that clients see. The 15 directories with the most cold bytes are
 told one by one. On a brick with more than 4,096 top directories small ones
 count among the others, also with a part of their files if they come up again.`,
-		Args: exactly("BRICK"),
+		Example: `  coldbrick report /bricks/b1/vol --svg report.svg`,
+		Args:    exactly("BRICK"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.configure(cmd, nil); err != nil {
 				return err

@@ -15,13 +15,15 @@ import (
 // command builds the tree of commands.
 func (a *app) command() *cobra.Command {
 	root := &cobra.Command{
-		Use:               "coldbrick",
-		Short:             "The archive tier of a GlusterFS volume",
-		Long:              rootHelp(),
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		Args:              cobra.ArbitraryArgs,
+		Use:                   "coldbrick COMMAND",
+		Example:               "  coldbrick setup vol --apply\n  coldbrick archive --volume vol --dry-run\n  coldbrick archive --help",
+		DisableFlagsInUseLine: true,
+		Short:                 "The archive tier of a GlusterFS volume",
+		Long:                  rootHelp(),
+		SilenceErrors:         true,
+		SilenceUsage:          true,
+		CompletionOptions:     cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args:                  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return cmd.Help()
@@ -38,6 +40,7 @@ func (a *app) command() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.ui)
 	root.SetFlagErrorFunc(flagError)
+	root.SetUsageFunc(usage)
 	root.AddCommand(
 		newCrawl(a), newArchive(a), newRelease(a), newRecall(a), newStatus(a), newFsck(a), newDoctor(a), newSetup(a), newReport(a),
 		newEstimate(a), newCatalog(a), newRebuild(a), newGC(a), newConfig(a), newStores(a), newVersion(a), newCompletion(a),
@@ -114,9 +117,10 @@ func newHelp(root *cobra.Command) *cobra.Command {
 
 func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "version",
-		Short: "Show the version of coldbrick and how it was built",
-		Args:  exactly(),
+		Use:     "version",
+		Short:   "Show the version of coldbrick and how it was built",
+		Example: `  coldbrick version`,
+		Args:    exactly(),
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintln(a.stdout, buildInfo())
 			return err
@@ -134,6 +138,7 @@ func newCompletion(a *app) *cobra.Command {
   coldbrick completion bash > /etc/bash_completion.d/coldbrick
   coldbrick completion zsh > "${fpath[1]}/_coldbrick"
   coldbrick completion fish > ~/.config/fish/completions/coldbrick.fish`,
+		Example:   `  source <(coldbrick completion bash)`,
 		Args:      exactly("SHELL"),
 		ValidArgs: shells,
 		RunE: func(cmd *cobra.Command, args []string) error {

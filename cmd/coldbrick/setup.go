@@ -37,15 +37,17 @@ without the options, and while a host has the volume mounted.`,
   coldbrick setup vol --endpoint-url https://s3.example.com --bucket archive \
     --keys-from /root/keys.toml --apply
   coldbrick setup vol --undo`,
-		Args: exactly("VOLUME"),
+		Args:              exactly("VOLUME"),
+		ValidArgsFunction: volumeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.volume = args[0]
 			if err := a.configure(cmd, nil); err != nil {
 				return err
 			}
+			if err := mustBeRoot("write the files of a volume and set its options"); err != nil {
+				return err
+			}
 			switch {
-			case os.Geteuid() != 0:
-				return run.Usagef("run as root: only root can write the files of a volume and set its options")
 			case a.undo && a.apply:
 				return run.Usagef("--undo and --apply exclude each other")
 			case a.undo:

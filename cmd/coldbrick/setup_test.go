@@ -67,6 +67,9 @@ func TestSetupAndUndoOnAVolumeOfGlusterd(t *testing.T) {
 	const all = "stat -c '%a %n' /etc/coldbrick/*; cat /etc/coldbrick/*; gluster volume info vol | grep -E '^(feat|perf|client)'"
 	before := sh(all)
 
+	if out := coldbrick(nil, 0, "__complete", "setup", ""); !strings.HasPrefix(out, "vol\n") {
+		t.Error(out)
+	}
 	out := coldbrick(nil, 2, "setup", "none", "--endpoint-url", store.Endpoint, "--bucket", "archive")
 	if !strings.Contains(out, "no such volume") {
 		t.Error(out)

@@ -19,6 +19,8 @@ readable. Nothing is changed.
 -v shows all that ties each file to its object: gfid, cs.remote, pointer and
 proof, with --check the object, and what the run records of this host tell of the
 file. It reads all records for each file.`,
+		Example: `  coldbrick status /mnt/vol/video/a.mov
+  coldbrick status -r --check /mnt/vol/projects/2019`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			paths := run.NewPaths(a.named(args))
 			defer paths.Close()

@@ -13,7 +13,8 @@ func newStores(a *app) *cobra.Command {
 		Short: "List the store plugins",
 		Long: `List the store plugins: the name for --store, the library that Gluster loads for
 it, and what it is.`,
-		Args: exactly(),
+		Example: `  coldbrick stores`,
+		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.configure(cmd, nil); err != nil {
 				return err

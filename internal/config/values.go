@@ -54,6 +54,9 @@ func (c *Choice) Set(s string) error {
 	return nil
 }
 
+// Words are all that it can be.
+func (c *Choice) Words() []string { return c.words }
+
 // Type shows the words in help texts.
 func (c *Choice) Type() string { return strings.Join(c.words, "|") }
 

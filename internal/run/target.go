@@ -55,6 +55,9 @@ func (t Target) inspect(dir string) (*volume.Mount, error) {
 	return mount, nil
 }
 
+// VolumeNames are the volumes that a user may mean.
+func VolumeNames() []string { return volume.Names() }
+
 // openBrick tells a directory that is not there from one that is no brick.
 func openBrick(dir string) (*volume.Brick, error) {
 	brick, err := volume.OpenBrick(dir)

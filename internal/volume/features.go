@@ -183,6 +183,17 @@ func askOption(ctx context.Context, name, option string) (string, error) {
 // glusterdVolumes is where glusterd of this host keeps the volume files of bricks.
 const glusterdVolumes = "/var/lib/glusterd/vols"
 
+// Names are the volumes that glusterd of this host has, as far as this process may know.
+func Names() (names []string) {
+	entries, _ := os.ReadDir(glusterdVolumes) // without it there are none
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
 // CheckFeatures judges by the brick's own volume file, for when glusterd cannot be
 // asked.
 func (b *Brick) CheckFeatures() []Check {
