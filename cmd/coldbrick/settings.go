@@ -71,6 +71,7 @@ type settings struct {
 
 	apply, answer    bool
 	grace            config.Age
+	backups          config.Age
 	maxDelete        config.Portion
 	listFile, forget string
 
@@ -226,6 +227,8 @@ func (s *settings) flags() *pflag.FlagSet {
 	fileOnly("require-plugin")
 	value(&s.catalogSecret, "catalog-secret", "by which catalogs and registrations are sealed; the same on every host of the volume, at least 16 characters")
 	fileOnly("catalog-secret")
+	value(&s.backups, "backups-older-than", "no backup of a brick that is older than this `AGE` is ever put back: the grace of gc is at least that")
+	fileOnly("backups-older-than")
 	return f
 }
 
@@ -257,7 +260,7 @@ func (s *settings) values(origins config.Origins) run.Settings {
 		To: s.to, ToStdout: s.stdoutData, Repair: s.repair, ReadObjects: s.readObjects, Sample: int(s.sample), SVG: s.svg, Prices: s.prices,
 		Thaw: thaw, ThawWait: s.wait.Duration(), ColdClass: s.coldClass,
 		From: s.from, CatalogSecret: s.catalogSecret.Reveal(),
-		Apply: s.apply, Answer: s.answer, Grace: s.grace.Duration(), MaxDelete: s.maxDelete, ListFile: s.listFile, Forget: s.forget,
+		Apply: s.apply, Answer: s.answer, Grace: max(s.grace.Duration(), s.backups.Duration()), Backups: s.backups.Duration(), MaxDelete: s.maxDelete, ListFile: s.listFile, Forget: s.forget,
 		StateDir: s.stateDir, MetricsFile: s.metricsFile, LockWait: s.lockWait.Duration(),
 		Verbose: s.verbose, JSON: s.json,
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coldbrick/coldbrick/internal/config"
 	"github.com/coldbrick/coldbrick/internal/objstore/stores"
@@ -40,6 +41,40 @@ func TestEachOptionOfAStoreReachesIt(t *testing.T) {
 					t.Errorf("%s shows itself", o.Name)
 				}
 			}
+		}
+	}
+}
+
+// The grace is never shorter than the backups of bricks are old, whatever a flag says.
+func TestBackupsRaiseTheGrace(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, tt := range []struct {
+		file, grace string
+		want        time.Duration
+	}{
+		{"", "", 30 * day},
+		{`backups-older-than = "90d"`, "", 90 * day},
+		{`backups-older-than = "90d"`, "14d", 90 * day},
+		{`backups-older-than = "90d"`, "1y", 365 * day},
+		{"[volume.other]\nbackups-older-than = \"90d\"", "", 30 * day},
+	} {
+		file, err := config.Parse("coldbrick.toml", []byte(tt.file), schema())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s settings
+		flags := s.flags()
+		if tt.grace != "" {
+			if err := flags.Set("grace", tt.grace); err != nil {
+				t.Fatal(err)
+			}
+		}
+		origins, err := config.Apply(flags, nil, file, "v")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.values(origins).Grace; got != tt.want {
+			t.Errorf("%q and --grace %q: %v, want %v", tt.file, tt.grace, got, tt.want)
 		}
 	}
 }

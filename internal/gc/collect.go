@@ -40,6 +40,7 @@ func (p Place) Search(ctx context.Context, s Search) (f Found, err error) {
 	if s.Grace < LeastGrace {
 		return f, fmt.Errorf("the grace must be at least %v: runs of archive may use an object that is half as old", LeastGrace)
 	}
+	f.List.Grace = int64(s.Grace / time.Second)
 	known, err := p.Volumes(ctx)
 	if err != nil {
 		return f, err

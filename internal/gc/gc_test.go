@@ -337,3 +337,18 @@ func TestAnIntentOfADeadRunEndsWithTheNextOne(t *testing.T) {
 		t.Errorf("%d deleted", w.deleted)
 	}
 }
+
+// A host whose backups are older than the grace of a list does not answer it.
+func TestAListSaysItsGrace(t *testing.T) {
+	w, _ := ripe(t)
+	l, err := w.publish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.KeepsFor(grace); err != nil {
+		t.Error(err)
+	}
+	if err := l.KeepsFor(grace + time.Hour); !errors.Is(err, ErrNotProven) {
+		t.Errorf("backups that are older than the grace: %v", err)
+	}
+}

@@ -62,6 +62,7 @@ type List struct {
 	Owner      owner.Owner `json:"owner"`
 	Volumes    []Shared    `json:"volumes"`
 	Forgotten  []string    `json:"forgotten,omitempty"`
+	Grace      int64       `json:"grace_seconds"`
 	Objects    int64       `json:"objects"`    // that there were, referred to or not
 	Candidates []Candidate `json:"candidates"` // in order by key
 
@@ -70,6 +71,16 @@ type List struct {
 }
 
 const listKind = "gc-list"
+
+// KeepsFor returns an error if the grace by which the list was made is shorter than the
+// backups of a host are old that may be put back.
+func (l *List) KeepsFor(backups time.Duration) error {
+	if grace := time.Duration(l.Grace) * time.Second; grace < backups {
+		return fmt.Errorf("%w: list %s was made with a grace of %v, and backups of %v may be put back here: see backups-older-than",
+			ErrNotProven, l.ID, grace, backups)
+	}
+	return nil
+}
 
 // Status is what the bucket has of a list.
 type Status struct {

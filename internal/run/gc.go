@@ -248,6 +248,9 @@ func (c *collection) answers(ctx context.Context, list *gc.List) ([]gc.Answer, e
 // answerOwn has the bricks of this host looked at, unless all is well with what they
 // have said before.
 func (c *collection) answerOwn(ctx context.Context, list *gc.List, status gc.Status) error {
+	if err := list.KeepsFor(c.Backups); err != nil {
+		return err
+	}
 	answers, err := c.place.Answers(ctx, status)
 	if err != nil {
 		return err

@@ -53,7 +53,8 @@ type Settings struct {
 
 	// Of gc.
 	Apply, Answer bool
-	Grace         time.Duration
+	Grace         time.Duration // at least Backups
+	Backups       time.Duration // how old a backup of a brick is at most that is put back
 	MaxDelete     config.Portion
 	ListFile      string
 	Forget        string // id of a volume
