@@ -21,7 +21,7 @@ const (
 	StepTimes    Step = "times"    // mtime and atime are the stub's
 	StepSizes    Step = "sizes"    // the attributes that override the visible size are gone
 	StepRelease  Step = "release"  // remove downloading: the file is local
-	StepTidy     Step = "tidy"     // a last look; then pointer and notes are gone
+	StepTidy     Step = "tidy"     // a last look; then the pointer is spent and the notes are gone
 )
 
 // Plan lists the steps that make a file local. Any prefix of them may have run

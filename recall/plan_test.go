@@ -58,7 +58,7 @@ func apply(m model, step Step, size, written int64, whole bool) model {
 	case StepRelease:
 		m.marks.Downloading = false
 	case StepTidy:
-		m.notes, m.pointer, m.keep = false, false, false
+		m.notes, m.keep = false, false
 	}
 	return m
 }
@@ -173,7 +173,7 @@ func FuzzPlan(f *testing.F) {
 			m = m.run(t, size, int(cut[0]&15), int(cut[0]), how&1 == 1, how&2 == 2, int(how>>2))
 		}
 		m = m.run(t, size, -1, 0, false, false, 0) // the last one is whole
-		if want := (model{bytes: size, right: true}); m != want {
+		if want := (model{bytes: size, right: true, pointer: true}); m != want {
 			t.Fatalf("ended as %+v, want %+v", m, want)
 		}
 	})

@@ -751,12 +751,31 @@ func (t *transaction) tidy() error {
 			return err
 		}
 	}
-	if err := volume.RemoveAny(t.file, gluster.XattrPointer); err != nil {
+	if err := t.spend(); err != nil {
 		return err
 	}
 	// Last: while the notes stand, no archive begins with this file, and the
 	// next recall does what this one could not.
 	return t.dropNotes()
+}
+
+// spend makes the pointer say that the data is back: the next archive uses the object
+// again if the bytes are still the same by then. A file that has no recall behind it, or
+// an object that was not made from it, needs none.
+func (t *transaction) spend() error {
+	p := t.pointer
+	if p.Key == "" || p.Key != t.notes.Key || t.state == gluster.Local && !t.noted() {
+		return volume.RemoveAny(t.file, gluster.XattrPointer)
+	}
+	p.Recalled, p.Recall, p.Owner, p.Time, p.Locks = true, "", owner.Owner{}, time.Time{}, false
+	err := volume.Replace(t.file, gluster.XattrPointer, p.Encode())
+	if errors.Is(err, unix.ENOSPC) { // it only saves an upload
+		return volume.RemoveAny(t.file, gluster.XattrPointer)
+	}
+	if errors.Is(err, unix.ENODATA) {
+		return nil
+	}
+	return err
 }
 
 // A brick that was full takes no attributes until it has noticed that there is

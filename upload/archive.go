@@ -796,9 +796,12 @@ func (t *transaction) sound(attrs volume.Attrs) error {
 // since the last look: then the stub is on another brick, complete as far as the
 // mount can tell.
 func (t *transaction) noStub(attrs volume.Attrs) error {
-	// A client's recall leaves the pointer and notes the time, in seconds.
-	byClient := !attrs.Recalled.Before(t.pointer.Time.Truncate(time.Second))
-	if attrs.Recall != nil || attrs.Downloading || attrs.Pointer == nil || byClient {
+	// The pointer of a file that is recalled says so before the file is local.
+	spent := attrs.Pointer == nil
+	if p, valid, err := attrs.PointerOf(t.want.GFID); err == nil && valid {
+		spent = p.Recalled
+	}
+	if attrs.Recall != nil || attrs.Downloading || spent {
 		t.recalled = true
 		return nil
 	}
@@ -856,6 +859,16 @@ func (t *transaction) blocks(context.Context) error {
 }
 
 func (t *transaction) note(context.Context) error {
+	// A recall that has come in between has left word in the pointer. The lock keeps it
+	// off, unless that was lost.
+	now, err := volume.Get(t.brick, gluster.XattrPointer)
+	if err != nil && !errors.Is(err, unix.ENODATA) {
+		return err
+	}
+	if !bytes.Equal(now, t.encoded) {
+		t.recalled = true
+		return nil
+	}
 	t.pointer.Owner, t.pointer.Time, t.pointer.Locks = owner.Owner{}, time.Time{}, false
 	t.pointer.Proof = &object.Stamped{Size: t.proof.Size, Mtime: gluster.TimeOf(t.before.Mtime), CRC32: t.proof.CRC32}
 	return t.better(gluster.XattrPointer, t.pointer.Encode())
@@ -884,7 +897,7 @@ func (t *transaction) withdraw() error {
 	if volume.Gone(err) {
 		return nil
 	}
-	left := aftermath{own: bytes.Equal(attrs.Pointer, t.encoded), copied: t.inherited && (t.Keep || t.Release), sent: t.sent, answered: t.answered, signs: attrs.Signs, pending: attrs.HealPending, size: t.witness.Size}
+	left := aftermath{own: bytes.Equal(attrs.Pointer, t.encoded), inherited: t.inherited, sent: t.sent, answered: t.answered, signs: attrs.Signs, pending: attrs.HealPending, size: t.witness.Size}
 	if err == nil && left.own && left.sent {
 		var st volume.Stat
 		st, err = volume.StatOf(t.brick)

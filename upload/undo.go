@@ -8,15 +8,15 @@ import (
 // aftermath is what an attempt that failed finds on the brick's own file, whose lock
 // it still holds.
 type aftermath struct {
-	own      bool       // the pointer is this attempt's, and not another run's
-	copied   bool       // the run is about copies, and the pointer's object is the one that the file had before
-	sent     bool       // the stamp was
-	answered bool       // and the brick has said how it ended
-	signs    stub.Signs // of the file
-	pending  bool       // a replica blames another for having missed something
-	linked   bool       // it has a name: no rebalance has moved it away
-	bytes    int64      // there now
-	size     int64      // when its identity was taken
+	own       bool       // the pointer is this attempt's, and not another run's
+	inherited bool       // its object is the one that the file had before: copied, or recalled
+	sent      bool       // the stamp was
+	answered  bool       // and the brick has said how it ended
+	signs     stub.Signs // of the file
+	pending   bool       // a replica blames another for having missed something
+	linked    bool       // it has a name: no rebalance has moved it away
+	bytes     int64      // there now
+	size      int64      // when its identity was taken
 }
 
 // refusedHere reports whether a stamp that was sent has made no stub on this brick,
@@ -29,8 +29,8 @@ func (a aftermath) refusedHere() bool {
 		!a.signs.Remote && !a.signs.Downloading && !a.signs.Linkto && !a.pending
 }
 
-// undo lists the attributes to remove, in this order. A copied file
-// keeps its pointer: the next run may need no upload. Once the stamp was sent the
+// undo lists the attributes to remove, in this order. A file that
+// had a pointer keeps it: the next run may need no upload. Once the stamp was sent the
 // pointer stays, since it may be all that a stub has; unless it is certain that
 // there is none on any brick. It goes last: as long as it is there, the next run
 // knows that this one was at it.
@@ -38,7 +38,7 @@ func (a aftermath) undo() []string {
 	switch {
 	case !a.own:
 		return nil
-	case !a.sent && a.copied:
+	case !a.sent && a.inherited:
 		return nil
 	case !a.sent:
 		return []string{gluster.XattrPointer}

@@ -105,7 +105,7 @@ func TestAWholeTreeComesBackAsItWas(t *testing.T) {
 	testkit.SameFiles(t, before, testkit.Snapshot(t, v.NewMount(t)))
 	for _, path := range paths {
 		for name := range v.BrickXattrs(path) {
-			if name != gluster.XattrRecalled && (strings.HasPrefix(name, "trusted.coldbrick.") || strings.HasPrefix(name, "trusted.glusterfs.cs.")) {
+			if name != gluster.XattrRecalled && name != gluster.XattrPointer && (strings.HasPrefix(name, "trusted.coldbrick.") || strings.HasPrefix(name, "trusted.glusterfs.cs.")) {
 				t.Errorf("%q still has %s", path, name)
 			}
 		}

@@ -156,7 +156,7 @@ func (e entry) stub() bool { _, ok := e.xattrs[gluster.XattrRemote]; return ok }
 func (e entry) marked() (names []string) {
 	for _, name := range []string{
 		gluster.XattrRemote, gluster.XattrDownload, gluster.XattrObjectSize, gluster.XattrBlockSize, gluster.XattrNumBlocks,
-		gluster.XattrPointer, gluster.XattrRecall,
+		gluster.XattrRecall,
 	} {
 		if _, ok := e.xattrs[name]; ok {
 			names = append(names, name)

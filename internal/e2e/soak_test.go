@@ -22,7 +22,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/internal/testkit/cluster"
 )
@@ -532,8 +531,7 @@ func (s *soak) reckon() {
 		if path := strings.TrimSuffix(e.path, ".new"); !names[e.path] && path == e.path {
 			t.Errorf("nobody has made %s on %s", e.path, s.Bricks[e.brick])
 		}
-		marks := slices.DeleteFunc(e.marked(), func(name string) bool { return name == gluster.XattrPointer })
-		if len(marks) > 0 {
+		if marks := e.marked(); len(marks) > 0 {
 			t.Errorf("%s on %s has the marks %q", e.path, s.Bricks[e.brick], marks)
 		}
 	}

@@ -206,16 +206,14 @@ func (g *ground) mustRead(path string, want []byte) {
 	}
 }
 
-// mustBeUnmarked says that nothing of coldbrick or cloudsync is left on a file
-// but the time of its recall.
+// mustBeUnmarked says that nothing of coldbrick or cloudsync is left on a file but
+// what a recall leaves.
 func (g *ground) mustBeUnmarked(path string) {
 	g.t.Helper()
-	for name := range g.BrickXattrs(path) {
-		switch {
-		case name == gluster.XattrRecalled:
-		case bytes.HasPrefix([]byte(name), []byte("trusted.coldbrick.")), bytes.HasPrefix([]byte(name), []byte("trusted.glusterfs.cs.")):
-			g.t.Errorf("%q still has %s", path, name)
-		}
+	left, err := leftOn(g.BrickPath(path))
+	check(g.t, err)
+	if len(left) > 0 {
+		g.t.Errorf("%q still has %q", path, left)
 	}
 }
 

@@ -2,13 +2,16 @@ package safety
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"testing"
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
+	"github.com/coldbrick/coldbrick/recall"
 	"github.com/coldbrick/coldbrick/upload"
 )
 
@@ -111,4 +114,71 @@ func TestACopiedFileIsReleasedOnlyIfNothingChanged(t *testing.T) {
 			t.Errorf("%s: other bytes (%v)", path, err)
 		}
 	}
+}
+
+// A file that was recalled has an object still: what archives or releases it uploads
+// nothing, if not a byte has changed; and an object of any age does, since the file has
+// referred to it all the time.
+func TestARecalledFileNeedsNoUpload(t *testing.T) {
+	t.Parallel()
+	g := newGround(t)
+	data := randomBytes(9000)
+	old := func(a *upload.Archiver) { a.Store = ancient{a.Store} }
+	for verb, how := range map[string]func(*upload.Archiver){
+		"archive": func(*upload.Archiver) {},
+		"release": func(a *upload.Archiver) { a.Release = true },
+	} {
+		g.Write(verb, data, longAgo)
+		first := g.mustArchive(verb)
+		for range 2 {
+			g.mustRecall(verb)
+			g.mustBeUnmarked(verb)
+			g.mustRead(verb, data)
+			a := g.archiver()
+			how(a)
+			old(a)
+			if res := a.Archive(t.Context(), g.file(verb)); res.Outcome != outcome.Archived || !res.Adopted || res.Key != first.Key || res.Err != nil {
+				t.Errorf("%s: %+v", verb, res)
+			}
+			g.mustBeStub(verb, first.Key)
+		}
+
+		// An archive that fails forgets nothing; then it has changed and keeps its time.
+		g.mustRecall(verb)
+		a := g.archiver()
+		how(a)
+		a.At = before(upload.StepRecheck, func() { panic("on its way") })
+		if res := a.Archive(t.Context(), g.file(verb)); res.Reason != outcome.InternalError {
+			t.Errorf("%s: %+v", verb, res)
+		}
+		if e, err := g.recaller().Examine(t.Context(), verb, gluster.GFID{}, recall.Head); err != nil || e.State != outcome.StateCopied || len(e.Findings) > 0 {
+			t.Errorf("%s: %+v, %v", verb, e, err)
+		}
+		changed := randomBytes(9000)
+		check(t, rewrite(g.Path(verb), changed))
+		a = g.archiver()
+		how(a)
+		res := a.Archive(t.Context(), g.file(verb))
+		if verb == "release" {
+			if res.Reason != outcome.Changed || g.BrickSize(verb) == 0 {
+				t.Errorf("changed: %+v", res)
+			}
+			continue
+		}
+		if res.Outcome != outcome.Archived || res.Adopted || res.Key == first.Key {
+			t.Errorf("changed: %+v", res)
+		}
+		g.mustRecall(verb)
+		g.mustRead(verb, changed)
+	}
+}
+
+// ancient is a store whose objects are all too old to be adopted by a file that has not
+// referred to them.
+type ancient struct{ upload.Store }
+
+func (s ancient) Head(ctx context.Context, key string) (object.Info, error) {
+	info, err := s.Store.Head(ctx, key)
+	info.Modified = info.Date.Add(-2 * object.AdoptableFor)
+	return info, err
 }

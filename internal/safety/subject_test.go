@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -311,14 +312,12 @@ func (s *subject) whole() error {
 	if !st.ModTime().Equal(s.mtime) {
 		return fmt.Errorf("mtime is %v, was %v", st.ModTime(), s.mtime)
 	}
-	names, err := xattrNames(s.BrickPath(s.path))
+	left, err := leftOn(s.BrickPath(s.path))
 	if err != nil {
 		return err
 	}
-	for _, name := range ours(names) {
-		if name != gluster.XattrRecalled {
-			return fmt.Errorf("%s is left on it", name)
-		}
+	if len(left) > 0 {
+		return fmt.Errorf("%q are left on it", left)
 	}
 	const more = "more"
 	f, err := os.OpenFile(s.Path(s.path), os.O_APPEND|os.O_WRONLY, 0)
@@ -334,6 +333,28 @@ func (s *subject) whole() error {
 		return fmt.Errorf("after appending: %w", err)
 	}
 	return os.Remove(s.Path(s.path)) // of thousands of subjects
+}
+
+// leftOn are the attributes of coldbrick's and cloudsync's making that have no business
+// on a local file: all but the time of its recall, and a pointer that says that the data
+// is back.
+func leftOn(path string) ([]string, error) {
+	names, err := xattrNames(path)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(ours(names), func(name string) bool {
+		if name != gluster.XattrPointer {
+			return name == gluster.XattrRecalled
+		}
+		value := make([]byte, 64<<10)
+		n, err := unix.Lgetxattr(path, name, value)
+		if err != nil {
+			return false
+		}
+		p, err := object.DecodePointer(value[:n])
+		return err == nil && p.Recalled && p.Recall == ""
+	}), nil
 }
 
 // ours are the attributes of coldbrick's and cloudsync's making.
