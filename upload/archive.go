@@ -6,6 +6,7 @@ package upload
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,6 +63,16 @@ type Replicas interface {
 	Torn(ctx context.Context, file *os.File, path string) (bool, error)
 }
 
+// Index remembers what was proven of the copied files of the brick. It is a hint that
+// saves reading: see internal/copied.
+type Index interface {
+	// CRC32 is that of the object under key, whose bytes a file has that has this
+	// identity on the brick now; false if nobody knows.
+	CRC32(gfid gluster.GFID, id volume.Identity, key string) (uint32, bool)
+	Note(gfid gluster.GFID, id volume.Identity, key string, crc32 uint32)
+	Forget(gfid gluster.GFID)
+}
+
 // ErrDegraded ends a run: a brick is down or not healed, and a file that is
 // stamped now becomes unreadable when the brick returns (the heal writes the
 // data back under the stub).
@@ -72,17 +83,19 @@ var ErrDegraded = errors.New("the volume is degraded")
 const headFirst = 64 << 20
 
 // Archiver archives files one by one; Run does so with many workers. All fields
-// but Replicas, At, StatBrick and Patience are required.
+// but Replicas, Index, At, StatBrick and Patience are required.
 type Archiver struct {
 	Mount Mount
 	Brick Brick
 	// Replicas is nil on a volume without replication.
 	Replicas Replicas
 	Store    Store
-	Log      *record.Log
-	Owner    owner.Owner
-	Volume   string // id of the volume
-	Prefix   string // before every key
+	// Index may be nil: then each copied file is read again.
+	Index  Index
+	Log    *record.Log
+	Owner  owner.Owner
+	Volume string // id of the volume
+	Prefix string // before every key
 	// ColdBefore is the end of the past: a file that was modified later is
 	// too warm. It must lie some seconds back, since Gluster compares whole
 	// seconds.
@@ -107,7 +120,8 @@ type Result struct {
 	Outcome outcome.Outcome
 	Reason  outcome.Reason // unless archived
 	Key     string
-	Adopted bool  // the object was there already, from a run that died
+	Adopted bool  // the object was there already: of a run that died, a copy, a recall
+	Freed   int64 // bytes that the brick had for it, if archived
 	Err     error // the cause of a failure; of an archived file: what could not be noted or watched
 }
 
@@ -127,6 +141,7 @@ const (
 	StepVerify   Step = "verify"
 	StepBlocks   Step = "blocks"
 	StepNote     Step = "note"
+	StepEnter    Step = "enter" // with Keep, in place of all from the stamp on
 )
 
 type step struct {
@@ -148,9 +163,8 @@ func (t *transaction) steps() []step {
 		{StepNote, t.note},         // the stub learns its proof
 	}
 	if t.Keep { // its pointer stays, and names an object that was proven
-		return slices.DeleteFunc(all, func(s step) bool {
-			return s.name == StepStamp || s.name == StepVerify || s.name == StepBlocks || s.name == StepNote
-		})
+		stamp := slices.IndexFunc(all, func(s step) bool { return s.name == StepStamp })
+		return append(all[:stamp], step{StepEnter, t.enter})
 	}
 	return all
 }
@@ -178,12 +192,13 @@ func (a *Archiver) Archive(ctx context.Context, f gluster.File) Result {
 		// A new key means a new pointer, which moves the ctime: begin anew.
 		t, err = a.attempt(ctx, f, object.NonceKey(a.Prefix, f.GFID))
 	}
-	res := Result{File: f, Outcome: outcome.Archived, Key: t.key, Adopted: t.adopted, Err: err}
+	res := Result{File: f, Outcome: outcome.Archived, Key: t.key, Adopted: t.adopted, Freed: t.onBrick, Err: err}
 	if a.Keep {
-		res.Outcome = outcome.Copied
+		res.Outcome, res.Freed = outcome.Copied, 0
 	}
 	if err != nil && !t.verified {
 		res.Outcome, res.Reason = classify(err)
+		res.Freed = 0
 	}
 	return res
 }
@@ -230,7 +245,10 @@ type transaction struct {
 	encoded     []byte          // the pointer as it stands on the file; nil before it does
 	inherited   bool            // the key was in the pointer before: of a run that died, or has copied the file
 	before      volume.Stat     // what the mount shows
+	onBrick     int64           // bytes that the brick has for it
 	witness     volume.Identity // of the brick's own file: no clock and no client can put it back
+	lease       *briefLease     // of it, from the index's look to the witness; nil if the index knows nothing
+	known       *uint32         // CRC-32 of its bytes, as the index and an unbroken lease tell; nil: they must be read
 	recorded    bool            // the run record has the proof, and waits for word of the end
 	looked      time.Time       // when recheck had looked at everything
 	watch       *volume.Watch   // of the brick's own file since before recheck's last look; nil if there can be none
@@ -245,6 +263,9 @@ type transaction struct {
 }
 
 func (t *transaction) close() (err error) {
+	if t.lease != nil {
+		_, _ = t.lease.end() // else it ends with the descriptor
+	}
 	if t.locked {
 		// At once: the next run need not wait for the end of the descriptor. A
 		// lock that was lost cannot be given back.
@@ -279,14 +300,30 @@ func (t *transaction) open(context.Context) (err error) {
 	if t.brick, err = t.Brick.OpenRegular(t.want.GFID.HandlePath()); err != nil {
 		return fmt.Errorf("brick: %w", err)
 	}
-	if _, err = t.local(); err != nil {
+	attrs, err := t.local()
+	if err != nil {
 		return err
 	}
+	onBrick, err := t.statBrick()
+	switch {
+	case err != nil:
+		return err
+	case t.Keep && t.alreadyCopied(attrs, onBrick.Identity):
+		return outcome.Skip(outcome.AlreadyCopied, "")
+	}
+	if t.Release {
+		if full, err := volume.HasData(t.brick); err != nil || !full {
+			return cmp.Or(err, outcome.Skip(outcome.FreesNothing, ""))
+		}
+	}
+	const blockSize = 512
+	t.onBrick = onBrick.Blocks * blockSize
 	return t.notInUse() // or it would be uploaded in vain, perhaps every night
 }
 
-func (t *transaction) notInUse() error {
-	err := volume.NotInUse(t.brick)
+func (t *transaction) notInUse() error { return inUse(volume.NotInUse(t.brick)) }
+
+func inUse(err error) error {
 	if errors.Is(err, volume.ErrInUse) {
 		return outcome.Skip(outcome.InUse, "")
 	}
@@ -446,6 +483,9 @@ func (t *transaction) point(context.Context) error {
 	if t.inherited && previous.Attempt != "" {
 		t.pointer.Attempt = previous.Attempt // see adopt
 	}
+	if err := t.vouch(); err != nil {
+		return err
+	}
 	encoded := t.pointer.Encode()
 	if err := t.room(len(encoded)); err != nil {
 		return err
@@ -466,6 +506,9 @@ func (t *transaction) point(context.Context) error {
 // brick's own file.
 func (t *transaction) identify(ctx context.Context) (err error) {
 	if t.witness, err = t.standing(ctx); err != nil {
+		return err
+	}
+	if err := t.vouched(); err != nil {
 		return err
 	}
 	if t.before, err = volume.StatOf(t.file); err != nil {
@@ -733,6 +776,9 @@ func (t *transaction) verify(ctx context.Context) error {
 		return err
 	}
 	t.verified = true
+	if t.Index != nil {
+		t.Index.Forget(t.want.GFID)
+	}
 	return nil
 }
 

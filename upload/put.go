@@ -65,7 +65,7 @@ func (t *transaction) put(ctx context.Context) error {
 // adopt uses the object that is there if it was made from this very file and
 // holds the bytes that the file has now. Size and mtime are not enough: rsync
 // --inplace -t changes the bytes and keeps both. So the file is read again and
-// only the upload is saved.
+// only the upload is saved; unless the index knows what it would read.
 //
 // It must be young: gc may be about to delete an object to which nothing has referred
 // for long. Or be of the attempt in the pointer that was found, which has then referred
@@ -79,8 +79,12 @@ func (t *transaction) adopt(ctx context.Context, info object.Info) error {
 	if err != nil || !info.HasCRC32 || !referred && !info.Adoptable() {
 		return errKeyTaken
 	}
-	crc := t.proof.CRC32
-	if t.proof.Reads != t.before.Size {
+	crc, reads := t.proof.CRC32, t.proof.Reads
+	switch {
+	case reads == t.before.Size:
+	case t.known != nil && *t.known == info.CRC32:
+		crc = *t.known
+	default:
 		sum := crc32.NewIEEE()
 		n, err := io.Copy(sum, readerFunc(func(b []byte) (int, error) {
 			if err := ctx.Err(); err != nil {
@@ -94,18 +98,17 @@ func (t *transaction) adopt(ctx context.Context, info object.Info) error {
 		if n != t.before.Size {
 			return fmt.Errorf("%w: %d bytes read, %d expected", object.ErrChanged, n, t.before.Size)
 		}
-		crc = sum.Sum32()
+		crc, reads = sum.Sum32(), n
 	}
 	if crc != info.CRC32 {
 		return errKeyTaken
 	}
-	t.proof = object.Proof{Size: t.before.Size, CRC32: crc, Reads: t.before.Size}
+	t.proof = object.Proof{Size: t.before.Size, CRC32: crc, Reads: reads}
 	t.adopted = true
 	return nil
 }
 
-// reuse goes by the object of a copied file alone. The file is read: nothing else
-// tells that it has not changed since it was copied.
+// reuse goes by the object of a copied file alone.
 func (t *transaction) reuse(ctx context.Context) error {
 	info, err := t.Store.Head(ctx, t.key)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -62,6 +62,8 @@ const (
 const (
 	Changed         Reason = "changed"
 	NotCopied       Reason = "not-copied"
+	AlreadyCopied   Reason = "already-copied"
+	FreesNothing    Reason = "frees-nothing"
 	InUse           Reason = "in-use"
 	Vanished        Reason = "vanished"
 	InProgress      Reason = "in-progress"
@@ -119,6 +121,8 @@ var Meaning = map[Reason]string{
 	Unreadable:       "its attributes could not be read",
 	InUse:            "somebody has it open for writing",
 	NotCopied:        "has no object in the store that it refers to: archive --keep makes one",
+	AlreadyCopied:    "the store has a proven copy of it, and it has not changed since",
+	FreesNothing:     "takes no room on the brick, so that a release would free none",
 	Changed:          "changed while it was being archived or recalled; of an object: it is another one than gc has listed",
 	Vanished:         "was deleted or renamed in the meantime",
 	InProgress:       "another run is working on it",

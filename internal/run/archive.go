@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/coldbrick/coldbrick/crawl"
+	"github.com/coldbrick/coldbrick/internal/copied"
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore"
@@ -181,6 +183,7 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 	}
 	warn(a.Log, checks)
 	goal := newFreeGoal(brick, a.UntilFree, a.DryRun)
+	goal.doubts = a.copied
 	if err := goal.reached(); err != nil {
 		return a.unlessReached(err)
 	}
@@ -234,6 +237,17 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 	}
 	if replicas != nil {
 		archiver.Replicas = replicas
+	}
+	index, err := copied.Open(filepath.Join(a.StateDir, "copied"), brick)
+	if err != nil {
+		a.Log.Warn("copied files are read again", "err", err)
+	} else {
+		archiver.Index = index
+		defer func() {
+			if err := index.Close(); err != nil {
+				a.Log.Warn("copied files are read again", "err", err)
+			}
+		}()
 	}
 	return a.upload(ctx, archiver, brick, goal)
 }
@@ -296,7 +310,7 @@ func (a *archiving) upload(ctx context.Context, archiver *upload.Archiver, brick
 		return a.unlessReached(err)
 	}
 	done := func(r upload.Result) {
-		goal.done(r.File.Size)
+		goal.done(r.File.Size, r.Freed)
 		a.tried(r.Outcome == outcome.Failed)
 		a.tally.Add(r.Outcome, r.Reason, r.File.Size)
 		if r.Outcome == outcome.Archived || r.Outcome == outcome.Copied {

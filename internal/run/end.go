@@ -49,6 +49,8 @@ var (
 	errKept      = errors.New("setup takes nothing back") // as stubs may need it
 	errUntilFree = errors.New("--until-free reached")     // the goal, and no failure
 	errThawing   = errors.New("--wait is over")
+
+	errFreesNothing = errors.New("what is released frees nothing")
 )
 
 // UsageError is the user's to fix: it says what is wrong and what to do.

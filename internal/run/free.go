@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -38,15 +39,26 @@ type freeGoal struct {
 	want   config.Portion
 	dryRun bool // nothing that is taken ever comes to an end
 
+	// doubts ends a run whose brick does not gain by what is released: snapshots, a
+	// trash directory or processes that have the files open keep the room.
+	doubts   bool
+	patience time.Duration // for what was released to be free
+
 	mu     sync.Mutex
 	inWork int64         // bytes
 	ended  chan struct{} // closed, and another one made, when a file leaves the work
+	had    int64         // bytes that were free at the last look at the gain; -1 before the first
+	freed  int64         // bytes that should be free since
+	due    time.Time     // when the gain must show; zero until enough was released
 }
+
+// enough is how many bytes are released before it is looked whether the brick has them.
+const enough = 1 << 30
 
 func newFreeGoal(brick *volume.Brick, want config.Portion, dryRun bool) *freeGoal {
 	return &freeGoal{
 		space: func() (space, error) { return spaceOf(brick.Dir()) },
-		want:  want, dryRun: dryRun, ended: make(chan struct{}),
+		want:  want, dryRun: dryRun, ended: make(chan struct{}), patience: time.Minute, had: -1,
 	}
 }
 
@@ -75,8 +87,10 @@ func (g *freeGoal) take(ctx context.Context, size int64) error {
 		if wait == nil || err != nil {
 			return err
 		}
+		const pause = 200 * time.Millisecond
 		select {
 		case <-wait:
+		case <-time.After(pause): // room may come late, or from others
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -92,24 +106,48 @@ func (g *freeGoal) tryTake(size int64) (wait <-chan struct{}, err error) {
 		return nil, err
 	}
 	missing := g.want.Of(s.size) - s.free
+	gained, err := g.gained(s.free)
 	switch {
 	case missing <= 0, g.dryRun && missing <= g.inWork:
 		return nil, errUntilFree
-	case missing <= g.inWork:
+	case err != nil:
+		return nil, err
+	case missing <= g.inWork, !gained:
 		return g.ended, nil
 	}
 	g.inWork += size
 	return nil, nil
 }
 
-// done says that a file that was taken is archived, or left alone.
-func (g *freeGoal) done(size int64) {
+// gained reports whether the brick has gained at least half of what was released, as soon
+// as that is enough to see; errFreesNothing if it has not in time. Others may write
+// meanwhile.
+func (g *freeGoal) gained(free int64) (bool, error) {
+	switch {
+	case !g.doubts || g.had >= 0 && g.freed < enough:
+		return true, nil
+	case g.had < 0 || free-g.had >= g.freed/2:
+		g.had, g.freed, g.due = free, 0, time.Time{}
+		return true, nil
+	case g.due.IsZero():
+		g.due = time.Now().Add(g.patience)
+	case time.Now().After(g.due):
+		return false, fmt.Errorf("%w: %d bytes were released, and the brick has gained %d: look for snapshots, features.trash, and processes that have the files open",
+			errFreesNothing, g.freed, free-g.had)
+	}
+	return false, nil
+}
+
+// done says that a file that was taken is archived and has freed so many bytes, or was
+// left alone.
+func (g *freeGoal) done(size, freed int64) {
 	if g == nil || g.want.IsZero() {
 		return
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.inWork -= size
+	g.freed += freed
 	close(g.ended)
 	g.ended = make(chan struct{})
 }

@@ -71,13 +71,13 @@ func TestARunTakesNoMoreThanItNeedsToFree(t *testing.T) {
 	}
 	third := make(chan error)
 	go func() { third <- g.take(t.Context(), 60) }()
-	g.done(60) // failed: nothing is free
+	g.done(60, 0) // failed: nothing is free
 	if err := <-third; err != nil {
 		t.Errorf("a file in place of the failed one: %v", err)
 	}
 	d.free = 220
-	g.done(60)
-	g.done(60)
+	g.done(60, 0)
+	g.done(60, 0)
 	if err := g.take(t.Context(), 60); !errors.Is(err, errUntilFree) {
 		t.Errorf("the goal is reached: %v", err)
 	}
@@ -104,6 +104,31 @@ func TestWithoutAGoalEverythingIsTaken(t *testing.T) {
 		if err := errors.Join(g.take(t.Context(), 1), g.reached()); err != nil {
 			t.Error(err)
 		}
-		g.done(1)
+		g.done(1, 1)
+	}
+}
+
+// Half of what is released may go to those who write meanwhile; if the brick gains less,
+// something keeps the room, and releasing more helps nobody.
+func TestARunEndsThatFreesNothing(t *testing.T) {
+	const file = enough / 2
+	for _, tt := range []struct {
+		gain  int64
+		tells bool
+	}{{file, false}, {file/2 + 1, false}, {file / 4, true}, {0, true}, {-1, true}} {
+		d := &disk{}
+		g := d.goal(t, "100TB")
+		g.space = func() (space, error) { return space{1 << 60, d.free}, nil }
+		g.had, g.doubts, g.patience = -1, true, time.Millisecond
+		var err error
+		for i := 0; i < 9 && err == nil; i++ {
+			if err = g.take(t.Context(), file); err == nil {
+				d.free += tt.gain
+				g.done(file, file)
+			}
+		}
+		if errors.Is(err, errFreesNothing) != tt.tells || !tt.tells && err != nil {
+			t.Errorf("gains %d of %d: %v", tt.gain, file, err)
+		}
 	}
 }

@@ -15,20 +15,21 @@ import (
 	"github.com/coldbrick/coldbrick/upload"
 )
 
-func (g *ground) keep(path string) {
+// keep copies a file, with and without an index.
+func (g *ground) keep(path string, index upload.Index) {
 	g.t.Helper()
 	a := g.archiver()
-	a.Keep = true
+	a.Keep, a.Index = true, index
 	res := a.Archive(g.t.Context(), g.file(path))
 	if res.Outcome != outcome.Copied || res.Err != nil {
 		g.t.Fatalf("keep %q: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
 	}
 }
 
-func (g *ground) release(path string, at func(upload.Step, gluster.File) error) upload.Result {
+func (g *ground) release(path string, index upload.Index, at func(upload.Step, gluster.File) error) upload.Result {
 	g.t.Helper()
 	a := g.archiver()
-	a.Release, a.At = true, at
+	a.Release, a.Index, a.At = true, index, at
 	return a.Archive(g.t.Context(), g.file(path))
 }
 
@@ -48,23 +49,25 @@ func TestACopiedFileIsReleasedOnlyIfNothingChanged(t *testing.T) {
 		"touch":              func(path string) error { return os.Chtimes(g.Path(path), longAgo, longAgo.Add(time.Hour)) },
 		"truncate":           func(path string) error { return os.Truncate(g.Path(path), 10) },
 	} {
-		for _, step := range []upload.Step{"", upload.StepOpen, upload.StepIdentify, upload.StepPut, upload.StepRecord, upload.StepRecheck} {
-			path := name + " before " + string(step)
-			g.Write(path, data, longAgo)
-			g.keep(path)
-			g.mustRead(path, data)
-			var at func(upload.Step, gluster.File) error
-			if step == "" {
-				check(t, change(path))
-			} else {
-				at = before(step, func() { check(t, change(path)) })
-			}
-			res := g.release(path, at)
-			if res.Outcome != outcome.Skipped || res.Reason != outcome.Changed && res.Reason != outcome.TooWarm {
-				t.Errorf("%s: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
-			}
-			if m := g.BrickMarks(path); m.Remote || g.BrickSize(path) == 0 {
-				t.Errorf("%s: %+v, %d bytes", path, m, g.BrickSize(path))
+		for _, step := range []upload.Step{"", upload.StepOpen, upload.StepPoint, upload.StepIdentify, upload.StepPut, upload.StepRecord, upload.StepRecheck} {
+			for by, index := range map[string]upload.Index{"reading": nil, "the index": g.index()} {
+				path := name + " before " + string(step) + ", " + by
+				g.Write(path, data, longAgo)
+				g.keep(path, index)
+				g.mustRead(path, data)
+				var at func(upload.Step, gluster.File) error
+				if step == "" {
+					check(t, change(path))
+				} else {
+					at = before(step, func() { check(t, change(path)) })
+				}
+				res := g.release(path, index, at)
+				if res.Outcome != outcome.Skipped || res.Reason != outcome.Changed && res.Reason != outcome.TooWarm {
+					t.Errorf("%s: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
+				}
+				if m := g.BrickMarks(path); m.Remote || g.BrickSize(path) == 0 {
+					t.Errorf("%s: %+v, %d bytes", path, m, g.BrickSize(path))
+				}
 			}
 		}
 	}
@@ -72,7 +75,7 @@ func TestACopiedFileIsReleasedOnlyIfNothingChanged(t *testing.T) {
 	// Of a file that has not changed nothing is uploaded, by whatever takes it.
 	for _, verb := range []string{"release", "archive"} {
 		g.Write(verb, data, longAgo)
-		g.keep(verb)
+		g.keep(verb, nil)
 		a := g.archiver()
 		a.Release = verb == "release"
 		res := a.Archive(t.Context(), g.file(verb))
@@ -86,17 +89,18 @@ func TestACopiedFileIsReleasedOnlyIfNothingChanged(t *testing.T) {
 
 	// What was never copied, or has no object any more, keeps its data.
 	g.Write("never copied", data, longAgo)
-	if res := g.release("never copied", nil); res.Reason != outcome.NotCopied {
+	if res := g.release("never copied", nil, nil); res.Reason != outcome.NotCopied {
 		t.Errorf("never copied: %+v", res)
 	}
 	g.mustBeUnmarked("never copied")
 
 	// A release that stops half way forgets no copy.
+	index := g.index()
 	for _, step := range []upload.Step{upload.StepIdentify, upload.StepPut, upload.StepRecord, upload.StepRecheck, upload.StepStamp} {
 		path := "cut before " + string(step)
 		g.Write(path, data, longAgo)
-		g.keep(path)
-		res := g.release(path, func(s upload.Step, _ gluster.File) error {
+		g.keep(path, index)
+		res := g.release(path, index, func(s upload.Step, _ gluster.File) error {
 			if s == step {
 				return os.ErrDeadlineExceeded
 			}
@@ -105,7 +109,7 @@ func TestACopiedFileIsReleasedOnlyIfNothingChanged(t *testing.T) {
 		if res.Outcome == outcome.Archived || g.BrickSize(path) != int64(len(data)) {
 			t.Errorf("%s: %+v", path, res)
 		}
-		if res := g.release(path, nil); res.Outcome != outcome.Archived || !res.Adopted {
+		if res := g.release(path, index, nil); res.Outcome != outcome.Archived || !res.Adopted {
 			t.Errorf("%s, again: %+v", path, res)
 		}
 		g.mustRecall(path)

@@ -175,6 +175,7 @@ type Stat struct {
 	Atime    unix.Timespec
 	Mode     uint32
 	UID, GID uint32
+	Blocks   int64 // of 512 bytes
 }
 
 // StatOf asks for the attributes of an open file. On a mount with
@@ -190,8 +191,21 @@ func StatOf(f *os.File) (Stat, error) {
 	}
 	return Stat{
 		Identity: Identity{Inode: st.Ino, Size: st.Size, Mtime: st.Mtim, Ctime: st.Ctim, Links: uint64(st.Nlink)},
-		Atime:    st.Atim, Mode: st.Mode, UID: st.Uid, GID: st.Gid,
+		Atime:    st.Atim, Mode: st.Mode, UID: st.Uid, GID: st.Gid, Blocks: st.Blocks,
 	}, nil
+}
+
+// HasData reports whether an open file of a brick has more than holes. Its blocks do not
+// tell: they count those of its attributes.
+func HasData(f *os.File) (bool, error) {
+	_, err := unix.Seek(int(f.Fd()), 0, unix.SEEK_DATA)
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		return false, nil
+	case err != nil:
+		return false, &os.PathError{Op: "seek", Path: f.Name(), Err: err}
+	}
+	return true, nil
 }
 
 // StatAsOpened is what the lookup that opened f, or any answer since, told of
@@ -205,7 +219,7 @@ func StatAsOpened(f *os.File) (Stat, error) {
 			timespec := func(t unix.StatxTimestamp) unix.Timespec { return unix.Timespec{Sec: t.Sec, Nsec: int64(t.Nsec)} }
 			return Stat{
 				Identity: Identity{Inode: st.Ino, Size: int64(st.Size), Mtime: timespec(st.Mtime), Ctime: timespec(st.Ctime), Links: uint64(st.Nlink)},
-				Atime:    timespec(st.Atime), Mode: uint32(st.Mode), UID: st.Uid, GID: st.Gid,
+				Atime:    timespec(st.Atime), Mode: uint32(st.Mode), UID: st.Uid, GID: st.Gid, Blocks: int64(st.Blocks),
 			}, nil
 		case unix.EINTR:
 		default:

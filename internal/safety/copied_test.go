@@ -1,0 +1,240 @@
+package safety
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/coldbrick/coldbrick/internal/copied"
+	"github.com/coldbrick/coldbrick/internal/outcome"
+	"github.com/coldbrick/coldbrick/internal/testkit"
+	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/upload"
+)
+
+func (g *ground) indexes() string { return filepath.Join(g.StateDir, "copied") }
+
+func (g *ground) index() *copied.Index {
+	g.t.Helper()
+	index, err := copied.Open(g.indexes(), g.Brick)
+	check(g.t, err)
+	return index
+}
+
+// bytesRead is how many bytes this process reads while something is done.
+func bytesRead(t *testing.T, do func()) int64 {
+	t.Helper()
+	so := func() (n int64) {
+		b, err := os.ReadFile("/proc/self/io")
+		check(t, err)
+		_, err = fmt.Sscanf(string(b), "rchar: %d", &n)
+		check(t, err)
+		return n
+	}
+	before := so()
+	do()
+	return so() - before
+}
+
+// Not in parallel: what the process reads is counted.
+func TestWhatTheIndexKnowsIsNotRead(t *testing.T) {
+	g := newGround(t)
+	data := randomBytes(16 << 20)
+	size := int64(len(data))
+	g.Write("f", data, longAgo)
+	reads := func(what string, most int64, do func()) {
+		t.Helper()
+		if n := bytesRead(t, do); most > 0 && n >= most || most == 0 && n < size {
+			t.Errorf("%s: %d bytes were read, of %d", what, n, size)
+		}
+	}
+	const all, little = 0, 4 << 20
+	keep := func(want outcome.Reason) func() {
+		return func() {
+			a := g.archiver()
+			a.Keep, a.Index = true, g.index()
+			if res := a.Archive(t.Context(), g.file("f")); res.Reason != want || res.Err != nil && want == "" {
+				t.Errorf("%+v", res)
+			}
+		}
+	}
+	stub := func(index upload.Index, only bool) func() {
+		return func() {
+			a := g.archiver()
+			a.Release, a.Index = only, index
+			if res := a.Archive(t.Context(), g.file("f")); res.Outcome != outcome.Archived || !res.Adopted || res.Err != nil || res.Freed < size {
+				t.Errorf("%+v", res)
+			}
+			g.mustBeStub("f", "f")
+		}
+	}
+	reads("the first copy", all, keep(""))
+	reads("the next night", little, keep(outcome.AlreadyCopied))
+	reads("release", little, stub(g.index(), true))
+	g.mustRecall("f")
+	reads("after a recall", all, keep(""))
+	reads("archive", little, stub(g.index(), false))
+	g.mustRecall("f")
+	keep("")()
+	reads("release without an index", all, stub(nil, true))
+	g.mustRecall("f")
+	keep("")()
+	check(t, os.RemoveAll(g.indexes()))
+	reads("the index is lost", all, keep(""))
+	check(t, os.Chmod(g.Path("f"), 0o600)) // moves the ctime
+	reads("who may read it has changed", all, stub(g.index(), true))
+	g.mustRecall("f")
+	g.mustRead("f", data)
+}
+
+// A change that no mount shows, at any moment of a copy up to its entry in the index and
+// after it: what is then released or archived are the bytes that the file has.
+func TestAChangeBeforeTheIndexKnowsTheFileIsNeverMissed(t *testing.T) {
+	t.Parallel()
+	g := newGround(t)
+	clock := testkit.NewClock(t)
+	slow := g.NewMount(t, testkit.WithClock(clock))
+	clock.Set(t, behind)
+	index := g.index()
+	for name, change := range map[string]func(path string, fresh []byte) error{
+		"write, slow clock": func(path string, fresh []byte) error { return rewrite(slow+"/"+path, fresh) },
+		"punch": func(path string, fresh []byte) error {
+			clear(fresh[:4096])
+			return punch(g.Path(path))
+		},
+	} {
+		for _, step := range []upload.Step{upload.StepIdentify, upload.StepPut, upload.StepRecord, upload.StepRecheck, upload.StepEnter, ""} {
+			path := name + " before " + string(step)
+			old := randomBytes(9000)
+			now := append([]byte{}, old...)
+			if name != "punch" {
+				now = randomBytes(9000)
+			}
+			g.Write(path, old, longAgo)
+			do := func() { check(t, change(path, now)) }
+			a := g.archiver()
+			a.Keep, a.Index, a.At = true, index, before(step, do)
+			res := a.Archive(t.Context(), g.file(path))
+			if step == "" {
+				do()
+			}
+			known := res.Outcome == outcome.Copied
+			if want := step == "" || step == upload.StepEnter || step == upload.StepIdentify; known != want {
+				t.Errorf("%s: %+v", path, res)
+			}
+			fromThenOn := step == upload.StepIdentify // it was copied as it is now
+			if res := g.release(path, index, nil); (res.Outcome == outcome.Archived) != fromThenOn {
+				t.Errorf("%s: release: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
+			}
+			if !fromThenOn {
+				a := g.archiver()
+				a.Index = index
+				if res := a.Archive(t.Context(), g.file(path)); res.Outcome != outcome.Archived || res.Adopted && step != upload.StepPut {
+					t.Errorf("%s: archive: %+v", path, res)
+				}
+			}
+			g.mustRecall(path)
+			g.mustRead(path, now)
+		}
+	}
+}
+
+// As with TestAChangeWithinATickOfTheClockKeepsTheFile, of a copy: it is changed right
+// after its identity was taken, and released under the same coarse clock.
+func TestTheIndexKnowsNothingThatIsTooYoung(t *testing.T) {
+	t.Parallel()
+	g := newGround(t)
+	index := g.index()
+	const tick = 10 * time.Millisecond
+	for round := range 5 {
+		path := fmt.Sprint("f", round)
+		g.Write(path, randomBytes(9000), longAgo)
+		var last volume.Stat
+		coarse := func(f *os.File) (volume.Stat, error) {
+			st, err := volume.StatOf(f)
+			if volume.Time(st.Ctime).Sub(volume.Time(last.Ctime)) < tick {
+				st.Ctime, st.Mtime = last.Ctime, last.Mtime
+			}
+			last = st
+			return st, err
+		}
+		a := g.archiver()
+		a.Keep, a.Index, a.StatBrick = true, index, coarse
+		a.At = before(upload.StepEnter, func() { check(t, punch(g.BrickPath(path))) })
+		if res := a.Archive(t.Context(), g.file(path)); res.Outcome != outcome.Copied {
+			t.Errorf("%+v", res)
+		}
+		a = g.archiver()
+		a.Release, a.Index, a.StatBrick = true, index, coarse
+		if res := a.Archive(t.Context(), g.file(path)); res.Reason != outcome.Changed {
+			t.Errorf("%s: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
+		}
+	}
+}
+
+// An index that is not what it was, of files that have changed and of one that has not.
+func TestABadIndexReleasesNothingWrong(t *testing.T) {
+	t.Parallel()
+	g := newGround(t)
+	for name, spoil := range map[string]func(path string) error{
+		"lost":     os.Remove,
+		"cut":      func(path string) error { return os.Truncate(path, 79) },
+		"torn":     func(path string) error { return xorAt(path, 60) },
+		"of zeros": func(path string) error { return os.WriteFile(path, make([]byte, 160), 0o600) },
+		"a directory": func(path string) error {
+			check(t, os.Remove(path))
+			return os.Mkdir(path, 0o700)
+		},
+	} {
+		for _, changed := range []bool{false, true} {
+			path := fmt.Sprint(name, changed)
+			g.Write(path, randomBytes(9000), longAgo)
+			g.keep(path, g.index())
+			gfid := g.GFID(path)
+			files, err := filepath.Glob(filepath.Join(g.indexes(), "*", fmt.Sprintf("%x", gfid[:2])[:3]))
+			check(t, err)
+			if len(files) != 1 {
+				t.Fatalf("%q", files)
+			}
+			check(t, spoil(files[0]))
+			if changed {
+				check(t, punch(g.Path(path)))
+			}
+			res := g.release(path, g.index(), nil)
+			if (res.Outcome == outcome.Archived) == changed || changed && res.Reason != outcome.Changed {
+				t.Errorf("%s: %+v", path, res)
+			}
+			check(t, os.RemoveAll(g.indexes()))
+		}
+	}
+}
+
+func xorAt(path string, at int64) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close() // of no effect on what was written
+	b := make([]byte, 1)
+	if _, err := f.ReadAt(b, at); err != nil {
+		return err
+	}
+	b[0] ^= 1
+	_, err = f.WriteAt(b, at)
+	return err
+}
+
+// What takes no room is not released, and says so.
+func TestAFileOfHolesFreesNothing(t *testing.T) {
+	t.Parallel()
+	g := newGround(t)
+	g.Write("f", nil, longAgo)
+	check(t, os.Truncate(g.Path("f"), 1<<20))
+	check(t, os.Chtimes(g.Path("f"), longAgo, longAgo))
+	g.keep("f", nil)
+	if res := g.release("f", nil, nil); res.Reason != outcome.FreesNothing || res.Freed != 0 {
+		t.Errorf("%+v", res)
+	}
+}
