@@ -38,6 +38,13 @@ CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o "$
 sed 's/^#require-plugin = false$/require-plugin = true/' docs/coldbrick.toml >"$STAGE/coldbrick.toml"
 grep -qx 'require-plugin = true' "$STAGE/coldbrick.toml"
 
+# All services run in one sandbox.
+mkdir "$STAGE/units"
+for unit in packaging/*.service; do
+	{ cat "$unit"; echo; cat packaging/sandbox.conf; } >"$STAGE/units/$(basename "$unit")"
+done
+cp packaging/*.timer "$STAGE/units"
+
 cp docs/man/*.[15] "$STAGE/man"
 gzip -9n "$STAGE"/man/*
 for shell in bash zsh fish; do

@@ -149,6 +149,7 @@ var modes = map[string]fs.FileMode{
 	price.DefaultFile:    0o644,
 	unitFile:             0o644,
 	"/usr/lib/systemd/system/coldbrick-archive@.timer":    0o644,
+	"/usr/lib/systemd/system/coldbrick-gc-report@.timer":  0o644,
 	"/etc/cron.d/coldbrick":                               0o644, // cron reads no others
 	"/usr/share/man/man1":                                 fs.ModeDir | 0o755,
 	"/usr/share/man/man1/coldbrick-archive.1.gz":          0o644,
@@ -220,27 +221,38 @@ func wantPages(t *testing.T) {
 // them and in the sample for cron.
 func wantUnits(t *testing.T) {
 	t.Helper()
-	// An instance, with a dash in its name: that is no separator here.
-	out, err := exec.Command("systemd-analyze", "verify", "--man=no", "--recursive-errors=one",
-		"coldbrick-archive@my-vol.service", "coldbrick-archive@my-vol.timer").CombinedOutput()
-	if err != nil || len(out) > 0 {
-		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
-	}
-	unit := read(t, unitFile)
-	start := regexp.MustCompile(`(?m)^ExecStart=/usr/bin/coldbrick (.*)$`).FindStringSubmatch(unit)
-	cron := regexp.MustCompile(`(?m)^#\d.* root .*/usr/bin/coldbrick (.*)$`).FindStringSubmatch(read(t, "/etc/cron.d/coldbrick"))
-	if start == nil || cron == nil {
-		t.Fatal("no command line in the unit or in the sample for cron")
-	}
-	for _, line := range []string{start[1], cron[1]} {
-		args := append(strings.Fields(line), "--help") // which is as strict about flags
-		if out, err := exec.Command("coldbrick", args...).CombinedOutput(); err != nil {
-			t.Errorf("coldbrick %s: %v\n%s", line, err, out)
+	var units []string
+	var lines [][]string
+	for _, unit := range slices.Concat(globbed(t, "coldbrick-*@.service"), globbed(t, "coldbrick-*@.timer")) {
+		// An instance, with a dash in its name: that is no separator here.
+		units = append(units, strings.Replace(filepath.Base(unit), "@", "@my-vol", 1))
+		text := read(t, "/usr/lib/systemd/system/"+filepath.Base(unit))
+		if !strings.HasSuffix(unit, ".service") {
+			continue
+		}
+		line := regexp.MustCompile(`(?m)^ExecStart=/usr/bin/coldbrick (.*)$`).FindStringSubmatch(text)
+		if line == nil || !strings.HasSuffix(text, read(t, "sandbox.conf")) {
+			t.Errorf("%s has no command line, or no sandbox:\n%s", unit, text)
+			continue
+		}
+		lines = append(lines, line)
+		// It would take openat2 away from the service, which no run can do without.
+		if strings.Contains(text, "\nRestrictSUIDSGID=") {
+			t.Errorf("%s sets RestrictSUIDSGID=", unit)
 		}
 	}
-	// It would take openat2 away from the service, which no run can do without.
-	if strings.Contains(unit, "\nRestrictSUIDSGID=") {
-		t.Error("the unit sets RestrictSUIDSGID=")
+	if out, err := exec.Command("systemd-analyze", append([]string{"verify", "--man=no", "--recursive-errors=one"}, units...)...).CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+	}
+	lines = append(lines, regexp.MustCompile(`(?m)^#\d.* root .*/usr/bin/coldbrick (.*)$`).FindAllStringSubmatch(read(t, "/etc/cron.d/coldbrick"), -1)...)
+	if len(lines) != 8 {
+		t.Errorf("%d command lines in the units and in the sample for cron", len(lines))
+	}
+	for _, line := range lines {
+		args := append(strings.Fields(line[1]), "--help") // which is as strict about flags
+		if out, err := exec.Command("coldbrick", args...).CombinedOutput(); err != nil {
+			t.Errorf("coldbrick %s: %v\n%s", line[1], err, out)
+		}
 	}
 	for line := range strings.Lines(read(t, "/etc/cron.d/coldbrick")) {
 		if !strings.HasPrefix(line, "#") {

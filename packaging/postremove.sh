@@ -6,7 +6,7 @@ if [ -d /run/systemd/system ]; then
 	systemctl daemon-reload || true
 fi
 [ "$1" = purge ] || exit 0
-rm -f /etc/systemd/system/timers.target.wants/coldbrick-archive@*.timer
+rm -f /etc/systemd/system/timers.target.wants/coldbrick-*@*.timer
 state=/var/lib/coldbrick
 for record in "$state"/runs/*.jsonl; do
 	if [ -e "$record" ]; then

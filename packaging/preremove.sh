@@ -7,5 +7,5 @@ remove | 0) ;;
 *) exit 0 ;;
 esac
 if [ -d /run/systemd/system ]; then
-	systemctl stop 'coldbrick-archive@*.timer' 'coldbrick-archive@*.service' || true
+	systemctl stop 'coldbrick-*@*.timer' 'coldbrick-*@*.service' || true
 fi
