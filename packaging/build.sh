@@ -51,8 +51,12 @@ for shell in bash zsh fish; do
 	"$STAGE/coldbrick" completion $shell >"$STAGE/completion.$shell"
 done
 
-cp -R docs/*.md docs/schema README.md "$STAGE/doc"
-if [ -d docs/decisions ]; then cp -R docs/decisions "$STAGE/doc"; fi
+cp -R docs/*.md docs/*.svg docs/coldbrick.toml docs/schema docs/decisions README.md CONTRIBUTING.md SECURITY.md LICENSE "$STAGE/doc"
+# There is no docs/ above the pages, and no source beside them.
+sed -i 's#](docs/#](#g' "$STAGE"/doc/{README,CONTRIBUTING,SECURITY}.md
+source=https://github.com/coldbrick/coldbrick/blob/v$VERSION
+sed -i -E "s#\]\(\.\./([a-z])#]($source/\1#g" "$STAGE"/doc/*.md
+sed -i -E "s#\]\(\.\./\.\./([a-z])#]($source/\1#g" "$STAGE"/doc/decisions/*.md
 gzip -9nc CHANGELOG.md >"$STAGE/doc/changelog.gz"
 {
 	echo 'coldbrick is licensed under the Apache License 2.0, on Debian in'

@@ -204,10 +204,18 @@ func wantStatic(t *testing.T, path string) {
 // that the shells take the completions.
 func wantPages(t *testing.T) {
 	t.Helper()
-	for _, page := range globbed(t, "../docs/man/*.1") {
-		installed := "/usr/share/man/man1/" + filepath.Base(page) + ".gz"
+	for _, page := range globbed(t, "../docs/man/*") {
+		installed := "/usr/share/man/man" + filepath.Ext(page)[1:] + "/" + filepath.Base(page) + ".gz"
 		if got := run(t, "zcat", installed); got != read(t, page) {
 			t.Errorf("%s is not docs/man/%s", installed, filepath.Base(page))
+		}
+	}
+	const docs = "/usr/share/doc/coldbrick"
+	for _, page := range append(globbed(t, docs+"/*.md"), globbed(t, docs+"/decisions/*.md")...) {
+		for _, link := range regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`).FindAllStringSubmatch(read(t, page), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), link[1])); err != nil {
+				t.Errorf("a link of %s: %v", page, err)
+			}
 		}
 	}
 	run(t, "bash", "-n", "/usr/share/bash-completion/completions/coldbrick")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"log/slog"
 	"time"
@@ -95,7 +94,8 @@ func (a *app) configure(cmd *cobra.Command, mountOf func() (dir string, err erro
 		return run.Usagef("%w", err)
 	}
 	a.ui.begin(a.stdout, a.settings)
-	a.log = newLog(a.ui, a.logFormat.String(), a.verbose, a.quiet)
+	a.log = a.logger()
+	a.ui.log = a.log
 	for _, name := range config.Unknown(a.all, a.environ) {
 		a.log.Warn("unknown variable in the environment ignored", "name", name)
 	}
@@ -130,16 +130,17 @@ func (a *app) session() *run.Session {
 	}
 }
 
-func newLog(w io.Writer, format string, verbose, quiet bool) *slog.Logger {
+// logger is the log as the settings want it.
+func (a *app) logger() *slog.Logger {
 	o := &slog.HandlerOptions{Level: slog.LevelWarn}
 	switch {
-	case quiet:
+	case a.quiet:
 		o.Level = slog.LevelError
-	case verbose:
+	case a.verbose:
 		o.Level = slog.LevelInfo
 	}
-	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
+	if a.logFormat.String() == "json" {
+		return slog.New(slog.NewJSONHandler(a.ui, o))
 	}
-	return slog.New(slog.NewTextHandler(w, o))
+	return slog.New(slog.NewTextHandler(a.ui, o))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -33,15 +34,16 @@ func newConfigShow(a *app) *cobra.Command {
 		Use:   "show",
 		Short: "Show each setting with its value and where that came from",
 		Long: `Show each setting with its value and where that came from: a flag, a variable of
-the environment, a line of the configuration file, or the default. Secrets are
-hidden. The output is TOML and can serve as a configuration file.`,
+the environment, a line of the configuration file, the volume (--volume or --mount)
+and the file of its keys, or the default. Secrets are hidden. The output is TOML and
+can serve as a configuration file.`,
 		Example: `  coldbrick config show --volume vol`,
 		Args:    exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.configure(cmd, a.byMount); err != nil {
 				return err
 			}
-			return a.showConfig()
+			return a.showConfig(cmd.Context())
 		},
 	}
 	var names []string
@@ -54,7 +56,12 @@ hidden. The output is TOML and can serve as a configuration file.`,
 	return cmd
 }
 
-func (a *app) showConfig() (err error) {
+func (a *app) showConfig(ctx context.Context) (err error) {
+	if a.target.Volume != "" {
+		if err := a.takeOfVolume(ctx); err != nil {
+			a.ui.Say("what volume " + a.target.Volume + " says of its store is not known: " + err.Error())
+		}
+	}
 	a.all.VisitAll(func(f *pflag.Flag) {
 		if err != nil || f.Name == "config" {
 			return
@@ -73,6 +80,21 @@ func (a *app) showConfig() (err error) {
 		}
 	}
 	return err
+}
+
+// takeOfVolume gives settings that nobody has set the values that the volume has for them.
+func (a *app) takeOfVolume(ctx context.Context) error {
+	values, err := a.session().OfVolume(ctx)
+	if err != nil {
+		return err
+	}
+	for name, value := range values {
+		if err := a.all.Lookup(name).Value.Set(value); err != nil {
+			return err
+		}
+		a.origins[name] = "volume " + a.target.Volume
+	}
+	return nil
 }
 
 // tomlValue writes a value as a configuration file has it.

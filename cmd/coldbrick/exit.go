@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"syscall"
@@ -60,18 +61,29 @@ func codeOf(signal os.Signal) int {
 	return killed
 }
 
-// complaints are the lines that tell the user of an error. That some files
-// failed is known: each had its line. Whoever closed the pipe does not want to
-// hear more.
-func complaints(err error) []string {
+// complain tells the user of an error, in the form of the log. That some files failed
+// is known: each had its line. Whoever closed the pipe does not want to hear more.
+func (a *app) complain(err error) {
 	if err == nil || errors.Is(err, syscall.EPIPE) {
-		return nil
+		return
 	}
-	var lines []string
+	refusal, checks := run.Refusal(err)
 	for line := range strings.SplitSeq(err.Error(), "\n") {
-		if line != run.ErrSomeFailed.Error() {
-			lines = append(lines, "coldbrick: "+report.OneLine(line))
+		if line == run.ErrSomeFailed.Error() {
+			continue
+		}
+		if a.logFormat.String() == "json" {
+			a.logger().Error(report.OneLine(line))
+			continue
+		}
+		before, _, refused := strings.Cut(line, refusal)
+		if refused = refused && checks != nil; refused { // in the form of doctor
+			what, _, _ := strings.Cut(refusal, ": ")
+			line = before + what + ":"
+		}
+		fmt.Fprintln(a.ui, "coldbrick: "+report.OneLine(line))
+		for i := 0; refused && i < len(checks); i++ {
+			fmt.Fprintln(a.ui, checks[i].Text())
 		}
 	}
-	return lines
 }

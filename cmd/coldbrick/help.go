@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"slices"
 	"strings"
 
@@ -121,12 +120,4 @@ func wordsOf(f *pflag.Flag) cobra.CompletionFunc {
 // volumeNames are the volumes that this host knows. Only root can read their names.
 func volumeNames(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return run.VolumeNames(), cobra.ShellCompDirectiveNoFileComp
-}
-
-// mustBeRoot refuses a command that only root can carry out.
-func mustBeRoot(what string) error {
-	if os.Geteuid() == 0 {
-		return nil
-	}
-	return run.Usagef("run as root: only root can %s", what)
 }

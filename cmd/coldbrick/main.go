@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -65,9 +64,7 @@ func execute(ctx context.Context, e env) int {
 		err = lost
 	}
 	if !a.quiet || !run.IsBudget(err) {
-		for _, line := range complaints(err) {
-			fmt.Fprintln(a.ui, line)
-		}
+		a.complain(err)
 	}
 	a.ui.explain(err)
 	return exitCode(err)

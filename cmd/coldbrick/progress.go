@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -85,6 +86,8 @@ type display struct {
 	out      *report.Printer
 	progress string // always, never or auto
 	quiet    bool
+	log      *slog.Logger // where messages go too if it is JSON; nil: nowhere
+	asJSON   bool
 
 	explained sync.Once // a mistake of ours
 }
@@ -96,7 +99,7 @@ func (d *display) begin(stdout io.Writer, s settings) {
 		Data: stdout, News: d.screen, JSON: s.json, Verbose: s.verbose, Quiet: s.quiet,
 		Waits: !watched && !s.stdoutData, // or lines would come after data that they came before
 	}
-	d.progress, d.quiet = s.progress.String(), s.quiet
+	d.progress, d.quiet, d.asJSON = s.progress.String(), s.quiet, s.logFormat.String() == "json"
 }
 
 // Print prints a record.
@@ -117,7 +120,11 @@ func (d *display) end() error {
 
 // Say tells people something that is neither data nor wrong.
 func (d *display) Say(message string) {
-	if !d.quiet {
+	switch {
+	case d.quiet:
+	case d.asJSON:
+		d.log.Warn(report.OneLine(message)) // which -q alone leaves out
+	default:
 		fmt.Fprintf(d.screen, "coldbrick: %s\n", report.OneLine(message))
 	}
 }

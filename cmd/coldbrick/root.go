@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -35,6 +37,7 @@ func (a *app) command() *cobra.Command {
 			return run.Usagef("unknown command %q%s", args[0], hint(args[0], names, "coldbrick help lists them all"))
 		},
 	}
+	root.PersistentPreRunE = mustBeRoot
 	root.SetArgs(a.args)
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
@@ -47,6 +50,17 @@ func (a *app) command() *cobra.Command {
 	)
 	root.SetHelpCommand(newHelp(root))
 	return root
+}
+
+// forAnybody are the commands that touch neither a brick nor a volume.
+var forAnybody = []string{"coldbrick", "help", "version", "completion", "stores", "config", "show"}
+
+// mustBeRoot refuses before anything is asked: only root can read the marks of files.
+func mustBeRoot(cmd *cobra.Command, _ []string) error {
+	if os.Geteuid() == 0 || slices.Contains(forAnybody, cmd.Name()) {
+		return nil
+	}
+	return run.Usagef("run as root: only root can see on a volume what %s needs", cmd.CommandPath())
 }
 
 // flagError turns a complaint of the flag parser into one line that says what

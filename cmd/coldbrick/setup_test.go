@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -113,6 +114,10 @@ func TestSetupAndUndoOnAVolumeOfGlusterd(t *testing.T) {
 	}
 	if !strings.HasSuffix(sh("cat /etc/coldbrick/coldbrick.toml"), "jobs = 8\n\n[volume.vol] # by coldbrick setup\nolder-than = \"20d\"\n") {
 		t.Error(sh("cat /etc/coldbrick/coldbrick.toml"))
+	}
+
+	if out = coldbrick(nil, 0, "config", "show", "--volume", "vol"); !regexp.MustCompile(`(?m)^bucket = "archive" +# volume vol$`).MatchString(out) {
+		t.Error(out)
 	}
 
 	mount, err := v.Mount(node)

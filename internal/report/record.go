@@ -98,6 +98,9 @@ func (c Checks) line() (string, audience) {
 // MarshalJSON is for no program: those have the summary.
 func (c Checks) MarshalJSON() ([]byte, error) { return nil, errors.ErrUnsupported }
 
+// Text is the check as doctor shows it.
+func (c Check) Text() string { text, _ := c.line(); return text }
+
 // Status is the result of a Check.
 type Status string
 

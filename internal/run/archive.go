@@ -125,6 +125,9 @@ func archive(ctx context.Context, s *Session, named []string, copied bool) (err 
 	if err := a.judgeClients(preparing); err != nil {
 		return causeOf(preparing, err)
 	}
+	if s.DryRun {
+		s.UI.Say("a dry run does not ask the store: coldbrick doctor does")
+	}
 	s.errors = &breaker{limit: s.MaxErrors}
 	defer scope.watch(ctx, s.Stop)()
 	var locked error

@@ -227,6 +227,19 @@ func (s *scope) unsafeNow(ctx context.Context) error {
 	return errors.Join(err, volume.Unsafe(clients))
 }
 
+// Refusal is the part of an error's text that says what is not safe, and the same as
+// doctor has it; nil if the error is another.
+func Refusal(err error) (text string, checks []report.Check) {
+	var unsafe *volume.UnsafeError
+	if errors.As(err, &unsafe) {
+		for _, c := range unsafe.Checks {
+			checks = append(checks, shown(c))
+		}
+		text = unsafe.Error()
+	}
+	return text, checks
+}
+
 // shown is a check as doctor prints it.
 func shown(c volume.Check) report.Check {
 	status := map[volume.Verdict]report.Status{volume.OK: report.OK, volume.Warn: report.Warning, volume.Fail: report.Bad}[c.Verdict]

@@ -108,6 +108,29 @@ func (s StoreSettings) open(ctx context.Context, graph gluster.Graph, noted func
 	return store, meter, nil
 }
 
+// OfVolume are the settings of the store that the volume, or the file of its keys, gives
+// where nobody has set others. They hold secrets.
+func (s *Session) OfVolume(ctx context.Context) (map[string]string, error) {
+	kind, err := s.Store.kind()
+	if err != nil {
+		return nil, err
+	}
+	found, err := s.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	values, err := s.Store.options(kind, found.mount.Graph)
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range values {
+		if s.Store.Given[name] || value == s.Store.Options[name] {
+			delete(values, name)
+		}
+	}
+	return values, nil
+}
+
 // options are those of objstore.Store.Init. They hold secrets. What nobody has set is
 // taken from the options of the volume, as they stand in its graph, and the
 // credentials also from the file that this host keeps for the volume.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -61,8 +62,13 @@ func VolumeNames() []string { return volume.Names() }
 // openBrick tells a directory that is not there from one that is no brick.
 func openBrick(dir string) (*volume.Brick, error) {
 	brick, err := volume.OpenBrick(dir)
-	if isMissing(err) {
+	switch {
+	case isMissing(err):
 		return nil, UsageError{err}
+	case errors.Is(err, volume.ErrNoBrick):
+		if mount, mountErr := volume.Inspect(dir); mountErr == nil {
+			return nil, fmt.Errorf("%w: it is a mount of volume %s, whose bricks are %s", err, mount.Volume, strings.Join(mount.BrickNames(), ", "))
+		}
 	}
 	return brick, err
 }

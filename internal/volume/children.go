@@ -28,6 +28,14 @@ type child struct {
 // children are all of a mount, so that each brick is told about once.
 type children []child
 
+// BrickNames are the bricks of the volume as HOST:DIR.
+func (m *Mount) BrickNames() (names []string) {
+	for _, x := range m.Graph.Of(gluster.TypeClient) {
+		names = append(names, x.Option("remote-host")+":"+x.Option("remote-subvolume"))
+	}
+	return names
+}
+
 // findChildren opens their private files.
 func findChildren(root *Root, graph gluster.Graph) (children, error) {
 	active, err := activeGraph(root)
