@@ -23,6 +23,13 @@ Everything is made in a directory that only root can enter, and then moved into
 place; a rebuild that was interrupted goes on where it was. With --dry-run nothing
 is made, and what would be is counted. A volume that archive would refuse is refused.
 
+Where there is no catalog that can be read, --without-catalog makes a stub for each
+object of the lost volume, from its metadata: also for files that were deleted or written
+anew since, and under the name that each had when it was archived. Of several objects of
+one file or one name the newest counts, and the others are named. Directories belong to
+root, and nobody else may enter them; links, empty files, ACLs and attributes are gone.
+Each such stub carries trusted.coldbrick.rebuilt.
+
 Without --from, this brings back what was deleted below DIR in this volume itself
 (--under . for all of it): a stub, under its old name if that is free, of each file that
 a catalog knows as a stub and that has no other name by now. Nothing that exists is
@@ -43,6 +50,6 @@ Run coldbrick fsck afterwards.`,
 			return run.Rebuild(cmd.Context(), a.session())
 		},
 	}
-	a.uses(cmd, []string{"volume", "brick", "mount", "from", "under", "dry-run", "allow-unqualified-version", "allow-unguarded-clients", "state-dir"}, storeFlags, outputFlags)
+	a.uses(cmd, []string{"volume", "brick", "mount", "from", "without-catalog", "under", "dry-run", "allow-unqualified-version", "allow-unguarded-clients", "state-dir"}, storeFlags, outputFlags)
 	return cmd
 }

@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
@@ -172,6 +174,78 @@ func TestDeletedFilesComeBack(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(v.BrickDir()); err != nil || strings.Contains(fmt.Sprint(entries), ".coldbrick-rebuild") {
 		t.Error(entries, err)
+	}
+}
+
+// With no catalog, or none that can be read, the objects alone are enough for every byte
+// that was archived. What cannot be known is said, and marked on each stub.
+func TestObjectsAloneAreEnoughForTheData(t *testing.T) {
+	d := newDisaster(t)
+	old := testkit.NewVolume(t)
+	data := map[string]string{}
+	for _, path := range []string{"d/a", "d/hostile\n\xff\"", "d/in/b", "twice", "moved"} {
+		data[path] = "data of " + path
+		old.Write(path, []byte(data[path]), testkit.Old)
+	}
+	check(t, os.Chown(old.Path("d/a"), 1234, 4321))
+	check(t, os.Chmod(old.Path("d/a"), 0o4751))
+	d.run(0, "archive", "--mount", old.MountDir(), old.BrickDir())
+	d.run(0, "recall", old.Path("twice"))
+	data["twice"] = "written anew"
+	old.Write("twice", []byte(data["twice"]), testkit.Old.Add(time.Hour))
+	d.run(0, "archive", "--mount", old.MountDir(), old.BrickDir(), "--recall-grace", "0")
+	check(t, os.Rename(old.Path("moved"), old.Path("elsewhere"))) // its object knows the first name alone
+	want := map[string]os.FileInfo{}
+	for path := range data {
+		at := path
+		if path == "moved" {
+			at = "elsewhere"
+		}
+		info, err := os.Lstat(old.Path(at))
+		check(t, err)
+		want[path] = info
+	}
+
+	next := testkit.NewVolume(t)
+	to := []string{"--from", old.ID, "--mount", next.MountDir(), "--brick", next.BrickDir()}
+	if out := d.run(2, append([]string{"rebuild"}, to...)...); !strings.Contains(out, "--without-catalog") {
+		t.Error(out)
+	}
+	out := d.run(0, append([]string{"rebuild", "--without-catalog"}, to...)...)
+	for _, said := range []string{"rebuilt 5 files", "nobody can tell", "there is a newer object of the file"} {
+		if !strings.Contains(out, said) {
+			t.Errorf("%q is not said: %s", said, out)
+		}
+	}
+	for path, w := range want {
+		info, err := os.Lstat(next.Path(path))
+		check(t, err)
+		a, b := w.Sys().(*syscall.Stat_t), info.Sys().(*syscall.Stat_t)
+		if a.Ino != b.Ino || a.Mode&^0o7000 != b.Mode || a.Uid != b.Uid || a.Gid != b.Gid || a.Mtim != b.Mtim {
+			t.Errorf("%q is %+v, was %+v", path, b, a)
+		}
+		if value, _ := testkit.Xattr(t, next.BrickPath(path), "trusted.coldbrick.rebuilt"); len(value) == 0 {
+			t.Errorf("%q is not marked", path)
+		}
+	}
+	for _, dir := range []string{"d", "d/in"} { // nobody knows who was let into it
+		if info, err := os.Lstat(next.Path(dir)); err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("%q: %v, %v", dir, info, err)
+		}
+	}
+	if out := d.run(0, append([]string{"rebuild", "--without-catalog"}, to...)...); !strings.Contains(out, "present 5") {
+		t.Errorf("again: %s", out)
+	}
+	d.run(0, "fsck", "--mount", next.MountDir(), next.BrickDir())
+	d.run(0, "recall", "-r", next.MountDir())
+	for path, want := range data {
+		if b, err := os.ReadFile(next.Path(path)); err != nil || string(b) != want {
+			t.Errorf("%q: %q, %v", path, b, err)
+		}
+	}
+	d.run(0, "catalog", old.BrickDir())
+	if out := d.run(2, append([]string{"rebuild", "--without-catalog"}, to...)...); !strings.Contains(out, "there is a catalog") {
+		t.Error(out)
 	}
 }
 

@@ -65,6 +65,7 @@ type settings struct {
 	order          config.Choice
 	dryRun         bool
 	keep           bool
+	noCatalog      bool
 	requirePlugin  bool
 	anyVersion     bool
 	anyClients     bool
@@ -156,6 +157,8 @@ func (s *settings) flags() *pflag.FlagSet {
 	value(&s.sample, "sample", "with --read: read this `PERCENTAGE` of the objects, chosen at random (1%)")
 
 	text(&s.from, "from", "rebuild from the catalogs of the volume with this `ID`")
+
+	f.BoolVar(&s.noCatalog, "without-catalog", false, "rebuild from the metadata of objects, where there is no catalog that can be read")
 
 	f.BoolVar(&s.apply, "apply", false, "do it: gc deletes what nothing refers to, setup sets the options of the volume")
 	f.BoolVar(&s.undo, "undo", false, "take back what setup has done on this host")
@@ -259,7 +262,7 @@ func (s *settings) values(origins config.Origins) run.Settings {
 		DryRun: s.dryRun, Keep: s.keep, RequirePlugin: s.requirePlugin, AnyVersion: s.anyVersion, AnyClients: s.anyClients, Check: s.check,
 		To: s.to, ToStdout: s.stdoutData, Repair: s.repair, ReadObjects: s.readObjects, Sample: int(s.sample), SVG: s.svg, Prices: s.prices,
 		Thaw: thaw, ThawWait: s.wait.Duration(), ColdClass: s.coldClass,
-		From: s.from, CatalogSecret: s.catalogSecret.Reveal(),
+		From: s.from, NoCatalog: s.noCatalog, CatalogSecret: s.catalogSecret.Reveal(),
 		Apply: s.apply, Answer: s.answer, Grace: max(s.grace.Duration(), s.backups.Duration()), Backups: s.backups.Duration(), MaxDelete: s.maxDelete, ListFile: s.listFile, Forget: s.forget,
 		StateDir: s.stateDir, MetricsFile: s.metricsFile, LockWait: s.lockWait.Duration(),
 		Verbose: s.verbose, JSON: s.json,

@@ -143,6 +143,8 @@ type Entry struct {
 	Xattrs  []Xattr         `json:"xattrs,omitempty"`  // users', ACLs, and the pin, by name
 
 	XattrsCut bool `json:"xattrs_cut,omitempty"` // there were more than mostRestored, which are not here
+
+	Guessed bool `json:"-"` // no catalog has it: an object's metadata tells of it
 }
 
 // Xattr is an extended attribute.

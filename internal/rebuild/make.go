@@ -184,11 +184,15 @@ func (b *Builder) marks(e catalog.Entry) []mark {
 	}
 	const block = 512
 	blocks := cmp.Or(e.Blocks, (e.Size+block-1)/block)
-	return []mark{
+	var marks []mark
+	if e.Guessed {
+		marks = []mark{{gluster.XattrRebuilt, []byte("1")}}
+	}
+	return append(marks, []mark{
 		{gluster.XattrPointer, pointer.Encode()},
 		{gluster.XattrObjectSize, strconv.AppendInt(nil, e.Size, 10)},
 		{gluster.XattrBlockSize, []byte("4096")},
 		{gluster.XattrNumBlocks, []byte(gluster.NumBlocks(e.Size, blocks))},
 		{gluster.XattrRemote, []byte(e.Key)},
-	}
+	}...)
 }

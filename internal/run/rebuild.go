@@ -43,6 +43,9 @@ func makeAnew(ctx context.Context, s *Session) (err error) {
 		return err
 	}
 	place.Volume = cmp.Or(place.Volume, own)
+	if s.NoCatalog && own == place.Volume {
+		return Usagef("--without-catalog: write --from ID, of a volume that is lost")
+	}
 	if own == place.Volume && s.Under == "" {
 		return Usagef("--from: %s is this volume itself: write --under DIR to bring back what was deleted in it, or --from ID to rebuild another one", own)
 	}
@@ -66,9 +69,13 @@ func makeAnew(ctx context.Context, s *Session) (err error) {
 	place.Store = store
 	var trees []*catalog.Tree
 	var formerly []string
-	if own == place.Volume {
+	var sources []rebuild.Catalog
+	switch {
+	case own == place.Volume:
 		trees, formerly, err = s.fetchHistory(ctx, place)
-	} else {
+	case s.NoCatalog:
+		sources, err = s.guess(ctx, place, store)
+	default:
 		trees, formerly, err = s.fetchTrees(ctx, place)
 	}
 	defer func() {
@@ -78,6 +85,9 @@ func makeAnew(ctx context.Context, s *Session) (err error) {
 	}()
 	if err != nil {
 		return err
+	}
+	for _, t := range trees {
+		sources = append(sources, t)
 	}
 	if !s.DryRun {
 		if err := s.probes().prove(ctx, store); err != nil {
@@ -93,7 +103,7 @@ func makeAnew(ctx context.Context, s *Session) (err error) {
 	}
 	defer func() { err = errors.Join(err, private.Close()) }()
 	if s.DryRun {
-		return s.build(ctx, private, place, own, trees, formerly)
+		return s.build(ctx, private, place, own, sources, formerly)
 	}
 	purpose := fmt.Sprintf("the rebuild of volume %s in %s", place.Volume, own)
 	if s.Under != "" {
@@ -103,7 +113,7 @@ func makeAnew(ctx context.Context, s *Session) (err error) {
 	if err != nil {
 		return err
 	}
-	err = s.build(ctx, private, place, own, trees, formerly)
+	err = s.build(ctx, private, place, own, sources, formerly)
 	if err == nil || errors.Is(err, rebuild.ErrUnder) { // else this is not over
 		err = errors.Join(err, intent.End(ctx))
 	}
@@ -111,7 +121,7 @@ func makeAnew(ctx context.Context, s *Session) (err error) {
 }
 
 // build makes the tree of the volume that was written down on a mount of the volume own.
-func (s *Session) build(ctx context.Context, private *volume.Private, place catalog.Place, own string, trees []*catalog.Tree, formerly []string) error {
+func (s *Session) build(ctx context.Context, private *volume.Private, place catalog.Place, own string, trees []rebuild.Catalog, formerly []string) error {
 	var g Gauge
 	s.UI.ShowBar("rebuilding", ByFiles, &g)
 	b := rebuild.Builder{
@@ -124,15 +134,11 @@ func (s *Session) build(ctx context.Context, private *volume.Private, place cata
 				Outcome: r.Outcome, Reason: r.Reason, Key: string(r.Entry.Key), Err: r.Err})
 		},
 	}
-	var catalogs []rebuild.Catalog
-	for _, t := range trees {
-		catalogs = append(catalogs, t)
-	}
 	work := b.Run
 	if own == place.Volume {
 		work = b.Undelete
 	}
-	err := work(ctx, catalogs)
+	err := work(ctx, trees)
 	switch {
 	case errors.Is(err, rebuild.ErrUnder):
 		return Usagef("--under: %w", err)
@@ -140,6 +146,32 @@ func (s *Session) build(ctx context.Context, private *volume.Private, place cata
 		return errors.Join(ErrSomeFailed, err)
 	}
 	return err
+}
+
+// guess makes up the tree of the lost volume from its objects.
+func (s *Session) guess(ctx context.Context, place catalog.Place, store listing) ([]rebuild.Catalog, error) {
+	dir, err := s.forCatalogs()
+	if err != nil {
+		return nil, err
+	}
+	switch all, err := place.Find(ctx, dir); {
+	case err == nil && len(all) > 0:
+		return nil, Usagef("--without-catalog: there is a catalog of volume %s, of %s: a rebuild without it would know less", place.Volume, moment(all[len(all)-1].Time))
+	case err != nil:
+		s.Log.Warn("the catalogs cannot be read", "err", err)
+	}
+	g, err := rebuild.GuessTree(ctx, store, place.Prefix, place.Volume, s.Jobs)
+	if err != nil {
+		return nil, err
+	}
+	if g.Files() == 0 {
+		return nil, Usagef("--from: the store has no object of volume %s under the key prefix %q", place.Volume, place.Prefix)
+	}
+	s.Log.Warn("nobody can tell the objects of files that were deleted from those of files that were not: all come back, with the names that they had when they were archived; directories belong to root")
+	for _, l := range g.Left {
+		s.Log.Warn("an object is left out", "key", l.Key, "path", l.Path, "why", l.Why)
+	}
+	return []rebuild.Catalog{g}, nil
 }
 
 // scopeOfRebuild finds out about the volume in which the tree is made, and its id.
@@ -197,7 +229,7 @@ func (s *Session) findCatalogs(ctx context.Context, place catalog.Place) ([]cata
 	}
 	all, err := place.Find(ctx, temporary)
 	if err == nil && len(all) == 0 {
-		err = Usagef("--from: the store has no catalog of volume %s under the key prefix %q", place.Volume, place.Prefix)
+		err = Usagef("--from: the store has no catalog of volume %s under the key prefix %q (--without-catalog rebuilds from objects alone)", place.Volume, place.Prefix)
 	}
 	return all, err
 }

@@ -49,6 +49,7 @@ type Settings struct {
 	Prices        string // a file; "" for the usual one
 
 	From          string // id of the volume to rebuild
+	NoCatalog     bool   // rebuild from the metadata of objects
 	CatalogSecret string // by which catalogs are sealed; "" if none is set
 
 	// Of gc.
