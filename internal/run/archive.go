@@ -325,6 +325,9 @@ func (a *archiving) upload(ctx context.Context, archiver *upload.Archiver, brick
 		} else {
 			a.budget.giveBack(r.File.Size)
 		}
+		if r.Reason == outcome.AlreadyCopied {
+			return // counted, like what the crawl passes over: these may be all files, each night
+		}
 		a.print(report.File{Path: r.File.Path, GFID: r.File.GFID, Size: r.File.Size,
 			Outcome: r.Outcome, Reason: r.Reason, Key: r.Key, Err: r.Err})
 	}
