@@ -31,6 +31,6 @@ without it no catalog can be read. Catalogs hold the names of files in plain tex
 			return run.Catalog(cmd.Context(), a.session(), args)
 		},
 	}
-	a.uses(cmd, []string{"mount", "volume", "crawlers", "state-dir"}, storeFlags, outputFlags)
+	a.uses(cmd, []string{"mount", "volume", "crawlers", "state-dir", "metrics-file"}, storeFlags, outputFlags)
 	return cmd
 }

@@ -169,10 +169,18 @@ func configurationPage() string {
 func metricsPage() string {
 	var b strings.Builder
 	b.WriteString("# Metrics\n\n" + generated)
-	b.WriteString("`--metrics-file FILE` writes these at the end of each run of `archive`, for the textfile collector\n" +
-		"of node_exporter; let FILE end in `.prom`, and give each brick a file of its own. All have the\n" +
-		"labels `command` and `brick`, which is `volume:NAME` for a run on the bricks of a whole volume. Dry\n" +
-		"runs, and runs that found another one at work, leave the file as it is.\n\n" +
+	b.WriteString("`archive`, `release`, `recall`, `fsck`, `catalog` and `gc` write these for the textfile collector of\n" +
+		"node_exporter: into the directory `--metrics-file`, by default\n" +
+		"`" + defaultMetrics + "` if it exists, a file for each brick and volume,\n" +
+		"`coldbrick-ID.prom`; or, if that is no directory, into this one file (let it end in `.prom`, and\n" +
+		"give each job its own). Empty, `metrics-file = \"\"`, it turns them off. A file is replaced at once,\n" +
+		"and tells all that is remembered of its brick under `--state-dir`, whichever command has run last.\n\n" +
+		"Labels: `brick`, its directory, or `volume:NAME` for a run as a whole; `volume`, where its name is\n" +
+		"known; `command`, but for the stubs. What was done counts once: with the brick, and with\n" +
+		"`volume:NAME` for `recall` and `gc`, which know no bricks. Counters add up over crashes; of a run\n" +
+		"that is killed, at most the last 15 seconds are missing. Dry runs change nothing here, nor do\n" +
+		"`recall --to` and `--stdout`, nor does a run that finds another one at work: its last success grows\n" +
+		"older. A brick that is no more: delete its file, and its history under `--state-dir`.\n\n" +
 		"| metric | type | meaning |\n|---|---|---|\n")
 	for _, m := range report.AllMetrics() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", m.Name, m.Type, m.Help)

@@ -35,6 +35,6 @@ The exit code is 14 if problems remain, and 15 if data is at risk.`,
 			return run.Fsck(cmd.Context(), a.session(), args)
 		},
 	}
-	a.uses(cmd, []string{"mount", "volume", "under", "crawlers", "repair", "read", "sample", "state-dir"}, storeFlags, outputFlags)
+	a.uses(cmd, []string{"mount", "volume", "under", "crawlers", "repair", "read", "sample", "state-dir", "metrics-file"}, storeFlags, outputFlags)
 	return cmd
 }

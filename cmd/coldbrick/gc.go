@@ -36,6 +36,6 @@ A volume that shares the key prefix and is gone for good keeps gc from working, 
 			return run.GC(cmd.Context(), a.session())
 		},
 	}
-	a.uses(cmd, []string{"volume", "apply", "answer", "forget-volume", "grace", "max-delete", "list", "prices", "crawlers", "state-dir"}, storeFlags, outputFlags)
+	a.uses(cmd, []string{"volume", "apply", "answer", "forget-volume", "grace", "max-delete", "list", "prices", "crawlers", "state-dir", "metrics-file"}, storeFlags, outputFlags)
 	return cmd
 }

@@ -43,7 +43,7 @@ once the store is done.`,
 			return run.Recall(cmd.Context(), a.session(), paths)
 		},
 	}
-	a.uses(cmd, pathFlags, []string{"to", "stdout", "thaw", "thaw-days", "wait", "state-dir"}, storeFlags, outputFlags)
+	a.uses(cmd, pathFlags, []string{"to", "stdout", "thaw", "thaw-days", "wait", "state-dir", "metrics-file"}, storeFlags, outputFlags)
 	return cmd
 }
 

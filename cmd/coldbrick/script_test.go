@@ -40,6 +40,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Values["scene"] = &scene{TB: e.T().(testing.TB)}
 			e.Setenv("COLDBRICK_STATE_DIR", e.WorkDir+"/state")
+			e.Setenv("COLDBRICK_METRICS_FILE", "")
 			e.Setenv("COLDBRICK_CONFIG", e.WorkDir+"/coldbrick.toml")
 			e.Setenv("CAPTURED", filepath.Join(testkit.ModuleRoot(e.T().(testing.TB)), "internal/gluster/testdata"))
 			return os.WriteFile(e.WorkDir+"/coldbrick.toml", nil, 0o600)

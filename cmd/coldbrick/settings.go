@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -215,7 +216,7 @@ func (s *settings) flags() *pflag.FlagSet {
 	f.BoolVar(&s.coldClass, "allow-cold-class", false, "archive to a storage class whose objects cannot be read at once: readers of stubs get EREMOTE until recall --thaw, hours later")
 	s.stateDir = "/var/lib/coldbrick"
 	text(&s.stateDir, "state-dir", "keep locks and run records in `DIR`")
-	text(&s.metricsFile, "metrics-file", "write Prometheus metrics to `FILE` at the end of the run")
+	text(&s.metricsFile, "metrics-file", "write Prometheus metrics to `FILE`, or into a directory a file for each brick (default "+defaultMetrics+", if it exists)")
 	value(&s.lockWait, "lock-wait", "wait this `TIME` for another run on the same brick (90s, 10m)")
 
 	f.BoolVar(&s.json, "json", false, "write one JSON object a line to standard output")
@@ -233,6 +234,20 @@ func (s *settings) flags() *pflag.FlagSet {
 	value(&s.backups, "backups-older-than", "no backup of a brick that is older than this `AGE` is ever put back: the grace of gc is at least that")
 	fileOnly("backups-older-than")
 	return f
+}
+
+// defaultMetrics is where Debian's node_exporter collects text files.
+const defaultMetrics = "/var/lib/prometheus/node-exporter"
+
+// metrics is where metrics go; "" for nowhere.
+func (s *settings) metrics(origins config.Origins) string {
+	if origins["metrics-file"] != config.FromDefault {
+		return s.metricsFile
+	}
+	if info, err := os.Stat(defaultMetrics); err != nil || !info.IsDir() {
+		return ""
+	}
+	return defaultMetrics
 }
 
 // values are the settings as a run goes by them; origins tell what somebody has set.
@@ -264,7 +279,7 @@ func (s *settings) values(origins config.Origins) run.Settings {
 		Thaw: thaw, ThawWait: s.wait.Duration(), ColdClass: s.coldClass,
 		From: s.from, NoCatalog: s.noCatalog, CatalogSecret: s.catalogSecret.Reveal(),
 		Apply: s.apply, Answer: s.answer, Grace: max(s.grace.Duration(), s.backups.Duration()), Backups: s.backups.Duration(), MaxDelete: s.maxDelete, ListFile: s.listFile, Forget: s.forget,
-		StateDir: s.stateDir, MetricsFile: s.metricsFile, LockWait: s.lockWait.Duration(),
+		StateDir: s.stateDir, MetricsFile: s.metrics(origins), LockWait: s.lockWait.Duration(),
 		Verbose: s.verbose, JSON: s.json,
 	}
 }

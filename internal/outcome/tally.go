@@ -2,6 +2,7 @@ package outcome
 
 import (
 	"maps"
+	"strings"
 	"sync"
 )
 
@@ -31,6 +32,17 @@ func Of(totals map[Result]Total, o Outcome) Total {
 	return sum
 }
 
+// Since is what has come to totals since they were earlier.
+func Since(totals, earlier map[Result]Total) map[Result]Total {
+	since := map[Result]Total{}
+	for r, n := range totals {
+		if n = n.Minus(earlier[r]); n != (Total{}) {
+			since[r] = n
+		}
+	}
+	return since
+}
+
 // Minus is what came to t since it was earlier.
 func (t Total) Minus(earlier Total) Total {
 	return Total{t.Files - earlier.Files, t.Bytes - earlier.Bytes}
@@ -40,6 +52,18 @@ func (t Total) Minus(earlier Total) Total {
 type Result struct {
 	Outcome Outcome
 	Reason  Reason // empty for what was done
+}
+
+// MarshalText is the inverse of UnmarshalText: "skipped too-warm", "archived".
+func (r Result) MarshalText() ([]byte, error) {
+	return []byte(strings.TrimSuffix(string(r.Outcome)+" "+string(r.Reason), " ")), nil
+}
+
+// UnmarshalText reads what MarshalText has written.
+func (r *Result) UnmarshalText(text []byte) error {
+	o, reason, _ := strings.Cut(string(text), " ")
+	*r = Result{Outcome(o), Reason(reason)}
+	return nil
 }
 
 // Tally counts files by outcome and reason. It may be used by any number of

@@ -18,24 +18,54 @@ import (
 	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
-// Metrics are what monitoring learns of the last run on a brick.
+// Metrics are what monitoring learns of one brick, or of the bricks of volume:NAME
+// on this host. They are remembered as they are, so that each command adds to what
+// others have left.
 type Metrics struct {
-	Summary
-	Brick        string
-	Runs         int64                             // on this brick, ever
-	Done         map[outcome.Outcome]outcome.Total // by all runs on this brick
-	LastSuccess  time.Time                         // zero: never
-	FailingSince time.Time                         // the first of the failed runs since the last success; zero: none
-	BrickSize    int64                             // of its file system, in bytes
-	FreeBefore   int64                             // bytes
-	FreeAfter    int64                             // bytes
-	PluginLoaded bool                              // clients can recall by themselves
+	Brick    string              `json:"brick"`            // its directory, or volume:NAME
+	Volume   string              `json:"volume,omitempty"` // its name, "" if nobody has told it
+	Commands map[string]*Command `json:"commands,omitempty"`
+	Stubs    *Stubs              `json:"stubs,omitempty"` // nil: nobody has counted them
+}
+
+// Command is what the runs of one command have left.
+type Command struct {
+	Runs         int64                             `json:"runs"`
+	Done         map[outcome.Outcome]outcome.Total `json:"done,omitempty"` // by all runs
+	LastSuccess  time.Time                         `json:"last_success,omitzero"`
+	FailingSince time.Time                         `json:"failing_since,omitzero"` // the first that failed since the last success
+	Started      time.Time                         `json:"started,omitzero"`       // of the last run, also of one that has not ended
+
+	// Of the last run that has ended.
+	Ended    time.Time                        `json:"ended,omitzero"`
+	Took     time.Duration                    `json:"took,omitempty"`
+	ExitCode int                              `json:"exit_code"`
+	EndedBy  string                           `json:"ended_by,omitempty"` // the flag whose limit or goal ended it
+	Totals   map[outcome.Result]outcome.Total `json:"totals,omitempty"`
+	Room     *Room                            `json:"room,omitempty"`     // of archive and release
+	Findings map[outcome.Severity]int64       `json:"findings,omitempty"` // of fsck: what remains
+}
+
+// Room is that of a brick's file system, in bytes.
+type Room struct {
+	Size   int64 `json:"size"`
+	Before int64 `json:"before"` // free before the run
+	After  int64 `json:"after"`
+
+	PluginLoaded bool `json:"plugin_loaded"` // clients can recall by themselves
+}
+
+// Stubs are those of a brick, when they were last counted.
+type Stubs struct {
+	outcome.Total
+	At time.Time `json:"at"`
+	By string    `json:"by"` // the command that counted them
 }
 
 // Metric describes one metric for the manual.
 type Metric struct {
 	Name, Type, Help string
-	values           func(m Metrics) []sample
+	values           func(m *Metrics) []sample
 }
 
 type sample struct {
@@ -43,82 +73,139 @@ type sample struct {
 	value  float64
 }
 
-// AllMetrics lists all metrics. Each carries the labels command and brick.
+// AllMetrics lists all metrics. Each carries the label brick, and volume where that is
+// known.
 func AllMetrics() []Metric {
-	one := func(value func(Metrics) float64) func(Metrics) []sample {
-		return func(m Metrics) []sample { return []sample{{value: value(m)}} }
-	}
-	at := func(when func(Metrics) time.Time) func(Metrics) []sample {
-		return func(m Metrics) []sample {
-			if when(m).IsZero() {
-				return nil
-			}
-			return []sample{{value: float64(when(m).UnixMilli()) / 1000}}
-		}
-	}
-	by := func(value func(outcome.Total) int64) func(Metrics) []sample {
-		return func(m Metrics) []sample { return m.byResult(value) }
-	}
-	ever := func(value func(outcome.Total) int64) func(Metrics) []sample {
-		return func(m Metrics) []sample {
+	// each tells something of each command.
+	each := func(tell func(*Command) []sample) func(*Metrics) []sample {
+		return func(m *Metrics) []sample {
 			var samples []sample
-			for _, o := range slices.Sorted(maps.Keys(m.Done)) {
-				samples = append(samples, sample{[]string{"outcome", string(o)}, float64(value(m.Done[o]))})
+			for _, name := range slices.Sorted(maps.Keys(m.Commands)) {
+				for _, s := range tell(m.Commands[name]) {
+					samples = append(samples, sample{append([]string{"command", name}, s.labels...), s.value})
+				}
 			}
 			return samples
 		}
 	}
-	return []Metric{
-		{"coldbrick_runs_total", "counter", "Runs on this brick.", one(func(m Metrics) float64 { return float64(m.Runs) })},
-		{"coldbrick_files_total", "counter", "Files by outcome, over all runs on this brick.", ever(func(t outcome.Total) int64 { return t.Files })},
-		{"coldbrick_bytes_total", "counter", "Bytes of files by outcome, over all runs on this brick.", ever(func(t outcome.Total) int64 { return t.Bytes })},
-		{"coldbrick_run_files", "gauge", "Files of the last run by outcome and reason.", by(func(t outcome.Total) int64 { return t.Files })},
-		{"coldbrick_run_bytes", "gauge", "Bytes of the files of the last run by outcome and reason.", by(func(t outcome.Total) int64 { return t.Bytes })},
-		{"coldbrick_run_duration_seconds", "gauge", "How long the last run took.", one(func(m Metrics) float64 { return m.Duration.Seconds() })},
-		{"coldbrick_run_exit_code", "gauge", "Exit code of the last run.", one(func(m Metrics) float64 { return float64(m.ExitCode) })},
-		{"coldbrick_run_ended_by", "gauge", "1 for the flag whose limit or goal ended the last run; absent if it came to its end.", func(m Metrics) []sample {
-			if m.EndedBy == "" {
+	// last tells something of the last run that has ended.
+	last := func(tell func(*Command) []sample) func(*Metrics) []sample {
+		return each(func(c *Command) []sample {
+			if c.Ended.IsZero() {
 				return nil
 			}
-			return []sample{{[]string{"limit", m.EndedBy}, 1}}
-		}},
-		{"coldbrick_last_run_timestamp_seconds", "gauge", "When the last run ended.", at(func(m Metrics) time.Time { return m.Started.Add(m.Duration) })},
-		{"coldbrick_last_success_timestamp_seconds", "gauge", "When the last run that did not fail ended. A run that a budget ended did not fail.", at(func(m Metrics) time.Time { return m.LastSuccess })},
-		{"coldbrick_failing_since_timestamp_seconds", "gauge", "When the first run failed since the last success; absent while all is well.", at(func(m Metrics) time.Time { return m.FailingSince })},
-		{"coldbrick_brick_size_bytes", "gauge", "Size of the brick's file system.", one(func(m Metrics) float64 { return float64(m.BrickSize) })},
-		{"coldbrick_brick_free_bytes", "gauge", "Free space of the brick before and after the last run.", func(m Metrics) []sample {
-			return []sample{{[]string{"when", "before"}, float64(m.FreeBefore)}, {[]string{"when", "after"}, float64(m.FreeAfter)}}
-		}},
-		{"coldbrick_plugin_loaded", "gauge", "1 if clients can recall by themselves; 0 if readers of stubs get EREMOTE.", one(func(m Metrics) float64 {
-			if m.PluginLoaded {
-				return 1
+			return tell(c)
+		})
+	}
+	at := func(when func(*Command) time.Time) func(*Metrics) []sample {
+		return each(func(c *Command) []sample { return moments(when(c)) })
+	}
+	by := func(value func(outcome.Total) int64) func(*Metrics) []sample {
+		return last(func(c *Command) []sample { return c.byResult(value) })
+	}
+	ever := func(value func(outcome.Total) int64) func(*Metrics) []sample {
+		return each(func(c *Command) []sample {
+			var samples []sample
+			for _, o := range slices.Sorted(maps.Keys(c.Done)) {
+				samples = append(samples, sample{[]string{"outcome", string(o)}, float64(value(c.Done[o]))})
 			}
-			return 0
+			return samples
+		})
+	}
+	room := func(tell func(*Room) []sample) func(*Metrics) []sample {
+		return each(func(c *Command) []sample {
+			if c.Room == nil {
+				return nil
+			}
+			return tell(c.Room)
+		})
+	}
+	stubs := func(tell func(*Stubs) []sample) func(*Metrics) []sample {
+		return func(m *Metrics) []sample {
+			if m.Stubs == nil {
+				return nil
+			}
+			return tell(m.Stubs)
+		}
+	}
+	files, size := func(t outcome.Total) int64 { return t.Files }, func(t outcome.Total) int64 { return t.Bytes }
+	return []Metric{
+		{"coldbrick_runs_total", "counter", "Runs that have ended.", each(func(c *Command) []sample { return one(c.Runs) })},
+		{"coldbrick_files_total", "counter", "Files by outcome, over all runs.", ever(files)},
+		{"coldbrick_bytes_total", "counter", "Bytes of files by outcome, over all runs.", ever(size)},
+		{"coldbrick_run_files", "gauge", "Files of the last run by outcome and reason.", by(files)},
+		{"coldbrick_run_bytes", "gauge", "Bytes of the files of the last run by outcome and reason.", by(size)},
+		{"coldbrick_run_duration_seconds", "gauge", "How long the last run took.", last(func(c *Command) []sample { return []sample{{value: c.Took.Seconds()}} })},
+		{"coldbrick_run_exit_code", "gauge", "Exit code of the last run.", last(func(c *Command) []sample { return one(int64(c.ExitCode)) })},
+		{"coldbrick_run_ended_by", "gauge", "1 for the flag whose limit or goal ended the last run; absent if it came to its end.", last(func(c *Command) []sample {
+			if c.EndedBy == "" {
+				return nil
+			}
+			return []sample{{[]string{"limit", c.EndedBy}, 1}}
 		})},
+		{"coldbrick_run_started_timestamp_seconds", "gauge", "When the last run began; later than the end of the last run while it works, and if it was killed.", at(func(c *Command) time.Time { return c.Started })},
+		{"coldbrick_last_run_timestamp_seconds", "gauge", "When the last run ended.", at(func(c *Command) time.Time { return c.Ended })},
+		{"coldbrick_last_success_timestamp_seconds", "gauge", "When the last run that did not fail ended. A run that a budget ended did not fail.", at(func(c *Command) time.Time { return c.LastSuccess })},
+		{"coldbrick_failing_since_timestamp_seconds", "gauge", "When the first run failed since the last success; absent while all is well.", at(func(c *Command) time.Time { return c.FailingSince })},
+		{"coldbrick_brick_size_bytes", "gauge", "Size of the brick's file system.", room(func(r *Room) []sample { return one(r.Size) })},
+		{"coldbrick_brick_free_bytes", "gauge", "Free space of the brick before and after the last run.", room(func(r *Room) []sample {
+			return []sample{{[]string{"when", "before"}, float64(r.Before)}, {[]string{"when", "after"}, float64(r.After)}}
+		})},
+		{"coldbrick_plugin_loaded", "gauge", "1 if clients can recall by themselves; 0 if readers of stubs get EREMOTE.", room(func(r *Room) []sample {
+			if r.PluginLoaded {
+				return one(1)
+			}
+			return one(0)
+		})},
+		{"coldbrick_findings", "gauge", "What the last fsck has found and not repaired, by severity.", last(func(c *Command) []sample {
+			var samples []sample
+			for _, severity := range slices.Sorted(maps.Keys(c.Findings)) {
+				samples = append(samples, sample{[]string{"severity", string(severity)}, float64(c.Findings[severity])})
+			}
+			return samples
+		})},
+		{"coldbrick_stubs", "gauge", "Stubs on the brick, when the last catalog or fsck counted them.", stubs(func(s *Stubs) []sample { return one(s.Files) })},
+		{"coldbrick_stub_bytes", "gauge", "Bytes of their data, which is in the store.", stubs(func(s *Stubs) []sample { return one(s.Bytes) })},
+		{"coldbrick_stubs_timestamp_seconds", "gauge", "When they were counted.", stubs(func(s *Stubs) []sample { return moments(s.At) })},
 	}
 }
 
-func (m Metrics) byResult(value func(outcome.Total) int64) []sample {
+func one(n int64) []sample { return []sample{{value: float64(n)}} }
+
+// moments is none for a time that never was.
+func moments(t time.Time) []sample {
+	if t.IsZero() {
+		return nil
+	}
+	return []sample{{value: float64(t.UnixMilli()) / 1000}}
+}
+
+func (c *Command) byResult(value func(outcome.Total) int64) []sample {
 	var samples []sample
-	for r, t := range m.Totals {
+	for r, t := range c.Totals {
 		samples = append(samples, sample{[]string{"outcome", string(r.Outcome), "reason", string(r.Reason)}, float64(value(t))})
 	}
 	slices.SortFunc(samples, func(a, b sample) int { return slices.Compare(a.labels, b.labels) })
 	return samples
 }
 
-// Encode gives the metrics in Prometheus' text format.
-func (m Metrics) Encode() ([]byte, error) {
+// EncodeMetrics gives those of all bricks in Prometheus' text format.
+func EncodeMetrics(bricks ...*Metrics) ([]byte, error) {
 	var b bytes.Buffer
 	for _, metric := range AllMetrics() {
-		samples := metric.values(m)
-		if len(samples) == 0 {
-			continue
-		}
 		kind := dto.MetricType(dto.MetricType_value[strings.ToUpper(metric.Type)])
 		family := &dto.MetricFamily{Name: &metric.Name, Help: &metric.Help, Type: &kind}
-		for _, s := range samples {
-			family.Metric = append(family.Metric, s.metric(kind, []string{"command", m.Command, "brick", m.Brick}))
+		for _, m := range bricks {
+			labels := []string{"brick", m.Brick}
+			if m.Volume != "" {
+				labels = append(labels, "volume", m.Volume)
+			}
+			for _, s := range metric.values(m) {
+				family.Metric = append(family.Metric, s.metric(kind, labels))
+			}
+		}
+		if len(family.Metric) == 0 {
+			continue
 		}
 		if _, err := expfmt.MetricFamilyToText(&b, family); err != nil {
 			return nil, err
@@ -127,8 +214,8 @@ func (m Metrics) Encode() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// metric is a sample with further labels before its own. A label's value must be
-// UTF-8, and a brick's path need not be.
+// metric is a sample with further labels before its own. A label's value must
+// be UTF-8, and a brick's path need not be.
 func (s sample) metric(kind dto.MetricType, labels []string) *dto.Metric {
 	labels = slices.Concat(labels, s.labels)
 	m := &dto.Metric{}
@@ -144,10 +231,10 @@ func (s sample) metric(kind dto.MetricType, labels []string) *dto.Metric {
 	return m
 }
 
-// WriteFile puts the metrics where node_exporter finds them. The file is
+// WriteMetrics puts the metrics of bricks where node_exporter finds them. The file is
 // replaced at once: a reader sees the old or the new one.
-func (m Metrics) WriteFile(path string) error {
-	text, err := m.Encode()
+func WriteMetrics(path string, bricks ...*Metrics) error {
+	text, err := EncodeMetrics(bricks...)
 	if err == nil {
 		err = ReplaceFile(path, text, Readable)
 	}

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,12 +54,31 @@ func value(t *testing.T, f *dto.MetricFamily, labels ...string) float64 {
 func TestPrometheusReadsTheMetrics(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "coldbrick.prom")
 	m := Metrics{
-		Summary: Summary{Command: "archive", ExitCode: 3, EndedBy: "until-free", Started: time.Unix(1700000000, 0), Duration: 90 * time.Second,
-			Totals: map[outcome.Result]outcome.Total{{Outcome: outcome.Archived}: {Files: 12, Bytes: 1 << 40}, {Outcome: outcome.Skipped, Reason: outcome.TooWarm}: {Files: 3, Bytes: 7}}},
-		Brick: "/bricks/\"b\\1\n\xff", Runs: 5, Done: map[outcome.Outcome]outcome.Total{outcome.Archived: {Files: 40, Bytes: 1 << 42}}, LastSuccess: time.Unix(1600000000, 0), FailingSince: time.Unix(1650000000, 0),
-		BrickSize: 1 << 51, FreeBefore: 100, FreeAfter: 1 << 50, PluginLoaded: true,
+		Brick: "/bricks/\"b\\1\n\xff", Volume: "vol",
+		Commands: map[string]*Command{
+			"archive": {
+				Runs: 5, Done: map[outcome.Outcome]outcome.Total{outcome.Archived: {Files: 40, Bytes: 1 << 42}},
+				LastSuccess: time.Unix(1600000000, 0), FailingSince: time.Unix(1650000000, 0), Started: time.Unix(1700000100, 0),
+				Ended: time.Unix(1700000090, 0), Took: 90 * time.Second, ExitCode: 3, EndedBy: "until-free",
+				Totals: map[outcome.Result]outcome.Total{{Outcome: outcome.Archived}: {Files: 12, Bytes: 1 << 40}, {Outcome: outcome.Skipped, Reason: outcome.TooWarm}: {Files: 3, Bytes: 7}},
+				Room:   &Room{Size: 1 << 51, Before: 100, After: 1 << 50, PluginLoaded: true},
+			},
+			"fsck":    {Ended: time.Unix(1700000000, 0), Findings: map[outcome.Severity]int64{outcome.Grave: 2, outcome.Problem: 0}},
+			"catalog": {Started: time.Unix(1700000000, 0)}, // has never come to its end
+		},
+		Stubs: &Stubs{Total: outcome.Total{Files: 7, Bytes: 1 << 43}, At: time.Unix(1690000000, 0)},
 	}
-	if err := m.WriteFile(path); err != nil {
+	// It is remembered as JSON between the runs.
+	text, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := Metrics{Brick: m.Brick} // which is more than JSON can keep
+	if err := json.Unmarshal(text, &again); err != nil {
+		t.Fatal(err)
+	}
+	again.Brick = m.Brick
+	if err := WriteMetrics(path, &again, &Metrics{Brick: "other", Commands: map[string]*Command{"archive": {Runs: 1}}}); err != nil {
 		t.Fatal(err)
 	}
 	families := parseMetrics(t, path)
@@ -84,6 +104,14 @@ func TestPrometheusReadsTheMetrics(t *testing.T) {
 		{"coldbrick_brick_free_bytes", []string{"when=before"}, 100},
 		{"coldbrick_brick_free_bytes", []string{"when=after"}, 1 << 50},
 		{"coldbrick_plugin_loaded", []string{brick}, 1},
+		{"coldbrick_run_started_timestamp_seconds", []string{brick, "command=archive"}, 1700000100},
+		{"coldbrick_run_started_timestamp_seconds", []string{brick, "command=catalog"}, 1700000000},
+		{"coldbrick_findings", []string{brick, "volume=vol", "severity=at-risk"}, 2},
+		{"coldbrick_findings", []string{brick, "severity=problem"}, 0},
+		{"coldbrick_stubs", []string{brick, "volume=vol"}, 7},
+		{"coldbrick_stub_bytes", []string{brick}, 1 << 43},
+		{"coldbrick_stubs_timestamp_seconds", []string{brick}, 1690000000},
+		{"coldbrick_runs_total", []string{"brick=other"}, 1},
 	} {
 		family := families[tt.name]
 		if family == nil {
@@ -91,6 +119,9 @@ func TestPrometheusReadsTheMetrics(t *testing.T) {
 		} else if got := value(t, family, tt.labels...); got != tt.want {
 			t.Errorf("%s%v = %v, want %v", tt.name, tt.labels, got, tt.want)
 		}
+	}
+	if n := len(families["coldbrick_run_exit_code"].GetMetric()); n != 2 {
+		t.Errorf("%d exit codes of two runs that have ended", n)
 	}
 	if len(families) != len(AllMetrics()) {
 		t.Errorf("%d metrics, %d described", len(families), len(AllMetrics()))
@@ -101,7 +132,7 @@ func TestAMetricsFileIsReplacedAtOnceAndReadableByAll(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "coldbrick.prom")
 	for range 2 {
-		if err := (Metrics{Summary: Summary{Command: "archive"}}).WriteFile(path); err != nil {
+		if err := WriteMetrics(path, &Metrics{Commands: map[string]*Command{"archive": {}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -119,7 +150,7 @@ func TestAMetricsFileIsReplacedAtOnceAndReadableByAll(t *testing.T) {
 	if _, ok := parseMetrics(t, path)["coldbrick_failing_since_timestamp_seconds"]; ok {
 		t.Error("failing since the epoch")
 	}
-	if err := (Metrics{}).WriteFile(dir + "/none/x"); err == nil {
+	if err := WriteMetrics(dir + "/none/x"); err == nil {
 		t.Error("a missing directory is no error")
 	}
 }

@@ -72,10 +72,7 @@ func archive(ctx context.Context, s *Session, named []string, copied bool) (err 
 	if err := s.coldClass(); err != nil {
 		return err
 	}
-	s.on = &runOn{name: "volume:" + s.Volume}
-	if len(named) > 0 {
-		s.on.name = named[0]
-	}
+	s.about = s.aboutOf(named)
 	if s.MaxDuration > 0 {
 		defer time.AfterFunc(s.MaxDuration, func() { s.Stop.Drain(ErrMaxTime) }).Stop()
 	}
@@ -91,7 +88,6 @@ func archive(ctx context.Context, s *Session, named []string, copied bool) (err 
 	if err != nil {
 		return causeOf(preparing, err)
 	}
-	s.on.bricks, s.on.pluginLoaded = scope.bricks, pluginLoaded(scope.mount)
 	checks := scope.checks()
 	if err := volume.Unsafe(checks); err != nil {
 		return err
@@ -103,7 +99,7 @@ func archive(ctx context.Context, s *Session, named []string, copied bool) (err 
 	if err := s.Store.check(scope.mount, scope.bricks); err != nil {
 		return err
 	}
-	s.on.before, err = spaceOf(scope.bricks...)
+	_, err = spaceOf(scope.bricks...) // are they all there?
 	if isMissing(err) {
 		return UsageError{err}
 	}
@@ -133,6 +129,9 @@ func archive(ctx context.Context, s *Session, named []string, copied bool) (err 
 	var locked error
 	for _, dir := range scope.bricks {
 		err := a.brick(ctx, dir)
+		if err != nil && !s.DryRun {
+			s.refused(a.command(), dir, err)
+		}
 		if errors.Is(err, ErrLocked) {
 			locked = errors.Join(locked, err) // the others are free
 			continue
@@ -171,6 +170,14 @@ func (a *archiving) openStore(ctx context.Context) (err error) {
 	return a.probes().prove(ctx, a.store)
 }
 
+// command is the one that this is a run of.
+func (a *archiving) command() string {
+	if a.copied {
+		return "release"
+	}
+	return "archive"
+}
+
 // brick takes the cold files of one brick to the store.
 func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 	preparing, prepared := a.drains(ctx)
@@ -207,8 +214,8 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.release()) }()
-	ended := a.noteRun(self, brick)
-	defer func() { ended(err) }()
+	part := a.begin(a.command(), dir, &lockedBy{self, pluginLoaded(a.scope.mount)})
+	defer func() { part.end(err) }()
 	if err := a.private.SweepVouches(time.Now()); err != nil {
 		a.Log.Info("the vouches of clients that have gone were not removed", "err", err)
 	}

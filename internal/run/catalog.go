@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/coldbrick/coldbrick/internal/catalog"
 	"github.com/coldbrick/coldbrick/internal/gluster"
@@ -30,6 +31,7 @@ type cataloguing struct {
 }
 
 func writeDown(ctx context.Context, s *Session, named []string) (err error) {
+	s.about = s.aboutOf(named)
 	ctx, stop := s.drains(ctx) // half a catalog is none
 	defer stop()
 	defer func() { err = causeOf(ctx, err) }()
@@ -128,7 +130,7 @@ func (s *Session) scopeOfCatalog(ctx context.Context, named []string) (*scope, e
 }
 
 // brick writes down one brick.
-func (c *cataloguing) brick(ctx context.Context, dir string) error {
+func (c *cataloguing) brick(ctx context.Context, dir string) (err error) {
 	brick, err := openBrick(dir)
 	if err != nil {
 		return err
@@ -140,6 +142,8 @@ func (c *cataloguing) brick(ctx context.Context, dir string) error {
 	if id := c.scope.volumeID(nil); id != "" && id != brick.VolumeID {
 		return fmt.Errorf("%w: brick %s is of another volume", ErrUnsafe, dir)
 	}
+	part := c.begin("catalog", dir, nil)
+	defer func() { part.end(causeOf(ctx, err)) }()
 	if err := c.register(ctx, c.place.Store, brick); err != nil {
 		return err
 	}
@@ -161,6 +165,7 @@ func (c *cataloguing) brick(ctx context.Context, dir string) error {
 		return err
 	}
 	n := m.Counts
+	part.stubs = &report.Stubs{Total: outcome.Total{Files: n.Stubs, Bytes: n.StubBytes}, At: time.Now().UTC(), By: part.command}
 	c.tally.AddTotal(outcome.Result{Outcome: outcome.Catalogued}, outcome.Total{Files: n.Files + n.Stubs, Bytes: n.StubBytes})
 	c.print(report.Catalog{
 		Brick: dir, Volume: m.Volume, Scan: m.Scan, Files: n.Files, Stubs: n.Stubs, StubBytes: n.StubBytes,

@@ -1,11 +1,14 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -26,6 +29,7 @@ func Fsck(ctx context.Context, s *Session, named []string) error {
 }
 
 func fsck(ctx context.Context, s *Session, named []string) (err error) {
+	s.about = s.aboutOf(named)
 	preparing, prepared := s.drains(ctx)
 	defer prepared()
 	scope, err := s.scopeOf(preparing, named)
@@ -41,17 +45,22 @@ func fsck(ctx context.Context, s *Session, named []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
 
-	f := &checker{Session: s, recaller: &g.recaller, keys: map[string]gluster.GFID{}}
+	f := &checker{Session: s, recaller: &g.recaller, keys: map[string]gluster.GFID{}, remains: map[outcome.Severity]int64{}}
 	s.UI.ShowBar("checking", ByFiles, &f.gauge)
 	for _, dir := range scope.bricks {
-		if err := f.examine(ctx, scope, dir, g.files); err != nil {
-			return causeOf(ctx, err)
+		if err := f.brick(ctx, scope, dir, g.files); err != nil {
+			return err
 		}
 	}
-	switch f.worst {
-	case outcome.Grave:
+	return found(f.remains)
+}
+
+// found is how a fsck ends that has found this and not repaired it.
+func found(remains map[outcome.Severity]int64) error {
+	switch {
+	case remains[outcome.Grave] > 0:
 		return ErrAtRisk
-	case outcome.Problem:
+	case remains[outcome.Problem] > 0:
 		return ErrProblems
 	}
 	return nil
@@ -63,18 +72,37 @@ type checker struct {
 	recaller *recall.Recaller
 	gauge    Gauge
 
-	mu    sync.Mutex
-	worst outcome.Severity        // of what remains
-	keys  map[string]gluster.GFID // of objects that do not tell their file themselves
+	mu      sync.Mutex
+	remains map[outcome.Severity]int64 // found and not repaired
+	keys    map[string]gluster.GFID    // of objects that do not tell their file themselves
 }
 
-// examine examines the marked files of one brick.
-func (f *checker) examine(ctx context.Context, s *scope, dir string, files *volume.Private) error {
+// brick examines one brick, and remembers what was found there.
+func (f *checker) brick(ctx context.Context, s *scope, dir string, files *volume.Private) error {
 	brick, err := openBrick(dir)
 	if err != nil {
 		return err
 	}
 	defer brick.Close()
+	before, totals := maps.Clone(f.remains), f.tally.Totals()
+	part := f.begin("fsck", dir, nil)
+	err = causeOf(ctx, f.examine(ctx, s, brick, files))
+	part.findings = map[outcome.Severity]int64{}
+	for _, severity := range []outcome.Severity{outcome.Remark, outcome.Problem, outcome.Grave} {
+		part.findings[severity] = f.remains[severity] - before[severity]
+	}
+	totals = outcome.Since(f.tally.Totals(), totals)
+	if err == nil && f.Under == "" && outcome.Of(totals, outcome.Failed).Files == 0 {
+		stubs := outcome.Of(totals, outcome.Outcome(outcome.StateRemote))
+		stubs.Merge(outcome.Of(totals, outcome.Outcome(outcome.StateThawing)))
+		part.stubs = &report.Stubs{Total: stubs, At: time.Now().UTC(), By: part.command}
+	}
+	part.end(cmp.Or(err, found(part.findings)))
+	return err
+}
+
+// examine examines the marked files of one brick.
+func (f *checker) examine(ctx context.Context, s *scope, brick *volume.Brick, files *volume.Private) error {
 	if err := volume.Unsafe([]volume.Check{s.mount.CheckBrick(brick, files.Root)}); err != nil {
 		return err
 	}
@@ -149,8 +177,8 @@ func (f *checker) checkOne(ctx context.Context, file gluster.File) error {
 	defer f.mu.Unlock()
 	for _, finding := range e.Findings {
 		f.print(report.Finding(finding))
-		if !finding.Repaired && (finding.Severity == outcome.Grave || f.worst == "" && finding.Severity == outcome.Problem) {
-			f.worst = finding.Severity
+		if !finding.Repaired {
+			f.remains[finding.Severity]++
 		}
 	}
 	return nil

@@ -53,6 +53,9 @@ func collectGarbage(ctx context.Context, s *Session) (err error) {
 	if err != nil {
 		return err
 	}
+	if !s.Answer && s.Forget == "" {
+		s.about = ofVolume + s.Volume
+	}
 	switch {
 	case s.Volume == "":
 		return Usagef("no volume given: write --volume NAME")

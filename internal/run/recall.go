@@ -26,6 +26,9 @@ func Recall(ctx context.Context, s *Session, paths *Paths) error {
 
 func recallAll(ctx context.Context, s *Session, paths *Paths) error {
 	elsewhere := s.To != "" || s.ToStdout
+	if !elsewhere && s.Target.Volume != "" {
+		s.about = ofVolume + s.Target.Volume
+	}
 	return s.onGround(ctx, paths, true, !elsewhere, func(g *ground, find finder) error {
 		jobs := s.Jobs
 		one := func(ctx context.Context, t recall.Target) recall.Result {

@@ -38,7 +38,10 @@ type Session struct {
 	tally   outcome.Tally
 	errors  *breaker // nil: no limit
 	endedBy string   // the flag whose goal ended the run
-	on      *runOn   // what history and metrics are about; nil: nothing
+	about   string   // what history and metrics are of: a brick, or volume:NAME; "" for nothing
+	parts   []string // bricks with which this run is remembered
+
+	metrics map[string]*report.Metrics // of this run's one file, by brick
 }
 
 // UI is whom a run tells what it does. All of it may be used by any number of
@@ -96,10 +99,8 @@ func (s *Session) Finish(command string, aim outcome.Outcome, err error) error {
 		EndedBy: cmp.Or(limitOf(err), s.endedBy),
 		Totals:  s.tally.Totals(), Started: s.Started, Duration: time.Since(s.Started),
 	}
-	if s.on != nil && !s.DryRun && !errors.Is(err, ErrLocked) {
-		if err := s.remember(sum, EndOf(err), *s.on); err != nil {
-			s.Log.Warn("no history or metrics written", "err", err) // the run itself is as good as it is
-		}
+	if s.about != "" && !s.DryRun {
+		s.conclude(command, err)
 	}
 	if (err != nil || aim == "") && len(sum.Totals) == 0 && !s.JSON {
 		return err // nothing was begun: the error is all there is to say

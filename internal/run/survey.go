@@ -29,12 +29,12 @@ func survey(ctx context.Context, s *Session, dir string) error {
 	if err != nil {
 		return err
 	}
-	past, err := readHistory(s.StateDir, dir)
+	past, err := s.readHistory(dir)
 	if err != nil {
 		return err
 	}
 	found := &report.Survey{
-		Brick: past.Name, Now: s.Started, ColdAfter: policy.ColdAfter, Size: room.size, Free: room.free,
+		Brick: past.Brick, Now: s.Started, ColdAfter: policy.ColdAfter, Size: room.size, Free: room.free,
 	}
 	if found.Runs, err = runsOf(past); err != nil {
 		return err
@@ -74,7 +74,7 @@ func runsOf(h history) ([]report.Run, error) {
 		return nil, err
 	}
 	var runs []report.Run
-	for _, r := range h.Recent {
+	for _, r := range h.Nights {
 		if r.Outcome == "" {
 			r.Outcome = "running"
 			if r.Owner == nil || self.Dead(*r.Owner) {
