@@ -111,7 +111,7 @@ func wordsOf(f *pflag.Flag) cobra.CompletionFunc {
 		return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveFilterDirs
 		}
-	case "config", "prices", "keys-from", "ca-bundle", "files-from", "svg", "list", "metrics-file":
+	case "config", "prices", "keys-from", "ca-bundle", "files-from", "svg", "html", "list", "metrics-file":
 		return nil // a file, which shells offer by themselves
 	}
 	return cobra.NoFileCompletions

@@ -49,7 +49,8 @@ type settings struct {
 	recursive, null, stdoutData, check bool
 	repair, readObjects                bool
 	sample                             config.Percent
-	filesFrom, to, svg, from, prices   string
+	filesFrom, to, from, prices        string
+	svg, html                          string
 
 	thaw      config.Choice
 	thawDays  config.Number
@@ -173,6 +174,7 @@ func (s *settings) flags() *pflag.FlagSet {
 	text(&s.forget, "forget-volume", "the volume with this `ID` is gone for good: do not ask for its catalogs and bricks any more")
 
 	text(&s.svg, "svg", "also draw the report, as a picture in the SVG `FILE`")
+	text(&s.html, "html", "also write the report as a page in the HTML `FILE`, which needs nothing else")
 
 	text(&s.prices, "prices", "go by the prices in the TOML `FILE` (default "+price.DefaultFile+" if it exists, else what is built in)")
 
@@ -275,7 +277,7 @@ func (s *settings) values(origins config.Origins) run.Settings {
 		MaxFiles: int64(s.maxFiles.Int()), MaxBytes: s.maxBytes.Bytes(), MaxDuration: s.maxDuration.Duration(),
 		UntilFree: s.untilFree, MaxErrors: s.maxErrors,
 		DryRun: s.dryRun, Keep: s.keep, RequirePlugin: s.requirePlugin, AnyVersion: s.anyVersion, AnyClients: s.anyClients, Check: s.check,
-		To: s.to, ToStdout: s.stdoutData, Repair: s.repair, ReadObjects: s.readObjects, Sample: int(s.sample), SVG: s.svg, Prices: s.prices,
+		To: s.to, ToStdout: s.stdoutData, Repair: s.repair, ReadObjects: s.readObjects, Sample: int(s.sample), SVG: s.svg, HTML: s.html, Prices: s.prices,
 		Thaw: thaw, ThawWait: s.wait.Duration(), ColdClass: s.coldClass,
 		From: s.from, NoCatalog: s.noCatalog, CatalogSecret: s.catalogSecret.Reveal(),
 		Apply: s.apply, Answer: s.answer, Grace: max(s.grace.Duration(), s.backups.Duration()), Backups: s.backups.Duration(), MaxDelete: s.maxDelete, ListFile: s.listFile, Forget: s.forget,

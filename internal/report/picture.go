@@ -3,7 +3,6 @@ package report
 import (
 	"encoding/xml"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/coldbrick/coldbrick/internal/outcome"
@@ -30,20 +29,32 @@ const (
 // decides, not the class.
 var ageColours = [len(ageClasses)]string{"#c6cdd5", "#a9b3bf", "#8c99a8", "#6f7f91", "#54657a"}
 
-// SVG draws the survey for people to look at. It needs no script, no font and
+// SVG draws the report for people to look at. It needs no script, no font and
 // nothing from elsewhere.
-func (s *Survey) SVG() []byte {
+func (v *VolumeReport) SVG() ([]byte, error) {
 	p := picture{y: margin}
-	p.header(s)
-	p.space(s)
-	p.ages(s)
-	p.directories(s)
-	p.runs(s)
+	sum := v.sum()
+	p.header(v, sum)
+	if v.Volume != "" {
+		p.archived(sum)
+	}
+	for _, s := range v.Bricks {
+		if v.Volume != "" {
+			p.brick(s)
+		} else {
+			p.archived(s)
+		}
+		p.space(s)
+		p.ages(s)
+		p.directories(s)
+		p.runs(s)
+	}
+	p.trouble(v.troubled())
 	height := p.y + margin/2
 	return fmt.Appendf(nil, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%[1]d" height="%d" font-family="Helvetica, Arial, 'DejaVu Sans', sans-serif" font-size="13">
 <rect width="100%%" height="100%%" fill="#ffffff"/>
 %s</svg>
-`, pictureWidth, height, p.String())
+`, pictureWidth, height, p.String()), nil
 }
 
 // picture is drawn from top to bottom.
@@ -118,34 +129,80 @@ func shorten(name string) string {
 	return string(runes[:most-1]) + "…"
 }
 
-func (p *picture) header(s *Survey) {
+func (p *picture) header(v *VolumeReport, sum *Survey) {
 	p.y += 14
-	p.text(margin, p.y, "start", fill(ink)+` font-size="22" font-weight="bold"`, Quote(s.Brick))
+	p.text(margin, p.y, "start", fill(ink)+` font-size="22" font-weight="bold"`, Quote(sum.Brick))
 	p.y += 24
-	p.text(margin, p.y, "start", fill(faint), fmt.Sprintf("coldbrick report, %s. Cold after %s.",
-		s.Now.Local().Format("2006-01-02 15:04"), days(s.ColdAfter)))
+	p.text(margin, p.y, "start", fill(faint), fmt.Sprintf("coldbrick report, %s, %s. Cold after %s.", v.Host, local(v.Now), days(sum.ColdAfter)))
 }
 
-// space shows what the brick holds.
-func (p *picture) space(s *Survey) {
+// brick begins the part of one of several bricks.
+func (p *picture) brick(s *Survey) {
+	p.y += 44
+	p.text(margin, p.y, "start", fill(ink)+` font-size="19" font-weight="bold"`, Quote(s.Brick))
+}
+
+// archived shows how much of all data is in the store.
+func (p *picture) archived(s *Survey) {
+	p.section("Data", [2]string{goodColour, "in the store"}, [2]string{coldColor, "cold"}, [2]string{warmColour, "stays"})
+	stored := int64(0)
+	if s.Archived.Stubs != nil {
+		stored = s.Archived.Stubs.Bytes
+	}
+	cold := min(s.cold.Bytes, s.used())
+	p.band(stored+s.used(), segment{stored, goodColour}, segment{cold, coldColor}, segment{s.used() - cold, warmColour})
+	p.text(margin, p.y, "start", fill(ink), sentence(s.Archived.text(s.used(), s.Now)))
+}
+
+// sentence begins with a capital letter and ends with a full stop.
+func sentence(text string) string { return strings.ToUpper(text[:1]) + text[1:] + "." }
+
+// band is one bar over the whole width.
+func (p *picture) band(whole int64, parts ...segment) {
 	const height = 34
-	used := max(s.Size-s.Free, 0)
-	cold := min(s.cold.Bytes, used)
-	p.section("Space", [2]string{warmColour, "stays"}, [2]string{coldColor, "would be freed"}, [2]string{freeColour, "free"})
 	p.y += 6
-	x, full := margin, pictureWidth-2*margin
-	for _, part := range []segment{{used - cold, warmColour}, {cold, coldColor}, {s.Free, freeColour}} {
+	x := margin
+	for _, part := range parts {
 		width := 0
-		if s.Size > 0 {
-			width = int(float64(part.size) / float64(s.Size) * float64(full))
+		if whole > 0 {
+			width = int(float64(part.size) / float64(whole) * float64(pictureWidth-2*margin))
 		}
 		p.rect(x, p.y, width, height, part.colour)
 		x += width
 	}
 	p.y += height + 22
+}
+
+// trouble lists the nights that somebody should look at.
+func (p *picture) trouble(runs []Run) {
+	const mostLetters = 105
+	for i, r := range runs {
+		if i == 0 {
+			p.section("Failed and refused nights")
+		}
+		p.y += 20
+		why := []rune(fmt.Sprintf("%s (%d): %s", r.Outcome, r.ExitCode, OneLine(r.why())))
+		if len(why) > mostLetters {
+			why = append(why[:mostLetters-1], '…')
+		}
+		p.rect(margin-12, p.y-9, 8, 8, badColour)
+		p.text(margin, p.y, "start", fill(ink), local(r.Started))
+		p.text(margin+125, p.y, "start", fill(faint), string(why))
+	}
+}
+
+// space shows what the brick holds.
+func (p *picture) space(s *Survey) {
+	cold := min(s.cold.Bytes, s.used())
+	p.section("Space", [2]string{warmColour, "stays"}, [2]string{coldColor, "would be freed"}, [2]string{freeColour, "free"})
+	p.band(s.Size, segment{s.used() - cold, warmColour}, segment{cold, coldColor}, segment{s.Free, freeColour})
 	p.text(margin, p.y, "start", fill(ink), fmt.Sprintf("%s of %s used. Archiving all that is cold frees %s (%s): %.0f%% free instead of %.0f%%.",
-		Bytes(used), Bytes(s.Size), Bytes(s.cold.Bytes), Count(s.cold.Files, "file"),
+		Bytes(s.used()), Bytes(s.Size), Bytes(s.cold.Bytes), Count(s.cold.Files, "file"),
 		percent(min(s.Size, s.Free+s.cold.Bytes), s.Size), percent(s.Free, s.Size)))
+	if plan := s.plan(); plan != "" {
+		p.y += 20
+		p.text(margin, p.y, "start", fill(faint), sentence(plan))
+	}
 }
 
 func (p *picture) ages(s *Survey) {
@@ -192,8 +249,8 @@ func (p *picture) runs(s *Survey) {
 	for _, r := range s.Runs {
 		largest = max(largest, r.Archived.Bytes)
 	}
-	for _, r := range slices.Backward(s.Runs) {
-		name := r.Started.Local().Format("2006-01-02 15:04") + "  " + r.Outcome
+	for _, r := range last(s.Runs) {
+		name := local(r.Started) + "  " + r.Outcome
 		value := numbers(r.Archived)
 		if r.Ended.IsZero() {
 			value = "not known"
@@ -202,7 +259,7 @@ func (p *picture) runs(s *Survey) {
 			value += fmt.Sprintf(", %s failed", number(r.Failed))
 		}
 		p.bar(name, value, largest, segment{r.Archived.Bytes, goodColour})
-		if r.Failed > 0 || r.Outcome == "died" || r.Outcome == "failed" {
+		if !r.well() {
 			p.rect(margin-12, p.y-rowHeight/2-4, 8, 8, badColour)
 		}
 	}

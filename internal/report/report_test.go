@@ -67,7 +67,7 @@ func schema(t testing.TB) *jsonschema.Schema {
 
 func TestEveryRecordIsAsTheSchemaSays(t *testing.T) {
 	s := schema(t)
-	for _, r := range slices.Concat(each("dir/a b", "dir/a b"), each("\xff\n", "\xfe"), []Record{exampleOfTheManual(t), NewEstimate("x", price.List{}, 1), surveyOf("dir/a b"), surveyOf("\xff\n/x"), new(Survey)}) {
+	for _, r := range slices.Concat(each("dir/a b", "dir/a b"), each("\xff\n", "\xfe"), []Record{exampleOfTheManual(t), NewEstimate("x", price.List{}, 1), surveyOf("dir/a b"), surveyOf("\xff\n/x"), new(Survey), volumeOf(surveyOf("a/b")), new(VolumeReport)}) {
 		line, err := r.MarshalJSON()
 		if err != nil {
 			t.Fatal(err)

@@ -25,6 +25,10 @@ type Survey struct {
 	Skipped   map[outcome.Result]outcome.Total // files that no policy about age can free
 	Runs      []Run                            // oldest first
 
+	Archived Archived
+	Grace    time.Duration // how long a recalled file is left alone
+	Budget   outcome.Total // of one run; 0: no limit
+
 	mu          sync.Mutex
 	all, cold   outcome.Total
 	ages        [len(ageClasses)]outcome.Total
@@ -32,14 +36,152 @@ type Survey struct {
 	others      Directory             // those that had to give way
 }
 
-// Run is a run on the brick that report tells about.
+// Archived is what of a brick is in the store.
+type Archived struct {
+	Stubs *Stubs        // nil: nobody has counted them
+	Done  outcome.Total // by all runs
+	Since time.Time     // the first of them; zero: none is known
+}
+
+// Run is a run that report tells about.
 type Run struct {
+	Command   string
+	By        string // who had logged in to start it; "" for cron and systemd
 	Started   time.Time
 	Ended     time.Time // zero: it has not, or was killed
 	Outcome   string    // as of a summary, or running, or died
+	ExitCode  int
+	Error     string // what kept it from going on
 	Archived  outcome.Total
+	Recalled  outcome.Total
 	Failed    int64
 	FreeAfter int64 // bytes; 0: not known
+}
+
+// well reports whether nobody needs to look at the run.
+func (r Run) well() bool {
+	return r.ExitCode == 0 && r.Failed == 0 && r.Outcome != "died" || r.Outcome == "budget" || r.Outcome == "timeout" || r.Outcome == "interrupted"
+}
+
+// why says in a line what was wrong with a run.
+func (r Run) why() string {
+	switch {
+	case r.Error != "":
+		return r.Error
+	case r.Failed > 0:
+		return Count(r.Failed, "file") + " failed"
+	case r.Outcome == "died":
+		return "it was killed, or its host has gone down"
+	}
+	return r.Outcome
+}
+
+// shownRuns is how many of the last runs are told one by one, whatever their outcome.
+const shownRuns = 10
+
+// last are the runs that are told one by one, the newest first.
+func last(runs []Run) []Run {
+	list := slices.Clone(runs[max(0, len(runs)-shownRuns):])
+	slices.Reverse(list)
+	return list
+}
+
+// Troubled are the runs that somebody should look at, the newest first.
+func Troubled(runs []Run) []Run {
+	var list []Run
+	for _, r := range slices.Backward(runs) {
+		if !r.well() {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// used is what the brick's file system holds, in bytes.
+func (s *Survey) used() int64 { return max(s.Size-s.Free, 0) }
+
+// archived says what is in the store, and how that is known.
+func (a Archived) text(used int64, now time.Time) string {
+	var b strings.Builder
+	switch {
+	case a.Stubs != nil:
+		fmt.Fprintf(&b, "archived: %s, %s, %.0f%% of all data here (%s of %s, %s)", Count(a.Stubs.Files, "file"), Bytes(a.Stubs.Bytes),
+			percent(a.Stubs.Bytes, a.Stubs.Bytes+used), a.Stubs.By, local(a.Stubs.At), ago(a.Stubs.At, now))
+	case a.Done.Files > 0:
+		fmt.Fprintf(&b, "archived: %s, %s by all runs; what is in the store now is not known: no catalog or fsck has run", Count(a.Done.Files, "file"), Bytes(a.Done.Bytes))
+	default:
+		return "archived: nothing that is known of"
+	}
+	if !a.Since.IsZero() {
+		fmt.Fprintf(&b, "; since %s", a.Since.Local().Format(time.DateOnly))
+	}
+	return b.String()
+}
+
+func local(t time.Time) string { return t.Local().Format("2006-01-02 15:04") }
+
+// ago writes how long ago something was: "3 days ago", "today".
+func ago(t, now time.Time) string {
+	if d := now.Sub(t); d >= 48*time.Hour {
+		return days(d) + " ago"
+	}
+	if local(t)[:10] == local(now)[:10] {
+		return "today"
+	}
+	return "yesterday"
+}
+
+// recalled are the files that were brought back lately, in whatever way.
+func (s *Survey) recalled() outcome.Total {
+	return s.Skipped[outcome.Result{Outcome: outcome.Skipped, Reason: outcome.RecentlyRecalled}]
+}
+
+// next is what the next run can take, within its budget.
+func (s *Survey) next() outcome.Total {
+	n := s.cold
+	if s.Budget.Files > 0 {
+		n.Files = min(n.Files, s.Budget.Files)
+	}
+	if s.Budget.Bytes > 0 {
+		n.Bytes = min(n.Bytes, s.Budget.Bytes)
+	}
+	return n
+}
+
+// rate is what one of the last runs has archived on average, in bytes; 0 if that is
+// not known.
+func (s *Survey) rate() int64 {
+	const most = 7
+	var sum, runs int64
+	for _, r := range slices.Backward(s.Runs) {
+		if r.Archived.Bytes > 0 && runs < most {
+			sum, runs = sum+r.Archived.Bytes, runs+1
+		}
+	}
+	if runs == 0 {
+		return 0
+	}
+	return sum / runs
+}
+
+// plan says what the next run can take, and how many runs all that is cold needs.
+func (s *Survey) plan() string {
+	if s.cold.Files == 0 {
+		return ""
+	}
+	n := s.next()
+	text := fmt.Sprintf("next run: all of it, %s", Bytes(n.Bytes))
+	if n != s.cold {
+		text = fmt.Sprintf("next run: at most %s, %s (its budget)", Count(n.Files, "file"), Bytes(n.Bytes))
+	}
+	rate := s.rate()
+	if rate > 0 {
+		if s.Budget.Bytes > 0 {
+			rate = min(rate, s.Budget.Bytes)
+		}
+		text += fmt.Sprintf("; at today's rate, %s a run, all that is cold takes %s", Bytes(rate), Count((s.cold.Bytes+rate-1)/rate, "run"))
+	}
+	return text
 }
 
 // Directory is a top directory of the volume, and the part of it on the brick.
@@ -142,8 +284,16 @@ func (d *Directory) merge(other Directory) {
 func (s *Survey) line() (string, audience) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s, %s free (%.0f%%)\n", Quote(s.Brick), Bytes(s.Size), Bytes(s.Free), percent(s.Free, s.Size))
-	fmt.Fprintf(&b, "cold for %s: %s, %s would be freed: %.0f%% free then\n\n", days(s.ColdAfter),
+	fmt.Fprintf(&b, "%s\n", s.Archived.text(s.used(), s.Now))
+	fmt.Fprintf(&b, "cold for %s: %s, %s would be freed: %.0f%% free then\n", days(s.ColdAfter),
 		Count(s.cold.Files, "file"), Bytes(s.cold.Bytes), percent(min(s.Size, s.Free+s.cold.Bytes), s.Size))
+	if plan := s.plan(); plan != "" {
+		b.WriteString(plan + "\n")
+	}
+	if n := s.recalled(); n.Files > 0 {
+		fmt.Fprintf(&b, "recalled in the last %s, by readers or by command: %s, %s\n", days(s.Grace), Count(n.Files, "file"), Bytes(n.Bytes))
+	}
+	b.WriteString("\n")
 	row := "%12s %12s   %s\n"
 	fmt.Fprintf(&b, row, "bytes", "files", "age")
 	for i, n := range s.ages {
@@ -160,7 +310,8 @@ func (s *Survey) line() (string, audience) {
 	if others.All.Files > 0 {
 		fmt.Fprintf(&b, row, Bytes(others.Cold.Bytes), number(others.Cold.Files), Bytes(others.All.Bytes), number(others.All.Files), "(others)")
 	}
-	if why := (Summary{Totals: s.Skipped}).reasons(outcome.Skipped); len(why) > 0 {
+	why := (Summary{Totals: s.Skipped}).reasons(outcome.Skipped)
+	if why = slices.DeleteFunc(why, func(r outcome.Reason) bool { return r == outcome.RecentlyRecalled }); len(why) > 0 {
 		b.WriteString("\nleft alone whatever their age:")
 		for i, r := range why {
 			fmt.Fprintf(&b, "%s %s %s", strings.Repeat(",", min(i, 1)), r, number(s.Skipped[outcome.Result{Outcome: outcome.Skipped, Reason: r}].Files))
@@ -174,15 +325,26 @@ func (s *Survey) line() (string, audience) {
 	}
 	row = "%-16s  %8s  %-12s %12s %12s %8s %12s\n"
 	fmt.Fprintf(&b, row, "last runs", "took", "outcome", "archived", "bytes", "failed", "free then")
-	for _, r := range slices.Backward(s.Runs) {
+	for _, r := range last(s.Runs) {
 		free := "-"
 		if r.FreeAfter > 0 {
 			free = Bytes(r.FreeAfter)
 		}
-		fmt.Fprintf(&b, row, r.Started.Local().Format("2006-01-02 15:04"), r.took(), r.Outcome,
+		fmt.Fprintf(&b, row, local(r.Started), r.took(), r.Outcome,
 			number(r.Archived.Files), Bytes(r.Archived.Bytes), number(r.Failed), free)
 	}
+	writeTroubled(&b, s.Runs)
 	return b.String(), page
+}
+
+// writeTroubled lists the runs that somebody should look at.
+func writeTroubled(b *strings.Builder, runs []Run) {
+	for i, r := range Troubled(runs) {
+		if i == 0 {
+			fmt.Fprintf(b, "\n%-16s  %4s  %-12s %s\n", "failed, refused", "code", "outcome", "why")
+		}
+		fmt.Fprintf(b, "%s  %4d  %-12s %s\n", local(r.Started), r.ExitCode, r.Outcome, OneLine(r.why()))
+	}
 }
 
 func (r Run) took() string {
@@ -226,14 +388,6 @@ func (s *Survey) MarshalJSON() ([]byte, error) {
 		All  outcome.Total `json:"all"`
 		Cold outcome.Total `json:"cold"`
 	}
-	type run struct {
-		Started   string        `json:"started"`
-		Seconds   float64       `json:"duration_seconds,omitempty"`
-		Outcome   string        `json:"outcome"`
-		Archived  outcome.Total `json:"archived"`
-		Failed    int64         `json:"failed"`
-		FreeAfter int64         `json:"free_after,omitempty"`
-	}
 	r := struct {
 		Type        string                           `json:"type"`
 		Brick       string                           `json:"brick"`
@@ -246,10 +400,14 @@ func (s *Survey) MarshalJSON() ([]byte, error) {
 		Directories []directory                      `json:"directories"`
 		Others      *others                          `json:"others,omitempty"`
 		Skipped     map[outcome.Reason]outcome.Total `json:"skipped"`
-		Runs        []run                            `json:"runs"`
+		Runs        []runRecord                      `json:"runs"`
+		Archived    archivedRecord                   `json:"archived"`
+		Next        outcome.Total                    `json:"next_run"`
+		Rate        int64                            `json:"rate,omitempty"`
 	}{
 		Type: "report", Brick: s.Brick, Size: s.Size, Free: s.Free, OlderThan: s.ColdAfter.Seconds(), All: s.all, Cold: s.cold,
-		Directories: []directory{}, Skipped: map[outcome.Reason]outcome.Total{}, Runs: []run{},
+		Directories: []directory{}, Skipped: map[outcome.Reason]outcome.Total{}, Runs: runRecords(s.Runs),
+		Archived: s.Archived.record(), Next: s.next(), Rate: s.rate(),
 	}
 	for i, n := range s.ages {
 		r.Ages = append(r.Ages, class{ageClasses[i].From, ageClasses[i].To, n})
@@ -264,12 +422,59 @@ func (s *Survey) MarshalJSON() ([]byte, error) {
 	for of, n := range maps.All(s.Skipped) {
 		r.Skipped[of.Reason] = n
 	}
-	for _, past := range slices.Backward(s.Runs) {
-		one := run{timestamp(past.Started), 0, past.Outcome, past.Archived, past.Failed, past.FreeAfter}
-		if !past.Ended.IsZero() {
-			one.Seconds = past.Ended.Sub(past.Started).Seconds()
-		}
-		r.Runs = append(r.Runs, one)
-	}
 	return marshal(r)
+}
+
+// runRecord is a run in JSON.
+type runRecord struct {
+	Command   string         `json:"command,omitempty"`
+	By        string         `json:"by,omitempty"`
+	Started   string         `json:"started"`
+	Seconds   float64        `json:"duration_seconds,omitempty"`
+	Outcome   string         `json:"outcome"`
+	ExitCode  int            `json:"exit_code,omitempty"`
+	Error     string         `json:"error,omitempty"`
+	Archived  outcome.Total  `json:"archived"`
+	Recalled  *outcome.Total `json:"recalled,omitempty"`
+	Failed    int64          `json:"failed"`
+	FreeAfter int64          `json:"free_after,omitempty"`
+}
+
+// runRecords are the newest first.
+func runRecords(runs []Run) []runRecord {
+	records := []runRecord{}
+	for _, r := range slices.Backward(runs) {
+		one := runRecord{
+			Command: r.Command, By: r.By, Started: timestamp(r.Started), Outcome: r.Outcome, ExitCode: r.ExitCode,
+			Error: r.Error, Archived: r.Archived, Failed: r.Failed, FreeAfter: r.FreeAfter,
+		}
+		if r.Command == "recall" {
+			one.Recalled = &r.Recalled
+		}
+		if !r.Ended.IsZero() {
+			one.Seconds = r.Ended.Sub(r.Started).Seconds()
+		}
+		records = append(records, one)
+	}
+	return records
+}
+
+// archivedRecord is what is in the store, in JSON.
+type archivedRecord struct {
+	Stubs *outcome.Total `json:"stubs,omitempty"`
+	At    string         `json:"counted_at,omitempty"`
+	By    string         `json:"counted_by,omitempty"`
+	Done  outcome.Total  `json:"by_all_runs"`
+	Since string         `json:"since,omitempty"`
+}
+
+func (a Archived) record() archivedRecord {
+	r := archivedRecord{Done: a.Done}
+	if a.Stubs != nil {
+		r.Stubs, r.At, r.By = &a.Stubs.Total, timestamp(a.Stubs.At), a.Stubs.By
+	}
+	if !a.Since.IsZero() {
+		r.Since = timestamp(a.Since)
+	}
+	return r
 }

@@ -28,6 +28,15 @@ func surveyOf(path string) *Survey {
 	return s
 }
 
+// volumeOf is the report on a volume with these bricks, one refused night and one recall.
+func volumeOf(bricks ...*Survey) *VolumeReport {
+	return &VolumeReport{
+		Volume: "vol", Host: "node1", Now: moment, Bricks: bricks,
+		Nights:  []Run{{Command: "archive", Started: moment, Ended: moment, Outcome: "unsafe", ExitCode: 13, Error: "bricks-up: <b>down</b>"}},
+		Recalls: []Run{{Command: "recall", By: "ada", Started: moment, Ended: moment, Outcome: "done", Recalled: outcome.Total{Files: 3, Bytes: 4096}}},
+	}
+}
+
 func TestASurveyTellsAgesDirectoriesAndWhatWouldBeFreed(t *testing.T) {
 	s := &Survey{Brick: "/bricks/b1", Now: moment, ColdAfter: 90 * testDay, Size: 10 << 10, Free: 1 << 10}
 	for i, f := range []struct {
@@ -41,7 +50,9 @@ func TestASurveyTellsAgesDirectoriesAndWhatWouldBeFreed(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `/bricks/b1: 10.0 KiB, 1.0 KiB free (10%)
+archived: nothing that is known of
 cold for 90 days: 3 files, 28 bytes would be freed: 10% free then
+next run: all of it, 28 bytes
 
        bytes        files   age
     33 bytes            2   under 30 days
@@ -85,7 +96,11 @@ func TestASurveyOfManyDirectoriesStaysSmallAndLosesNoFile(t *testing.T) {
 // Names are bytes that users choose; none of them becomes markup.
 func TestThePictureIsWellFormedWhateverTheNames(t *testing.T) {
 	for _, name := range []string{"plain", "<script>alert(1)</script>", "\"'&]]>", "\xff\x00\x1b[2J", strings.Repeat("コ", 80)} {
-		d := xml.NewDecoder(bytes.NewReader(surveyOf(name + "/f").SVG()))
+		svg, err := volumeOf(surveyOf(name + "/f")).SVG()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := xml.NewDecoder(bytes.NewReader(svg))
 		for {
 			token, err := d.Token()
 			if errors.Is(err, io.EOF) {
@@ -101,10 +116,56 @@ func TestThePictureIsWellFormedWhateverTheNames(t *testing.T) {
 	}
 }
 
+func TestThePageIsOneFileWithoutAScriptWhateverTheNames(t *testing.T) {
+	for _, name := range []string{"plain", "<script>alert(1)</script>", "\"'&]]>", "\xff\x00\x1b[2J"} {
+		html, err := volumeOf(surveyOf(name + "/f")).HTML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, bad := range []string{"<script", "src=", "href=", "url(", "\x1b", "<b>down"} {
+			if bytes.Contains(html, []byte(bad)) {
+				t.Errorf("%q: %s", name, bad)
+			}
+		}
+		for _, want := range []string{"volume vol", "unsafe (13)", "bricks-up: &lt;b&gt;down", "ada", "4.0 KiB, 3 files", "partial"} {
+			if !bytes.Contains(html, []byte(want)) {
+				t.Errorf("%q: no %q", name, want)
+			}
+		}
+	}
+}
+
+// What is archived is as old as the oldest count, and unknown if one brick was never
+// counted; who asks for the next run gets what budget and rate allow.
+func TestTheVolumeSumsUpItsBricks(t *testing.T) {
+	a, b := surveyOf("a/x"), surveyOf("b/x")
+	b.Size, b.Free = 3000, 900
+	a.Archived = Archived{Stubs: &Stubs{Total: outcome.Total{Files: 4, Bytes: 3000}, At: moment.Add(-50 * time.Hour), By: "fsck"}, Since: moment.Add(-9 * testDay)}
+	a.Budget = outcome.Total{Bytes: 100}
+	a.Skipped[outcome.Result{Outcome: outcome.Skipped, Reason: outcome.RecentlyRecalled}] = outcome.Total{Files: 2, Bytes: 2048}
+	a.Grace = 7 * testDay
+	page := func(r Record) string { text, _ := r.line(); return text }
+	for _, want := range []string{"archived: 4 files, 2.9 KiB, 76% of all data here (fsck of ", ", 2 days ago); since ",
+		"next run: at most 1 file, 100 bytes (its budget); at today's rate, 50 bytes a run, all that is cold takes 6 runs",
+		"recalled in the last 7 days, by readers or by command: 2 files, 2.0 KiB", "partial      1 file failed"} {
+		if got := page(a); !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if got := page(volumeOf(a, b)); !strings.Contains(got, "archived: nothing that is known of") || !strings.Contains(got, "2 bricks on node1, 3.9 KiB, 1000 bytes free (25%)") {
+		t.Errorf("one brick was never counted:\n%s", got)
+	}
+	b.Archived.Stubs = &Stubs{Total: outcome.Total{Files: 1, Bytes: 100}, At: moment, By: "catalog"}
+	if got := page(volumeOf(a, b)); !strings.Contains(got, "archived: 5 files, 3.0 KiB, 50% of all data here (fsck of ") {
+		t.Errorf("%s", got)
+	}
+}
+
 func TestNoNameForgesALineOfThePage(t *testing.T) {
 	plain, _ := surveyOf("plain/f").line()
 	for _, name := range []string{"new\nline", "\x1b[2J", "\u202e", "\xff", "a\rb"} {
-		text, _ := surveyOf(name + "/f").line()
+		s := surveyOf(name + "/f")
+		text, _ := s.line()
 		if strings.Count(text, "\n") != strings.Count(plain, "\n") || strings.ContainsAny(text, "\x1b\r\u202e") || !utf8.ValidString(text) {
 			t.Errorf("%q: %q", name, text)
 		}
@@ -112,7 +173,10 @@ func TestNoNameForgesALineOfThePage(t *testing.T) {
 }
 
 func TestAnEmptyBrickHasAPicture(t *testing.T) {
-	svg := (&Survey{Brick: "/b"}).SVG()
+	svg, err := (&VolumeReport{Bricks: []*Survey{{Brick: "/b"}}}).SVG()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, want := range []string{"No file here can be archived", "None is remembered"} {
 		if !bytes.Contains(svg, []byte(want)) {
 			t.Errorf("no %q", want)

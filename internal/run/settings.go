@@ -44,8 +44,8 @@ type Settings struct {
 	ToStdout      bool
 	Repair        bool
 	ReadObjects   bool
-	Sample        int // percent of the objects to read
-	SVG           string
+	Sample        int    // percent of the objects to read
+	SVG, HTML     string // files to draw the report in
 	Prices        string // a file; "" for the usual one
 
 	From          string // id of the volume to rebuild
