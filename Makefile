@@ -89,13 +89,13 @@ qualify: qualify-s3 ## that, and make test and make e2e on GlusterFS 11; docs/po
 calm: ## make test five times beside two busy loops, on a fresh clone: it leans on no clock (root, hours)
 	@internal/testkit/calm.sh
 
-soak: ## the long versions of what make test shows: 2,000 rounds, 200,000 files; two hosts for 30 minutes (root, hours)
+soak: ## the long versions of what make test shows: 2,000 rounds, 200,000 files; two hosts for 30 minutes, a lost volume of 2,000 (root, hours)
 	@internal/testkit/require.sh
 	@$(tool) versitygw >/dev/null
 	@mkdir -p .cache
-	@COLDBRICK_SOAK_ROUNDS=$${COLDBRICK_SOAK_ROUNDS:-2000} go test -tags soak -count=1 -timeout 6h -v ./internal/safety ./cmd/... 2>&1 | tee .cache/soak.log | \
+	@COLDBRICK_SOAK_ROUNDS=$${COLDBRICK_SOAK_ROUNDS:-2000} go test -tags soak -count=1 -timeout 6h -v ./internal/safety ./internal/gc ./cmd/... 2>&1 | tee .cache/soak.log | \
 		grep -avE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS|PASS$$)'
-	@COLDBRICK_SOAK_MINUTES=$${COLDBRICK_SOAK_MINUTES:-30} go test -tags e2e,soak -count=1 -timeout 6h -v -run '^TestTwoHosts' ./internal/e2e 2>&1 | tee .cache/soak-hosts.log | \
+	@COLDBRICK_SOAK_MINUTES=$${COLDBRICK_SOAK_MINUTES:-30} go test -tags e2e,soak -count=1 -timeout 6h -v -run '^Test(TwoHosts|ALostVolumeIsRebuilt)' ./internal/e2e 2>&1 | tee .cache/soak-hosts.log | \
 		grep -avE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS|PASS$$)'
 
 fuzz: ## each fuzz test for FUZZTIME (30s)

@@ -23,7 +23,7 @@ const secretFile = "/var/lib/coldbrick-secret.toml"
 
 // TestALostVolumeIsRebuilt is the drill for the day on which a volume is gone: what the
 // bucket has is enough for a new one, on other bricks, to show the same tree and to
-// give back every byte.
+// give back every byte. make soak has 2,000 files of it, for ten minutes at most.
 func TestALostVolumeIsRebuilt(t *testing.T) {
 	g := newGround(t)
 	for _, n := range g.Nodes {
@@ -35,7 +35,7 @@ func TestALostVolumeIsRebuilt(t *testing.T) {
 	made, err := g.CreateVolume("lost", cluster.Replica3, 6, slices.Concat(archivable, g.store.Options("lost"))...)
 	must(t, err)
 	old := &volume{made, t, g}
-	data := old.fill(100)
+	data := old.fill(drillFiles)
 	mnt := g.Nodes[0].Path("/mnt/lost")
 	oddities(t, mnt)
 	for _, r := range g.everywhere(t, append([]string{"archive", "--volume", "lost"}, config...)...) {

@@ -1,0 +1,5 @@
+//go:build e2e && !soak
+
+package e2e
+
+const drillFiles = 100
