@@ -142,12 +142,14 @@ func TestAPackageInstallsRunsUpgradesAndGoes(t *testing.T) {
 
 // modes are those of what is not for everybody, and of what people would notice.
 var modes = map[string]fs.FileMode{
-	"/usr/bin/coldbrick": 0o755,
-	"/etc/coldbrick":     fs.ModeDir | 0o755,
-	configFile:           0o600,
-	stateDir:             fs.ModeDir | 0o700,
-	price.DefaultFile:    0o644,
-	unitFile:             0o644,
+	"/usr/share/coldbrick/alerts.yml":     0o644,
+	"/usr/share/coldbrick/dashboard.json": 0o644,
+	"/usr/bin/coldbrick":                  0o755,
+	"/etc/coldbrick":                      fs.ModeDir | 0o755,
+	configFile:                            0o600,
+	stateDir:                              fs.ModeDir | 0o700,
+	price.DefaultFile:                     0o644,
+	unitFile:                              0o644,
 	"/usr/lib/systemd/system/coldbrick-archive@.timer":    0o644,
 	"/usr/lib/systemd/system/coldbrick-gc-report@.timer":  0o644,
 	"/etc/cron.d/coldbrick":                               0o644, // cron reads no others

@@ -37,6 +37,7 @@ look() {
 	need iproute2 /usr/bin/ip /bin/ip /sbin/ip
 	need systemd /usr/bin/systemd-analyze
 	need rpm /usr/bin/rpm
+	need prometheus /usr/bin/promtool
 }
 look
 if [ "${1-}" = --install ] && [ -n "$missing" ]; then
