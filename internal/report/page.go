@@ -47,13 +47,18 @@ func (p pageData) LastRecalls() []pageRun { return pageRuns(last(p.Recalls)) }
 // pageRun is a run as the page tells it.
 type pageRun struct {
 	Run
-	Why, Took string
-	Well      bool
+	End, Why, Took string
+	Done           string // what was archived
+	Well           bool
 }
 
 func pageRuns(runs []Run) (list []pageRun) {
 	for _, r := range runs {
-		list = append(list, pageRun{r, r.why(), r.took(), r.well()})
+		done := numbers(r.Archived)
+		if r.Ended.IsZero() {
+			done = "not known"
+		}
+		list = append(list, pageRun{r, r.end(), OneLine(r.why()), r.took(), done, r.well()})
 	}
 	return list
 }

@@ -181,7 +181,7 @@ func (p *picture) trouble(runs []Run) {
 			p.section("Failed and refused nights")
 		}
 		p.y += 20
-		why := []rune(fmt.Sprintf("%s (%d): %s", r.Outcome, r.ExitCode, OneLine(r.why())))
+		why := []rune(r.end() + ": " + OneLine(r.why()))
 		if len(why) > mostLetters {
 			why = append(why[:mostLetters-1], '…')
 		}

@@ -63,6 +63,14 @@ func (r Run) well() bool {
 	return r.ExitCode == 0 && r.Failed == 0 && r.Outcome != "died" || r.Outcome == "budget" || r.Outcome == "timeout" || r.Outcome == "interrupted"
 }
 
+// end is the outcome with its exit code, where there is one.
+func (r Run) end() string {
+	if r.ExitCode == 0 {
+		return r.Outcome
+	}
+	return fmt.Sprintf("%s (%d)", r.Outcome, r.ExitCode)
+}
+
 // why says in a line what was wrong with a run.
 func (r Run) why() string {
 	switch {
@@ -341,9 +349,9 @@ func (s *Survey) line() (string, audience) {
 func writeTroubled(b *strings.Builder, runs []Run) {
 	for i, r := range Troubled(runs) {
 		if i == 0 {
-			fmt.Fprintf(b, "\n%-16s  %4s  %-12s %s\n", "failed, refused", "code", "outcome", "why")
+			fmt.Fprintf(b, "\n%-16s  %-16s %s\n", "failed, refused", "outcome (code)", "why")
 		}
-		fmt.Fprintf(b, "%s  %4d  %-12s %s\n", local(r.Started), r.ExitCode, r.Outcome, OneLine(r.why()))
+		fmt.Fprintf(b, "%s  %-16s %s\n", local(r.Started), r.end(), OneLine(r.why()))
 	}
 }
 

@@ -64,9 +64,7 @@ func (v *VolumeReport) troubled() []Run {
 	list := slices.Clone(v.Nights)
 	for _, s := range v.Bricks {
 		for _, r := range s.Runs {
-			if r.Error != "" {
-				r.Error = s.Brick + ": " + r.Error
-			}
+			r.Error = Quote(s.Brick) + ": " + r.why()
 			list = append(list, r)
 		}
 	}
