@@ -53,7 +53,7 @@ done
 
 cp -R docs/*.md docs/*.svg docs/coldbrick.toml docs/schema docs/decisions README.md CONTRIBUTING.md SECURITY.md LICENSE "$STAGE/doc"
 # There is no docs/ above the pages, and no source beside them.
-sed -i 's#](docs/#](#g' "$STAGE"/doc/{README,CONTRIBUTING,SECURITY}.md
+sed -i 's#](docs/#](#g; s#](CHANGELOG.md#](changelog.gz#g' "$STAGE"/doc/{README,CONTRIBUTING,SECURITY}.md
 source=https://github.com/coldbrick/coldbrick/blob/v$VERSION
 sed -i -E "s#\]\(\.\./([a-z])#]($source/\1#g" "$STAGE"/doc/*.md
 sed -i -E "s#\]\(\.\./\.\./([a-z])#]($source/\1#g" "$STAGE"/doc/decisions/*.md

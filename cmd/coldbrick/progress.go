@@ -140,10 +140,28 @@ func (d *display) explain(err error) {
 // HideBar ends the bar, if there is one, and erases it: the summary follows.
 func (d *display) HideBar() { d.stopBar() }
 
-// ShowBar shows g until HideBar, if the user wants a bar and there is a terminal
-// to show it on.
+// Doing shows what the run waits for, and for how long by now.
+func (d *display) Doing(what string) {
+	began := time.Now()
+	d.show(func(int) func(int) string {
+		return func(columns int) string {
+			return fitting(fmt.Sprintf("%s (%v)", what, time.Since(began).Truncate(time.Second)), columns)
+		}
+	})
+}
+
+// ShowBar shows g until HideBar.
 func (d *display) ShowBar(what string, unit run.Unit, g *run.Gauge) {
-	d.HideBar() // that of the brick before
+	d.show(func(columns int) func(int) string {
+		bar := newBar(what, unit, g.Total, columns)
+		return func(columns int) string { return bar.picture(g, columns) }
+	})
+}
+
+// show draws pictures until HideBar, if the user wants any and there is a terminal to
+// show them on. start is told how wide that is at first, and a picture each time.
+func (d *display) show(start func(columns int) (picture func(columns int) string)) {
+	d.HideBar() // what was shown before
 	columns, terminal := d.width(d.to)
 	switch {
 	case d.progress == "never", d.quiet, !terminal && d.progress == "auto":
@@ -153,7 +171,7 @@ func (d *display) ShowBar(what string, unit run.Unit, g *run.Gauge) {
 	}
 	const interval = 200 * time.Millisecond
 	done, gone := make(chan struct{}), make(chan struct{})
-	bar := newBar(what, unit, g.Total, columns)
+	picture := start(columns)
 	go func() {
 		defer close(gone)
 		tick := time.NewTicker(interval)
@@ -164,7 +182,7 @@ func (d *display) ShowBar(what string, unit run.Unit, g *run.Gauge) {
 				if c, ok := d.width(d.to); ok {
 					columns = c
 				}
-				d.draw(bar.picture(g, columns))
+				d.draw(picture(columns))
 			case <-done:
 				_, _ = d.Write(nil) // erases it
 				return
@@ -224,9 +242,8 @@ func (b *bar) picture(g *run.Gauge, columns int) string {
 		at = min(at, g.Total-1) // at the full total a bar counts as finished and stays as it is
 	}
 	_ = b.Set64(at) // it is within its limits
-	line := strings.TrimSpace(strings.ReplaceAll(b.String(), "\r", ""))
-	if len(line) >= columns {
-		line = line[:columns-1]
-	}
-	return line
+	return fitting(strings.TrimSpace(strings.ReplaceAll(b.String(), "\r", "")), columns)
 }
+
+// fitting is a line of ASCII short enough for the terminal.
+func fitting(line string, columns int) string { return line[:max(0, min(len(line), columns-1))] }

@@ -131,6 +131,23 @@ func TestLinesDoNotTearTheBar(t *testing.T) {
 	})
 }
 
+// What a run waits for shows from the first second, with the time it takes, on a terminal
+// of any width.
+func TestWhatARunWaitsForShows(t *testing.T) {
+	for columns, want := range map[int]string{80: "mounting the volume (2s)", 40: "mounting the volume (2s)", 12: "mounting th"} {
+		synctest.Test(t, func(t *testing.T) {
+			var out bytes.Buffer
+			d := &display{screen: &screen{to: &out}, width: func(io.Writer) (int, bool) { return columns, true }, progress: "auto"}
+			d.Doing("mounting the volume")
+			time.Sleep(2*time.Second + 300*time.Millisecond)
+			d.HideBar()
+			if text := out.String(); !strings.HasSuffix(text, eraseLine+want+eraseLine) || !strings.Contains(text, "mounting th") {
+				t.Errorf("%d columns: %q", columns, text)
+			}
+		})
+	}
+}
+
 func cutLast(s, sep string) (before, after string, found bool) {
 	if i := strings.LastIndex(s, sep); i >= 0 {
 		return s[:i], s[i+len(sep):], true

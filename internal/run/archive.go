@@ -84,6 +84,7 @@ func archive(ctx context.Context, s *Session, named []string, copied bool) (err 
 			err = errors.Join(err, early.close())
 		}
 	}()
+	s.UI.Doing("asking glusterd about the volume")
 	scope, err := s.scopeMeanwhile(preparing, named, func(mount *volume.Mount) { early = mountEarly(preparing, mount) })
 	if err != nil {
 		return causeOf(preparing, err)
@@ -108,6 +109,7 @@ func archive(ctx context.Context, s *Session, named []string, copied bool) (err 
 	}
 	a := &archiving{Session: s, scope: scope, policy: policy, budget: &budget{maxFiles: s.MaxFiles, maxBytes: s.MaxBytes}, copied: copied}
 	a.gauge.Total = s.MaxBytes
+	s.UI.Doing("mounting the volume")
 	// By the time that clients are counted our own is connected, or it might be counted
 	// in place of a user's.
 	if a.private, err = early.wait(); err != nil {
@@ -118,6 +120,7 @@ func archive(ctx context.Context, s *Session, named []string, copied bool) (err 
 			err = errors.Join(err, a.store.Fini())
 		}
 	}()
+	s.UI.Doing("asking who is connected")
 	if err := a.judgeClients(preparing); err != nil {
 		return causeOf(preparing, err)
 	}
@@ -161,6 +164,7 @@ func (a *archiving) openStore(ctx context.Context) (err error) {
 	if a.store != nil {
 		return nil
 	}
+	a.UI.Doing("asking the store what it can do")
 	a.store, a.gauge.Meter, err = a.Store.open(ctx, a.scope.mount.Graph, func(key, id string) error {
 		return a.log.Append(record.Entry{Phase: record.Uploading, Key: key, Upload: id})
 	})

@@ -25,7 +25,7 @@ func TestNoPrivateMountStaysWhereANeighbourFails(t *testing.T) {
 		}
 	}
 
-	s := &Session{Log: slog.New(slog.DiscardHandler), Stop: NewStopper(t.Context(), nil, nil)}
+	s := &Session{UI: &listener{}, Log: slog.New(slog.DiscardHandler), Stop: NewStopper(t.Context(), nil, nil)}
 	s.Store = StoreSettings{Name: "s3", Options: map[string]string{"bucket": "b", "part-size": "none"}}
 	if _, err := s.openGround(t.Context(), mount, nil, true, true); EndOf(err) != EndUsage {
 		t.Errorf("a store that cannot be opened: %v", err)

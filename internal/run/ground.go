@@ -30,6 +30,8 @@ func (s *Session) openGround(ctx context.Context, mount *volume.Mount, bricks []
 			return nil, err
 		}
 	}
+	s.UI.Doing("mounting the volume")
+	defer s.UI.HideBar()
 	g = &ground{}
 	defer func() {
 		if err != nil {

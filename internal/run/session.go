@@ -51,7 +51,9 @@ type UI interface {
 	Print(report.Record) error
 	// Say tells people something that is neither data nor wrong.
 	Say(message string)
-	// ShowBar shows a gauge, in place of the one before, until HideBar.
+	// Doing shows what the run waits for, in place of what was shown, until HideBar.
+	Doing(what string)
+	// ShowBar shows a gauge, in place of what was shown, until HideBar.
 	ShowBar(what string, unit Unit, g *Gauge)
 	HideBar()
 }

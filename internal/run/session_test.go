@@ -34,6 +34,7 @@ func (l *listener) Print(r report.Record) error {
 }
 
 func (*listener) Say(string)                   {}
+func (*listener) Doing(string)                 {}
 func (*listener) ShowBar(string, Unit, *Gauge) {}
 func (*listener) HideBar()                     {}
 
