@@ -1,6 +1,7 @@
 package copied
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -47,13 +48,16 @@ func (c clock) steppedBack(former clock) bool {
 }
 
 func (x *Index) saveClock() error {
-	path := filepath.Join(x.dir, clockFile)
-	line := fmt.Sprintf("%s %d %d\n", x.last.boot, x.last.real, x.last.up)
-	if err := os.WriteFile(path+".new", []byte(line), 0o600); err != nil {
+	f, err := os.CreateTemp(x.dir, clockFile+"-")
+	if err != nil {
 		return fmt.Errorf("index: %w", err)
 	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return fmt.Errorf("index: %w", err)
+	_, err = fmt.Fprintf(f, "%s %d %d\n", x.last.boot, x.last.real, x.last.up)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), filepath.Join(x.dir, clockFile))
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("index: %w", err), os.Remove(f.Name()))
 	}
 	return nil
 }

@@ -60,14 +60,14 @@ func open(dir string, salt [sha256.Size]byte, now func() (clock, error)) (*Index
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("index: %w", err)
 	}
+	// A time of the file system says whether a file has changed as long as the clock
+	// only ever went forward.
+	former, lost := loadClock(filepath.Join(dir, clockFile))
 	var err error
 	if x.last, err = now(); err != nil {
 		return nil, fmt.Errorf("index: %w", err)
 	}
-	// A time of the file system says whether a file has changed as long as the clock
-	// only ever went forward.
-	former, err := loadClock(filepath.Join(dir, clockFile))
-	if err != nil || x.last.steppedBack(former) {
+	if lost != nil || x.last.steppedBack(former) {
 		if err := x.empty(); err != nil {
 			return nil, err
 		}

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/coldbrick/coldbrick/internal/copied"
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore/s3"
@@ -34,7 +35,8 @@ const victimEnv = "COLDBRICK_TEST_VICTIM"
 type order struct {
 	Archive upload.Step // one of them
 	Recall  recall.Step
-	Stop    bool // do not die there, but go on once somebody continues the process
+	Verb    string // of the archive
+	Stop    bool   // do not die there, but go on once somebody continues the process
 	File    gluster.File
 	Rebuild *rebuilding // instead of these
 
@@ -126,6 +128,11 @@ func victim(text []byte) error {
 			return nil
 		},
 	}
+	if a.Keep, a.Release = o.Verb == keeping, o.Verb == releasing; o.Verb != archiving {
+		if a.Index, err = copied.Open(filepath.Join(o.StateDir, "copied"), brick); err != nil {
+			return err
+		}
+	}
 	return fmt.Errorf("%+v", a.Archive(ctx, o.File))
 }
 
@@ -202,7 +209,7 @@ func TestAKillAtAnyStepLosesNothing(t *testing.T) {
 		for _, step := range st.steps {
 			p := bricks.of(len(cells))
 			cells = append(cells, cell{"archive " + string(step), "kill -9", st.name, func() error {
-				return killCell(p, st, order{Archive: step}, (*subject).archiveSettles)
+				return killCell(p, st, order{Archive: step, Verb: st.verb}, (*subject).archiveSettles)
 			}})
 		}
 	}

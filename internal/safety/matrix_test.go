@@ -25,6 +25,28 @@ func archiveStarts() []*start[upload.Step] {
 			s.cutArchive(upload.StepRecord)
 			return nil
 		}},
+		{name: "to be copied", verb: keeping, size: single},
+		{name: "copied", verb: releasing, size: single, prepare: func(s *subject) error {
+			res := s.archive(func(a *upload.Archiver) { s.asIf(keeping, a) })
+			if res.Outcome != outcome.Copied {
+				return fmt.Errorf("keep: %s %s: %w", res.Outcome, res.Reason, res.Err)
+			}
+			return nil
+		}},
+	}
+}
+
+// Verbs of an archive.
+const (
+	archiving = ""
+	keeping   = "archive --keep"
+	releasing = "release"
+)
+
+// asIf makes an archiver one for the verb. Copies have an index.
+func (s *subject) asIf(verb string, a *upload.Archiver) {
+	if a.Keep, a.Release = verb == keeping, verb == releasing; verb != archiving {
+		a.Index = s.Copies
 	}
 }
 
@@ -75,7 +97,8 @@ type start[S ~string] struct {
 	name    string
 	size    int
 	prepare func(*subject) error
-	again   bool // left by a recall that died
+	verb    string // of an archive
+	again   bool   // left by a recall that died
 
 	steps []S // as one subject went, see hook
 }
@@ -209,12 +232,17 @@ func archiveCell(p *proving, st *start[upload.Step], at upload.Step, errno unix.
 	var seen error
 	hook := st.hook(s, at, errno, &seen)
 	res := s.archive(func(a *upload.Archiver) {
+		s.asIf(st.verb, a)
 		a.At = func(step upload.Step, _ gluster.File) error { return hook(step) }
 	})
 	if seen != nil {
 		return seen
 	}
-	if at == "" && (res.Outcome != outcome.Archived || res.Err != nil) {
+	want := outcome.Archived
+	if st.verb == keeping {
+		want = outcome.Copied
+	}
+	if at == "" && (res.Outcome != want || res.Err != nil) {
 		return fmt.Errorf("archive: %s %s: %w", res.Outcome, res.Reason, res.Err)
 	}
 	return s.archiveSettles()

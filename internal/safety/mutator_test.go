@@ -41,6 +41,18 @@ func rounds(t *testing.T) int {
 // writes were acknowledged for.
 func TestARacingWriterLosesNothing(t *testing.T) {
 	t.Parallel()
+	raceAWriter(t, rounds(t), false)
+}
+
+// The writer strikes while a copy is made, while it is released or archived, or between
+// the two.
+func TestARacingWriterOfCopiesLosesNothing(t *testing.T) {
+	t.Parallel()
+	raceAWriter(t, rounds(t)/2, true)
+}
+
+func raceAWriter(t *testing.T, rounds int, ofCopies bool) {
+	t.Helper()
 	g := newGround(t)
 	clock := testkit.NewClock(t)
 	theirs := g.NewMount(t, testkit.WithClock(clock))
@@ -49,7 +61,7 @@ func TestARacingWriterLosesNothing(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	outcomes := map[string]int{}
 	instants := 0 // what docs/safety.md calls the last window
-	for round := range rounds(t) {
+	for round := range rounds {
 		path := fmt.Sprintf("d%d/f", round)
 		m := &mutator{t: t, root: theirs, path: path, random: random}
 		m.content = randomBytes(1 + random.IntN(20_000))
@@ -62,6 +74,17 @@ func TestARacingWriterLosesNothing(t *testing.T) {
 		change := all[random.IntN(len(all))]
 
 		a, file := g.archiver(), g.file(path)
+		copied := func() {}
+		struck := a
+		if ofCopies {
+			keep := g.archiver()
+			keep.Keep, keep.Index = true, g.index()
+			a.Index, a.Release = keep.Index, random.IntN(2) == 0
+			copied = func() { keep.Archive(t.Context(), file) }
+			if random.IntN(3) == 0 {
+				struck = keep
+			}
+		}
 		steps := upload.Steps()
 		if change.early {
 			steps = steps[:slices.Index(steps, upload.StepStamp)+1]
@@ -69,7 +92,7 @@ func TestARacingWriterLosesNothing(t *testing.T) {
 		strike := steps[random.IntN(len(steps))]
 		delay := time.Duration(random.IntN(3000)) * time.Microsecond
 		var writing sync.WaitGroup
-		a.At = before(strike, func() {
+		struck.At = before(strike, func() {
 			writing.Go(func() {
 				time.Sleep(delay)
 				change.do()
@@ -78,12 +101,13 @@ func TestARacingWriterLosesNothing(t *testing.T) {
 				writing.Wait() // so that some come in time, however busy the machine
 			}
 		})
+		copied()
 		res := a.Archive(t.Context(), file)
 		writing.Wait()
 		outcomes[string(res.Outcome)+" "+string(res.Reason)]++
 		if res.Reason == outcome.Broken && strings.Contains(res.Err.Error(), "at the instant of the stamp") {
 			t.Logf("round %d, %s %v into %s: %v", round, change.name, delay, strike, res.Err)
-			if instants++; instants > 1+rounds(t)/500 {
+			if instants++; instants > 1+rounds/500 {
 				t.Errorf("more than the brick's own last window explains")
 			}
 			continue

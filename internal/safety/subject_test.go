@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/coldbrick/coldbrick/internal/copied"
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore/s3"
@@ -45,6 +46,7 @@ type proving struct {
 	Hasty  *s3.Store    // a store that does not wait long for an answer
 	made   atomic.Int64 // subjects
 	self   owner.Owner  // of this process
+	Copies *copied.Index
 }
 
 func newProving(t *testing.T, options ...testkit.Option) *proving {
@@ -52,6 +54,7 @@ func newProving(t *testing.T, options ...testkit.Option) *proving {
 	p := &proving{ground: newGround(t, options...)}
 	p.Reader = p.NewMount(t)
 	p.Store = p.storeWith(nil)
+	p.Copies = p.index()
 	p.Hasty = p.storeWith(map[string]string{"idle-timeout": "4s"})
 	var err error
 	p.self, err = owner.Self(object.NewID())
