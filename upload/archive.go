@@ -776,9 +776,7 @@ func (t *transaction) verify(ctx context.Context) error {
 		return err
 	}
 	t.verified = true
-	if t.Index != nil {
-		t.Index.Forget(t.want.GFID)
-	}
+	t.forget()
 	return nil
 }
 

@@ -71,6 +71,13 @@ func (t *transaction) enter(context.Context) error {
 	return nil
 }
 
+// forget says that what the index knows of the file is of no use any more.
+func (t *transaction) forget() {
+	if t.Index != nil {
+		t.Index.Forget(t.want.GFID)
+	}
+}
+
 // longestLease bounds how long a thread of the brick may have to wait for a lease.
 const longestLease = 200 * time.Millisecond
 

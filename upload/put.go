@@ -112,6 +112,7 @@ func (t *transaction) adopt(ctx context.Context, info object.Info) error {
 func (t *transaction) reuse(ctx context.Context) error {
 	info, err := t.Store.Head(ctx, t.key)
 	if errors.Is(err, fs.ErrNotExist) {
+		t.forget() // or archive --keep would not make a copy anew
 		return outcome.Skip(outcome.NotCopied, "its object is not in the store")
 	}
 	if err != nil {
@@ -121,6 +122,7 @@ func (t *transaction) reuse(ctx context.Context) error {
 		return outcome.Fail(outcome.StoreRefused, "the store gives no checksum of its object: archive it")
 	}
 	if err := t.adopt(ctx, info); errors.Is(err, errKeyTaken) {
+		t.forget()
 		return outcome.Skip(outcome.Changed, "since it was copied")
 	} else if err != nil {
 		return err

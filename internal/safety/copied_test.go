@@ -238,3 +238,19 @@ func TestAFileOfHolesFreesNothing(t *testing.T) {
 		t.Errorf("%+v", res)
 	}
 }
+
+// What the index knows is no reason not to copy a file whose object is gone.
+func TestACopyThatIsGoneIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	g := newGround(t)
+	g.Write("f", randomBytes(9000), longAgo)
+	g.keep("f", g.index())
+	check(t, os.Remove(g.S3.ObjectFile("f")))
+	if res := g.release("f", g.index(), nil); res.Reason != outcome.NotCopied {
+		t.Errorf("%+v", res)
+	}
+	g.keep("f", g.index())
+	if res := g.release("f", g.index(), nil); res.Outcome != outcome.Archived {
+		t.Errorf("%+v", res)
+	}
+}
