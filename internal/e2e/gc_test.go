@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"testing"
@@ -23,10 +24,12 @@ func TestOnlyGarbageIsCollected(t *testing.T) {
 	v := g.newVolume(t, "years", cluster.Replica3, 3, g.store.Options("years")...)
 	data := v.fill(30)
 	mnt := g.Nodes[0].Path("/mnt/years")
+	must(t, os.Mkdir(mnt+"/back", 0o755))
+	must(t, os.WriteFile(mnt+"/back/file", []byte("of a file that comes back"), 0o640))
 	must(t, os.WriteFile(mnt+"/deleted", []byte("of a file that goes"), 0o644))
 	must(t, os.WriteFile(mnt+"/again", []byte("of a file that goes, but is linked"), 0o644))
 	old := time.Now().Add(-1000 * time.Hour)
-	for _, name := range []string{"/deleted", "/again"} {
+	for _, name := range []string{"/deleted", "/again", "/back/file"} {
 		must(t, os.Chtimes(mnt+name, old, old))
 	}
 	config := []string{"--volume", "years", "--config", secretFile}
@@ -60,6 +63,8 @@ func TestOnlyGarbageIsCollected(t *testing.T) {
 	must(t, os.Remove(mnt+"/again"))
 	everywhere(0, "catalog")
 	gc(13) // there is no second one
+	must(t, os.RemoveAll(mnt+"/back"))
+	run(t, n, 0, append([]string{"rebuild", "--volume", "years", "--under", "back"}, config...)...)
 	must(t, g.store.Age("years", 32*24*time.Hour))
 	everywhere(0, "catalog")
 
@@ -83,6 +88,9 @@ func TestOnlyGarbageIsCollected(t *testing.T) {
 	}
 	gc(0, "--apply") // nothing is left
 	run(t, n, 0, "recall", "-r", "/mnt/years", "--config", secretFile)
-	must(t, os.Remove(mnt+"/hard"))
+	if b, err := os.ReadFile(mnt + "/back/file"); err != nil || string(b) != "of a file that comes back" {
+		t.Errorf("what came back is %q, %v", b, err)
+	}
+	must(t, errors.Join(os.Remove(mnt+"/hard"), os.RemoveAll(mnt+"/back")))
 	v.same(data)
 }
