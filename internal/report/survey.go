@@ -338,8 +338,11 @@ func (s *Survey) line() (string, audience) {
 		if r.FreeAfter > 0 {
 			free = Bytes(r.FreeAfter)
 		}
-		fmt.Fprintf(&b, row, local(r.Started), r.took(), r.Outcome,
-			number(r.Archived.Files), Bytes(r.Archived.Bytes), number(r.Failed), free)
+		files, size, failed := number(r.Archived.Files), Bytes(r.Archived.Bytes), number(r.Failed)
+		if r.Ended.IsZero() {
+			files, size, failed = "-", "-", "-" // nobody has counted them
+		}
+		fmt.Fprintf(&b, row, local(r.Started), r.took(), r.Outcome, files, size, failed, free)
 	}
 	writeTroubled(&b, s.Runs)
 	return b.String(), page

@@ -334,7 +334,7 @@ func (r *pastRun) ended(err error, code int) {
 	const most = 500
 	r.Ended, r.Outcome, r.ExitCode = time.Now().UTC(), string(EndOf(err)), code
 	if err != nil && !errors.Is(err, ErrSomeFailed) {
-		r.Error = report.OneLine(err.Error())
+		r.Error = report.OneLine(strings.Join(strings.Fields(err.Error()), " ")) // refusals have a line for each check
 		r.Error = strings.ToValidUTF8(r.Error[:min(len(r.Error), most)], "")
 	}
 }
