@@ -64,7 +64,12 @@ func (s *shelf) knows(x *Index, what string, want bool) {
 
 func (s *shelf) close(x *Index) {
 	s.t.Helper()
-	if err := x.Close(); err != nil {
+	s.must(x.Close())
+}
+
+func (s *shelf) must(err error) {
+	s.t.Helper()
+	if err != nil {
 		s.t.Error(err)
 	}
 }
@@ -191,8 +196,8 @@ func TestAnIndexFromBeforeAStepOfTheClockKnowsNothing(t *testing.T) {
 		{"an hour back", func(s *shelf) { s.pass(day, -time.Hour) }, false},
 		{"reboot", func(s *shelf) { s.pass(time.Hour, 0); s.at.boot, s.at.up = "another", time.Minute }, true},
 		{"reboot, and the past", func(s *shelf) { s.pass(time.Hour, -day); s.at.boot, s.at.up = "another", time.Minute }, false},
-		{"no clock is noted", func(s *shelf) { os.Remove(filepath.Join(s.dir, clockFile)) }, false},
-		{"half a clock is noted", func(s *shelf) { os.Truncate(filepath.Join(s.dir, clockFile), 20) }, false},
+		{"no clock is noted", func(s *shelf) { s.must(os.Remove(filepath.Join(s.dir, clockFile))) }, false},
+		{"half a clock is noted", func(s *shelf) { s.must(os.Truncate(filepath.Join(s.dir, clockFile), 20)) }, false},
 	} {
 		for _, within := range []bool{false, true} {
 			s := newShelf(t)

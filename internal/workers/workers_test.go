@@ -120,7 +120,7 @@ func TestOfWhatIsDoneAtOnceTheFirstErrorCounts(t *testing.T) {
 			},
 			func(context.Context) error { return nil },
 		)
-		if err != first || ended != 1 {
+		if !errors.Is(err, first) || ended != 1 {
 			t.Errorf("%v, and %d others have ended", err, ended)
 		}
 		var mistake *PanicError
