@@ -23,7 +23,7 @@ const secretFile = "/var/lib/coldbrick-secret.toml"
 
 // TestALostVolumeIsRebuilt is the drill for the day on which a volume is gone: what the
 // bucket has is enough for a new one, on other bricks, to show the same tree and to
-// give back every byte. make soak has 2,000 files of it, for ten minutes at most.
+// give back every byte. make soak has 2,000 files of it.
 func TestALostVolumeIsRebuilt(t *testing.T) {
 	g := newGround(t)
 	for _, n := range g.Nodes {
