@@ -20,11 +20,11 @@ type Target struct {
 	GFID gluster.GFID // zero: whatever file is there
 }
 
-// Run calls one for each target that find emits, jobs at a time, and done with
+// Run calls one for each target that find emits, as many at a time as crew says, and done with
 // its result. A file that fails is a result; Run itself fails only when the
 // store cannot be used at all.
-func Run(ctx context.Context, jobs int, find func(ctx context.Context, emit func(context.Context, Target) error) error, one func(context.Context, Target) Result, done func(Result)) error {
-	return workers.Run(ctx, jobs, find, func(ctx context.Context, t Target) error {
+func Run(ctx context.Context, crew *workers.Crew, find func(ctx context.Context, emit func(context.Context, Target) error) error, one func(context.Context, Target) Result, done func(Result)) error {
+	return workers.RunCrew(ctx, crew, find, func(ctx context.Context, t Target) error {
 		res := one(ctx, t)
 		done(res)
 		if errors.Is(res.Err, object.ErrStore) {

@@ -107,7 +107,9 @@ func tomlValue(v pflag.Value) string {
 		}
 		return "[" + strings.Join(quoted, ", ") + "]"
 	case *config.Number:
-		return v.String()
+		if !v.IsAuto() {
+			return v.String()
+		}
 	}
 	if v.Type() == "bool" {
 		return v.String()

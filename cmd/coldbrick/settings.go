@@ -199,8 +199,8 @@ func (s *settings) flags() *pflag.FlagSet {
 	text(&s.keyPrefix, "key-prefix", "put `PREFIX` before every key, where volumes share a bucket")
 	s.partSize = 8 << 20
 	value(&s.partSize, "part-size", "the `SIZE` of a part of a multipart transfer")
-	s.jobs = config.NewNumber(16, 1, maxJobs)
-	value(&s.jobs, "jobs", "transfer this `NUMBER` of files at once")
+	s.jobs = config.NewAutoNumber(1, maxJobs)
+	value(&s.jobs, "jobs", "transfer this `NUMBER` of files at once; auto begins with 16 and finds what is fastest, up to 64")
 	value(&s.bwlimit, "bwlimit", "transfer at most this `RATE` over all files (10MB/s; default no limit)")
 
 	s.maxFiles = config.NewNumber(0, 0, 1<<62)
@@ -273,7 +273,7 @@ func (s *settings) values(origins config.Origins) run.Settings {
 		Store: run.StoreSettings{
 			Name: s.store, Options: s.storeOptions(), Given: given, Bandwidth: int64(s.bwlimit),
 		},
-		Jobs:     s.jobs.Int(),
+		Jobs: s.jobs.IntOr(run.DefaultJobs), AutoJobs: s.jobs.IsAuto(),
 		MaxFiles: int64(s.maxFiles.Int()), MaxBytes: s.maxBytes.Bytes(), MaxDuration: s.maxDuration.Duration(),
 		UntilFree: s.untilFree, MaxErrors: s.maxErrors,
 		DryRun: s.dryRun, Keep: s.keep, RequirePlugin: s.requirePlugin, AnyVersion: s.anyVersion, AnyClients: s.anyClients, Check: s.check,
@@ -289,7 +289,7 @@ func (s *settings) values(origins config.Origins) run.Settings {
 // storeOptions are the options of all stores. They hold secrets.
 func (s *settings) storeOptions() map[string]string {
 	options := map[string]string{
-		"key-prefix": s.keyPrefix, "part-size": strconv.FormatInt(s.partSize.Bytes(), 10), "jobs": strconv.Itoa(s.jobs.Int()),
+		"key-prefix": s.keyPrefix, "part-size": strconv.FormatInt(s.partSize.Bytes(), 10), "jobs": strconv.Itoa(s.jobs.IntOr(run.DefaultJobs)),
 	}
 	for setting, value := range s.ofStores {
 		options[setting] = value()

@@ -195,11 +195,11 @@ func (r *reader) err() error {
 // has the type that a file must use for it. Quantities may be plain numbers.
 func texts(flag pflag.Value, value any) ([]string, error) {
 	_, isList := flag.(*List)
-	_, isNumber := flag.(*Number)
+	number, isNumber := flag.(*Number)
 	isBool := flag.Type() == "bool"
 	switch v := value.(type) {
 	case string:
-		if !isBool && !isNumber {
+		if !isBool && (!isNumber || number.canBeAuto && v == auto) {
 			return []string{v}, nil
 		}
 	case int64:

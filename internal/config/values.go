@@ -9,20 +9,47 @@ import (
 
 // Number is a whole number within limits.
 type Number struct {
-	n        int64
-	min, max int64
+	n         int64
+	min, max  int64
+	canBeAuto bool
 }
 
 // NewNumber is n, to be set to values from min to max.
-func NewNumber(n, min, max int64) Number { return Number{n, min, max} }
+func NewNumber(n, min, max int64) Number { return Number{n: n, min: min, max: max} }
+
+// NewAutoNumber is a number that is found while coldbrick runs, to be set to values from
+// min to max, or to auto again.
+func NewAutoNumber(min, max int64) Number { return Number{min: min, max: max, canBeAuto: true} }
+
+const auto = "auto"
+
+// IntOr is the number, or otherwise where it is auto.
+func (n Number) IntOr(otherwise int) int {
+	if n.IsAuto() {
+		return otherwise
+	}
+	return n.Int()
+}
 
 // Int is the number.
 func (n Number) Int() int { return int(n.n) }
 
-func (n *Number) String() string { return strconv.FormatInt(n.n, 10) }
+// IsAuto reports whether nobody has set a number that can be found.
+func (n Number) IsAuto() bool { return n.canBeAuto && n.n == 0 }
+
+func (n *Number) String() string {
+	if n.IsAuto() {
+		return auto
+	}
+	return strconv.FormatInt(n.n, 10)
+}
 
 // Set makes a Number a flag.
 func (n *Number) Set(s string) error {
+	if n.canBeAuto && s == auto {
+		n.n = 0
+		return nil
+	}
 	v, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || v < n.min || v > n.max {
 		return fmt.Errorf("%q is no whole number from %d to %d", s, n.min, n.max)

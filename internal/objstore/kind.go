@@ -32,6 +32,9 @@ var Common = []string{"key-prefix", "part-size", "jobs"}
 // DefaultJobs are as many files at once if the option jobs is missing.
 const DefaultJobs = 16
 
+// MostJobs are as many files at once as coldbrick comes to by itself.
+const MostJobs = 64
+
 // ParseJobs reads the option jobs.
 func ParseJobs(value string) (int, error) {
 	jobs, err := strconv.Atoi(value)
@@ -73,6 +76,8 @@ type Deps struct {
 	// OnUpload is told of each upload in parts before its first part is sent, so that
 	// one left over by a crash can be found and aborted. Its error ends the upload.
 	OnUpload func(key, uploadID string) error
+	// OnThrottle is told each time that the store asks for fewer requests.
+	OnThrottle func()
 }
 
 // Kinds is the list of stores that a program knows. It is a value: nothing registers

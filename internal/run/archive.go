@@ -342,7 +342,9 @@ func (a *archiving) upload(ctx context.Context, archiver *upload.Archiver, brick
 		a.print(report.File{Path: r.File.Path, GFID: r.File.GFID, Size: r.File.Size,
 			Outcome: r.Outcome, Reason: r.Reason, Key: r.Key, Err: r.Err})
 	}
-	if err := archiver.Run(ctx, a.Jobs, find, done); err != nil {
+	crew, paced := a.crew(ctx, a.gauge.Meter)
+	defer paced()
+	if err := archiver.Run(ctx, crew, find, done); err != nil {
 		return causeOf(ctx, err)
 	}
 	return cmp.Or(a.errors.tripped(), a.budget.ended())

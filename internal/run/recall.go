@@ -13,6 +13,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/workers"
 	"github.com/coldbrick/coldbrick/recall"
 )
 
@@ -30,13 +31,14 @@ func recallAll(ctx context.Context, s *Session, paths *Paths) error {
 		s.about = ofVolume + s.Target.Volume
 	}
 	return s.onGround(ctx, paths, true, !elsewhere, func(g *ground, find finder) error {
-		jobs := s.Jobs
+		crew, paced := s.crew(ctx, g.meter)
+		defer paced()
 		one := func(ctx context.Context, t recall.Target) recall.Result {
 			return g.recaller.Recall(ctx, t.Path, t.GFID)
 		}
 		switch {
 		case s.ToStdout:
-			jobs = 1 // one after the other
+			crew = workers.NewCrew(1, 1) // one after the other
 			one = func(ctx context.Context, t recall.Target) recall.Result { return pour(ctx, s, g, t) }
 		case s.To != "":
 			root, err := os.OpenRoot(s.To)
@@ -59,12 +61,12 @@ func recallAll(ctx context.Context, s *Session, paths *Paths) error {
 		}
 		var err error
 		if s.Thaw != nil {
-			err = (&thaw{s, &g.recaller, *s.Thaw, one, done, jobs}).run(ctx, find)
+			err = (&thaw{s, &g.recaller, *s.Thaw, one, done, crew}).run(ctx, find)
 		} else {
 			var cold atomic.Bool
 			cold.Store(object.NeedsThaw(s.Store.class()))
 			g.recaller.Cold = &cold
-			err = recall.Run(ctx, jobs, find, one, done)
+			err = recall.Run(ctx, crew, find, one, done)
 		}
 		err = causeOf(ctx, err)
 		if err == nil && s.Recursive && g.moves != nil && g.moves.moved(ctx) {

@@ -78,7 +78,8 @@ type Gauge struct {
 // Meter counts the bytes on their way to and from a store, and bounds their rate.
 type Meter struct {
 	*rate.Limiter
-	Moved atomic.Int64
+	Moved     atomic.Int64
+	Throttled atomic.Int64 // how often the store has asked for fewer requests
 }
 
 // WaitN lets n bytes pass.

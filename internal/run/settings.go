@@ -23,8 +23,9 @@ type Settings struct {
 	Recursive bool // with all below the directories named
 	Listed    bool // by --files-from
 
-	Store StoreSettings
-	Jobs  int // files at once
+	Store    StoreSettings
+	Jobs     int  // files at once
+	AutoJobs bool // Jobs is where archive, release and recall begin
 
 	// When to end.
 	MaxFiles, MaxBytes   int64 // 0: no limit

@@ -98,7 +98,7 @@ func (s StoreSettings) open(ctx context.Context, graph gluster.Graph, noted func
 	if err != nil {
 		return nil, nil, err
 	}
-	store := kind.New(objstore.Deps{Limiter: meter, OnUpload: noted})
+	store := kind.New(objstore.Deps{Limiter: meter, OnUpload: noted, OnThrottle: func() { meter.Throttled.Add(1) }})
 	if err := store.Init(ctx, options); err != nil {
 		if flag, ok := strings.CutPrefix(err.Error(), "store option "); ok {
 			return nil, nil, Usagef("--%s", flag)

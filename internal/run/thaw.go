@@ -17,6 +17,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/workers"
 	"github.com/coldbrick/coldbrick/recall"
 )
 
@@ -35,7 +36,7 @@ type thaw struct {
 	how      object.Thaw
 	one      func(context.Context, recall.Target) recall.Result
 	done     func(recall.Result)
-	jobs     int // of one
+	crew     *workers.Crew // of one
 }
 
 // run recalls what can be read within the time that the user waits. It returns
@@ -48,7 +49,7 @@ func (t *thaw) run(ctx context.Context, find finder) error {
 	}
 	defer func() { left.Close() }()
 	var thawing outcome.Tally
-	err = t.each(ctx, t.Jobs, find, func(ctx context.Context, at recall.Target) recall.Result {
+	err = t.each(ctx, workers.NewCrew(t.Jobs, t.Jobs), find, func(ctx context.Context, at recall.Target) recall.Result {
 		return t.recaller.Thaw(ctx, at.Path, at.GFID, t.how)
 	}, func(r recall.Result) error {
 		switch {
@@ -90,7 +91,7 @@ func (t *thaw) round(ctx context.Context, from *spool) (still *spool, err error)
 	if err != nil {
 		return &spool{}, err
 	}
-	return still, t.each(ctx, t.jobs, from.find(t.Session), func(ctx context.Context, at recall.Target) recall.Result {
+	return still, t.each(ctx, t.crew, from.find(t.Session), func(ctx context.Context, at recall.Target) recall.Result {
 		r := t.recaller.Thaw(ctx, at.Path, at.GFID, t.how)
 		if r.Outcome != outcome.Recalled {
 			return r
@@ -112,10 +113,10 @@ func (t *thaw) round(ctx context.Context, from *spool) (still *spool, err error)
 }
 
 // each does one thing with all files; take gets the results one at a time.
-func (t *thaw) each(ctx context.Context, jobs int, find finder, do func(context.Context, recall.Target) recall.Result, take func(recall.Result) error) error {
+func (t *thaw) each(ctx context.Context, crew *workers.Crew, find finder, do func(context.Context, recall.Target) recall.Result, take func(recall.Result) error) error {
 	var mu sync.Mutex
 	var failed error
-	err := recall.Run(ctx, jobs, find, do, func(r recall.Result) {
+	err := recall.Run(ctx, crew, find, do, func(r recall.Result) {
 		mu.Lock()
 		defer mu.Unlock()
 		if err := take(r); err != nil && failed == nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/record"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/internal/workers"
 	"github.com/coldbrick/coldbrick/recall"
 	"github.com/coldbrick/coldbrick/upload"
 )
@@ -127,7 +128,7 @@ func (g *ground) archiveAll() map[string]upload.Result {
 	go func() {
 		defer close(done)
 		policy := crawl.Policy{ColdAfter: time.Minute, MinSize: 1}
-		err := g.archiver().Run(g.t.Context(), 8, func(ctx context.Context, emit func(context.Context, gluster.File) error) error {
+		err := g.archiver().Run(g.t.Context(), workers.NewCrew(8, 8), func(ctx context.Context, emit func(context.Context, gluster.File) error) error {
 			root, err := g.Brick.Open(".", os.O_RDONLY)
 			if err != nil {
 				return err

@@ -17,7 +17,13 @@ import (
 // emit waits for room in the queue until its own context ends: so find can stop
 // at once although all workers are busy.
 func Run[T any](ctx context.Context, jobs int, find func(ctx context.Context, emit func(context.Context, T) error) error, one func(context.Context, T) error) error {
-	queue := make(chan T, jobs)
+	return RunCrew(ctx, NewCrew(jobs, jobs), find, one)
+}
+
+// RunCrew is Run with as many at a time as crew says.
+func RunCrew[T any](ctx context.Context, crew *Crew, find func(ctx context.Context, emit func(context.Context, T) error) error, one func(context.Context, T) error) error {
+	most := cap(crew.places)
+	queue := make(chan T, most)
 	g, taking := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(queue)
@@ -34,21 +40,34 @@ func Run[T any](ctx context.Context, jobs int, find func(ctx context.Context, em
 			})
 		})
 	})
-	for range jobs {
+	for range most {
 		g.Go(func() error {
-			for item := range queue {
-				if taking.Err() != nil {
-					return context.Cause(taking) // queued, but not begun
-				}
-				if err := Guard(func() error { return one(ctx, item) }); err != nil {
+			for {
+				if more, err := takeOne(ctx, taking, crew, queue, one); err != nil || !more {
 					return err
 				}
 			}
-			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
 	return context.Cause(ctx)
+}
+
+// takeOne waits for a place and for an item, and works on it.
+func takeOne[T any](ctx, taking context.Context, crew *Crew, queue <-chan T, one func(context.Context, T) error) (more bool, err error) {
+	if err := crew.enter(taking); err != nil {
+		return false, err
+	}
+	defer crew.leave()
+	item, ok := <-queue
+	switch {
+	case !ok:
+		return false, nil
+	case taking.Err() != nil:
+		return false, context.Cause(taking) // queued, but not begun
+	}
+	defer crew.ended.Add(1)
+	return true, Guard(func() error { return one(ctx, item) })
 }

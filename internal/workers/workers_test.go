@@ -129,3 +129,32 @@ func TestOfWhatIsDoneAtOnceTheFirstErrorCounts(t *testing.T) {
 		}
 	})
 }
+
+func TestACrewGrowsAndShrinksWhileItWorks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		crew := NewCrew(2, 8)
+		var atWork, most atomic.Int64
+		done := make(chan error, 1)
+		const files = 400
+		go func() {
+			done <- RunCrew(t.Context(), crew, emitAll(files), func(context.Context, int) error {
+				defer atWork.Add(-1)
+				if n := atWork.Add(1); n > most.Load() {
+					most.Store(n)
+				}
+				time.Sleep(time.Second)
+				return nil
+			})
+		}()
+		for _, size := range []int{2, 8, 3, 1, 100, 5} {
+			crew.Resize(size)
+			time.Sleep(5500 * time.Millisecond)
+			if n := atWork.Load(); n != int64(min(size, 8)) {
+				t.Errorf("%d at work in a crew of %d", n, size)
+			}
+		}
+		if err := <-done; err != nil || crew.Ended() != files || most.Load() > 8 {
+			t.Errorf("%d ended, at most %d at once, %v", crew.Ended(), most.Load(), err)
+		}
+	})
+}

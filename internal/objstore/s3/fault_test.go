@@ -131,7 +131,12 @@ func TestAStoreThatRecoversIsWaitedFor(t *testing.T) {
 			"cut": testkit.Drop(),
 		} {
 			t.Run(kind+" "+name, func(t *testing.T) {
-				s, proxy, _ := faulty(t)
+				s, proxy, server := faulty(t)
+				var throttled atomic.Int64
+				s.OnThrottle = func() { throttled.Add(1) }
+				if err := s.Reconfigure(t.Context(), optionsOf(server, proxy.Endpoint)); err != nil {
+					t.Fatal(err)
+				}
 				proxy.On(testkit.Match{Key: "k", Times: 2}, fault)
 				body := storetest.Bytes(1, size)
 				if _, err := createBytes(t, s, "k", body); err != nil {
@@ -140,6 +145,9 @@ func TestAStoreThatRecoversIsWaitedFor(t *testing.T) {
 				proxy.On(testkit.Match{Method: http.MethodGet, Key: "k", Times: 2}, fault)
 				if got, err := downloadBytes(t, s, "k"); err != nil || !bytes.Equal(got, body) {
 					t.Fatalf("%d bytes, %v", len(got), err)
+				}
+				if n := throttled.Load(); (n == 4) != (name == "503") {
+					t.Errorf("the store has asked for fewer requests %d times", n)
 				}
 			})
 		}

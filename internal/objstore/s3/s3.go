@@ -62,6 +62,9 @@ type Store struct {
 	// aborted. Its error ends the upload.
 	OnUpload func(key, uploadID string) error
 
+	// OnThrottle, if set, is told of each answer that asks for fewer requests (503, 429).
+	OnThrottle func()
+
 	attempts int // for tests that wait for the last one; 0 is maxAttempts
 	current  atomic.Pointer[session]
 }
@@ -101,7 +104,7 @@ func (s *Store) Reconfigure(ctx context.Context, opts map[string]string) error {
 	if err != nil {
 		return err
 	}
-	n, err := newSession(ctx, o, s.Limiter, cmp.Or(s.attempts, maxAttempts))
+	n, err := newSession(ctx, o, s.Limiter, s.OnThrottle, cmp.Or(s.attempts, maxAttempts))
 	if err != nil {
 		return err
 	}
@@ -127,7 +130,7 @@ func (s *Store) session() (*session, error) {
 	return nil, objstore.ErrClosed
 }
 
-func newSession(ctx context.Context, o options, limiter objstore.Limiter, attempts int) (*session, error) {
+func newSession(ctx context.Context, o options, limiter objstore.Limiter, onThrottle func(), attempts int) (*session, error) {
 	if o.bucket == "" {
 		return nil, errors.New("store option bucket: is missing")
 	}
@@ -162,7 +165,7 @@ func newSession(ctx context.Context, o options, limiter objstore.Limiter, attemp
 	}
 	transport := sdkClient.WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialPatience }).GetTransport()
 	transport.MaxIdleConns = 0
-	transport.MaxIdleConnsPerHost = 2 * max(o.jobs, objstore.DefaultJobs) // jobs, and as many ranges beside them
+	transport.MaxIdleConnsPerHost = 2 * max(o.jobs, objstore.MostJobs) // jobs, and as many ranges beside them
 	transport.ReadBufferSize, transport.WriteBufferSize = wireBuffer, wireBuffer
 	transport.DisableCompression = true
 	transport.ForceAttemptHTTP2 = false
@@ -183,7 +186,7 @@ func newSession(ctx context.Context, o options, limiter objstore.Limiter, attemp
 		if o.pathStyle != nil {
 			c.UsePathStyle = *o.pathStyle
 		}
-		c.HTTPClient = &wire{transport: transport, limiter: limiter, idle: o.idle}
+		c.HTTPClient = &wire{transport: transport, limiter: limiter, onThrottle: onThrottle, idle: o.idle}
 		c.Retryer = retryer{retry.NewStandard(func(r *retry.StandardOptions) {
 			r.MaxAttempts = attempts
 			r.RateLimiter = ratelimit.None // each request has its own bound

@@ -21,9 +21,10 @@ const completePatience = 10
 // must keep moving, however long the whole takes, and they count against the
 // bandwidth limit. It follows no redirect and decodes no body.
 type wire struct {
-	transport *http.Transport
-	limiter   objstore.Limiter // may be nil
-	idle      time.Duration
+	transport  *http.Transport
+	limiter    objstore.Limiter // may be nil
+	onThrottle func()           // may be nil
+	idle       time.Duration
 }
 
 // stallError ends a request on which no byte moved for too long.
@@ -54,6 +55,9 @@ func (w *wire) Do(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		dog.stop()
 		return nil, dog.cause(err)
+	}
+	if w.onThrottle != nil && (resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusTooManyRequests) {
+		w.onThrottle()
 	}
 	dog.answer()
 	resp.Body = &receivedBody{ReadCloser: resp.Body, dog: dog}
