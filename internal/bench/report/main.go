@@ -54,7 +54,10 @@ func report(dir, docs string) error {
 }
 
 // order is that of the document.
-var order = []string{"crawl-warm", "crawl-cold", "archive", "release", "sink-local", "sink-mount", "recall-large", "recall-small"}
+var order = []string{
+	"crawl-warm", "crawl-cold", "archive", "release", "sink-local", "sink-mount", "recall-large", "recall-small",
+	"start-one", "start-three", "archive-one", "archive-three", "recall-one", "recall-three",
+}
 
 const beginMark, endMark = "<!-- make bench writes what follows -->\n", "<!-- make bench has written what precedes -->\n"
 

@@ -294,7 +294,7 @@ func (f *far) archives(title string) {
 }
 
 // jobsTried are values of --jobs.
-var jobsTried = strings.Fields(cmp.Or(os.Getenv("BENCH_JOBS"), "4 16 64"))
+var jobsTried = strings.Fields(cmp.Or(os.Getenv("BENCH_JOBS"), "4 16 64 auto"))
 
 // compete lets the contestants take turns, each on a tree of its own.
 func (f *far) compete(id, title string, w workload, leaves int64, all []farContestant) {
