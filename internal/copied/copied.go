@@ -3,8 +3,9 @@
 // that still has it need not be read again to be released.
 //
 // It is a hint that saves reading, and nothing more. What is lost, cut short, torn, of
-// another brick or from before a step of the clock says nothing, and the file is read and
-// compared. Nothing is synced to disk, and no error here ends a run.
+// another brick, from before a step of the clock, a reboot or a mount of the brick's file
+// system says nothing, and the file is read and compared. Nothing is synced to disk, and
+// no error here ends a run.
 //
 // An index is a directory of up to 4096 files by the first 12 bits of the gfid, each a
 // row of records of 80 bytes that are overwritten in place. docs/format.md has the layout.
@@ -52,7 +53,12 @@ func Open(dir string, brick *volume.Brick) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	return open(filepath.Join(dir, fmt.Sprintf("%x", salt[:8])), salt, readClock)
+	life, err := lifeOf(brick.Fd())
+	if err != nil {
+		return nil, fmt.Errorf("index: brick %s: %w", brick.Dir(), err)
+	}
+	now := func() (clock, error) { return readClock(life) } // while the brick is open, it stays mounted
+	return open(filepath.Join(dir, fmt.Sprintf("%x", salt[:8])), salt, now)
 }
 
 func open(dir string, salt [sha256.Size]byte, now func() (clock, error)) (*Index, error) {
@@ -61,13 +67,13 @@ func open(dir string, salt [sha256.Size]byte, now func() (clock, error)) (*Index
 		return nil, fmt.Errorf("index: %w", err)
 	}
 	// A time of the file system says whether a file has changed as long as the clock
-	// only ever went forward.
+	// only ever went forward, and nothing of the file system was lost.
 	former, lost := loadClock(filepath.Join(dir, clockFile))
 	var err error
 	if x.last, err = now(); err != nil {
 		return nil, fmt.Errorf("index: %w", err)
 	}
-	if lost != nil || x.last.steppedBack(former) {
+	if lost != nil || x.last.life != former.life || x.last.steppedBack(former) {
 		if err := x.empty(); err != nil {
 			return nil, err
 		}
