@@ -16,7 +16,7 @@ type Interval struct {
 // worth it. It begins in large steps; each trial that fails makes the next one come later.
 // The zero value is not ready: see New.
 type Pace struct {
-	least, most, now int
+	least, start, most, now int
 
 	step     float64
 	former   int     // the number before the one that is on trial; 0: none is
@@ -35,9 +35,10 @@ const (
 	afterRefuse = 16
 )
 
-// New begins with the number start, and stays between least and most.
+// New begins with the number start, and stays between least and most. It goes below
+// start only where the store refuses.
 func New(least, start, most int) *Pace {
-	return &Pace{least: least, most: most, now: start, step: firstStep, patience: shortest}
+	return &Pace{least: least, start: start, most: most, now: start, step: firstStep, patience: shortest}
 }
 
 // Next is the number for the next interval, by what was seen in the one that has ended.
@@ -57,8 +58,8 @@ func (p *Pace) Next(seen Interval) int {
 	}
 	p.rate, p.former = seen.Rate, 0
 	next := min(p.most, int(math.Ceil(float64(p.now)*p.step)))
-	if seen.Busy >= saturated {
-		next = max(p.least, int(float64(p.now)/laterStep))
+	if seen.Busy >= saturated && p.now >= p.start { // not below: it may be others who take the CPU
+		next = max(p.start, int(float64(p.now)/laterStep))
 	}
 	if next != p.now {
 		p.former, p.now = p.now, next

@@ -2,6 +2,7 @@ package pace
 
 import (
 	"context"
+	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,6 +83,20 @@ func TestWhatGetsFasterOvernightIsNoticed(t *testing.T) {
 	}
 	if n < 50 {
 		t.Errorf("%d files at once after the store has moved away", n)
+	}
+}
+
+// With noise a trial with fewer files looks as good as the number before it now and then.
+func TestOthersWhoTakeTheCPUDoNotMakeItCrawl(t *testing.T) {
+	p := New(4, 16, 64)
+	n := 16
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 500 {
+		seen := host{latency: 400 * time.Millisecond, most: 1e6}.interval(n)
+		seen.Rate, seen.Busy = seen.Rate*(0.5+random.Float64()), 1
+		if n = p.Next(seen); n < 16 {
+			t.Fatalf("%d files at once", n)
+		}
 	}
 }
 
