@@ -115,11 +115,12 @@ func (e *Estimate) costs() []costs {
 func (e *Estimate) line() (string, audience) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "cold on %s: %s, %s\n\n", Quote(e.of), Count(e.all.Files, "file"), Bytes(e.all.Bytes))
-	row := "%12s %12s   %s\n"
-	fmt.Fprintf(&b, row, "files", "bytes", "size")
+	var sizes, classes table
+	sizes.row("files", "bytes", "size")
 	for i, n := range e.sizes {
-		fmt.Fprintf(&b, row, number(n.Files), Bytes(n.Bytes), sizeClasses[i].Name)
+		sizes.row(number(n.Files), Bytes(n.Bytes), sizeClasses[i].Name)
 	}
+	sizes.writeTo(&b)
 	fmt.Fprintf(&b, "\nrequests: %s to archive all, %s to recall all\n", number(e.puts), number(e.gets))
 	origin := e.prices.Origin
 	if origin == "" {
@@ -127,8 +128,7 @@ func (e *Estimate) line() (string, audience) {
 	}
 	fmt.Fprintf(&b, "prices in %s of %s (%s): %s\n\n", e.prices.Currency, e.prices.Date, e.prices.Source, origin)
 
-	row = "%-20s %10s %11s %11s %10s %11s %12s %10s\n"
-	fmt.Fprintf(&b, row, "storage class", "archive", "billed", "a month", "least", "recall 1 %", "recall all", "--min-size")
+	classes.row("archive", "billed", "a month", "least", "recall 1 %", "recall all", "--min-size", "storage class")
 	thawed := false
 	for _, k := range e.costs() {
 		name, least, size := k.Class, "-", "-"
@@ -142,8 +142,9 @@ func (e *Estimate) line() (string, audience) {
 		if k.MinSize != nil {
 			size = Bytes(*k.MinSize)
 		}
-		fmt.Fprintf(&b, row, name, money(k.Archive), Bytes(k.Billed), money(k.Month), least, money(k.RecallOne), money(k.Recall), size)
+		classes.row(money(k.Archive), Bytes(k.Billed), money(k.Month), least, money(k.RecallOne), money(k.Recall), size, name)
 	}
+	classes.writeTo(&b)
 	b.WriteString("\nleast: what is deleted or written anew sooner is billed for so long\n")
 	if thawed {
 		fmt.Fprintf(&b, "(tier): must be thawed before a recall, at its cheapest; kept readable for %d days\n", thawDays)

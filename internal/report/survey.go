@@ -302,22 +302,24 @@ func (s *Survey) line() (string, audience) {
 		fmt.Fprintf(&b, "recalled in the last %s, by readers or by command: %s, %s\n", days(s.Grace), Count(n.Files, "file"), Bytes(n.Bytes))
 	}
 	b.WriteString("\n")
-	row := "%12s %12s   %s\n"
-	fmt.Fprintf(&b, row, "bytes", "files", "age")
+	var ages, directories, runs table
+	ages.row("bytes", "files", "age")
 	for i, n := range s.ages {
-		fmt.Fprintf(&b, row, Bytes(n.Bytes), number(n.Files), ageClasses[i].Name)
+		ages.row(Bytes(n.Bytes), number(n.Files), ageClasses[i].Name)
 	}
-	fmt.Fprintf(&b, row+"\n", Bytes(s.all.Bytes), number(s.all.Files), "all that can be archived")
+	ages.row(Bytes(s.all.Bytes), number(s.all.Files), "all that can be archived")
+	ages.writeTo(&b)
+	b.WriteString("\n")
 
-	row = "%12s %12s %12s %12s   %s\n"
-	fmt.Fprintf(&b, row, "cold bytes", "cold files", "all bytes", "all files", "directory")
+	directories.row("cold bytes", "cold files", "all bytes", "all files", "directory")
 	list, others := s.top()
 	for _, d := range list {
-		fmt.Fprintf(&b, row, Bytes(d.Cold.Bytes), number(d.Cold.Files), Bytes(d.All.Bytes), number(d.All.Files), Quote(d.Path))
+		directories.row(Bytes(d.Cold.Bytes), number(d.Cold.Files), Bytes(d.All.Bytes), number(d.All.Files), Quote(d.Path))
 	}
 	if others.All.Files > 0 {
-		fmt.Fprintf(&b, row, Bytes(others.Cold.Bytes), number(others.Cold.Files), Bytes(others.All.Bytes), number(others.All.Files), "(others)")
+		directories.row(Bytes(others.Cold.Bytes), number(others.Cold.Files), Bytes(others.All.Bytes), number(others.All.Files), "(others)")
 	}
+	directories.writeTo(&b)
 	why := (Summary{Totals: s.Skipped}).reasons(outcome.Skipped)
 	if why = slices.DeleteFunc(why, func(r outcome.Reason) bool { return r == outcome.RecentlyRecalled }); len(why) > 0 {
 		b.WriteString("\nleft alone whatever their age:")
@@ -331,8 +333,7 @@ func (s *Survey) line() (string, audience) {
 		b.WriteString("no run is remembered under --state-dir\n")
 		return b.String(), page
 	}
-	row = "%-16s  %8s  %-12s %12s %12s %8s %12s\n"
-	fmt.Fprintf(&b, row, "last runs", "took", "outcome", "archived", "bytes", "failed", "free then")
+	runs.row("last runs", "took", "archived", "bytes", "failed", "free then", "outcome")
 	for _, r := range last(s.Runs) {
 		free := "-"
 		if r.FreeAfter > 0 {
@@ -342,8 +343,9 @@ func (s *Survey) line() (string, audience) {
 		if r.Ended.IsZero() {
 			files, size, failed = "-", "-", "-" // nobody has counted them
 		}
-		fmt.Fprintf(&b, row, local(r.Started), r.took(), r.Outcome, files, size, failed, free)
+		runs.row(local(r.Started), r.took(), files, size, failed, free, r.Outcome)
 	}
+	runs.writeTo(&b)
 	writeTroubled(&b, s.Runs)
 	return b.String(), page
 }

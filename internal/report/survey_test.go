@@ -54,18 +54,18 @@ archived: nothing that is known of
 cold for 90 days: 3 files, 28 bytes would be freed: 10% free then
 next run: all of it, 28 bytes
 
-       bytes        files   age
-    33 bytes            2   under 30 days
-     2 bytes            1   30 to 90 days
-    20 bytes            2   90 to 180 days
-     0 bytes            0   180 to 365 days
-     8 bytes            1   365 days and more
-    63 bytes            6   all that can be archived
+      bytes      files   age
+   33 bytes          2   under 30 days
+    2 bytes          1   30 to 90 days
+   20 bytes          2   90 to 180 days
+    0 bytes          0   180 to 365 days
+    8 bytes          1   365 days and more
+   63 bytes          6   all that can be archived
 
-  cold bytes   cold files    all bytes    all files   directory
-    16 bytes            1     16 bytes            1   .
-     8 bytes            1     40 bytes            2   b
-     4 bytes            1      7 bytes            3   a
+  cold bytes  cold files  all bytes  all files   directory
+    16 bytes           1   16 bytes          1   .
+     8 bytes           1   40 bytes          2   b
+     4 bytes           1    7 bytes          3   a
 
 no run is remembered under --state-dir
 `

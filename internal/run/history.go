@@ -176,7 +176,7 @@ func (s *Session) remember(name string, change func(*history)) {
 	}
 }
 
-func (s *Session) tryRemember(name string, change func(*history)) error {
+func (s *Session) tryRemember(name string, change func(*history)) (err error) {
 	dir := historyDir(s.StateDir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("history: %w", err)
@@ -186,7 +186,7 @@ func (s *Session) tryRemember(name string, change func(*history)) error {
 		return fmt.Errorf("history: %w", err)
 	}
 	lock := &brickLock{file} // held for milliseconds
-	defer lock.release()
+	defer func() { err = errors.Join(err, lock.release()) }()
 	if err := lock.take(context.Background(), historyPatience); err != nil {
 		return fmt.Errorf("history: another process is writing it: %w", err)
 	}
