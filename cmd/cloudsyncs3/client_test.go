@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/internal/volume"
 )
@@ -17,12 +18,12 @@ func TestDoctorKnowsAGuardedClient(t *testing.T) {
 	long := testkit.WithTimeouts(time.Hour, time.Hour)
 	for name, tt := range map[string]struct {
 		mount string
-		unfit []volume.CheckName
+		unfit []string
 	}{
 		"guarded":    {g.client(testkit.WithPerformance(), long), nil},
 		"guard only": {g.NewMount(t, testkit.WithPlugin("cloudsyncs3"), testkit.WithPerformance(), long), nil},
 		"guard off": {g.clientWith("&guard=off", testkit.WithPerformance(), long),
-			[]volume.CheckName{volume.CheckClientCaches, volume.CheckClientProbe}},
+			[]string{volume.CheckClientCaches, volume.CheckClientProbe}},
 	} {
 		m, err := volume.Inspect(tt.mount)
 		if err != nil {
@@ -32,9 +33,9 @@ func TestDoctorKnowsAGuardedClient(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var unfit []volume.CheckName
+		var unfit []string
 		for _, c := range checks {
-			if c.Verdict == volume.Fail {
+			if c.Verdict == outcome.Bad {
 				unfit = append(unfit, c.Name)
 			}
 		}

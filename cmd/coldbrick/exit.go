@@ -83,7 +83,7 @@ func (a *app) complain(err error) {
 		}
 		fmt.Fprintln(a.ui, "coldbrick: "+report.OneLine(line))
 		for i := 0; refused && i < len(checks); i++ {
-			fmt.Fprintln(a.ui, checks[i].Text())
+			fmt.Fprintln(a.ui, report.Check(checks[i]).Text())
 		}
 	}
 }

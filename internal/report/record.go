@@ -69,12 +69,7 @@ type Located struct {
 type Finding outcome.Finding
 
 // Check is one answer of doctor.
-type Check struct {
-	Name   string // a stable word
-	Status Status
-	Detail string
-	Hint   string // what to do about it
-}
+type Check outcome.Check
 
 // Checks ends the output of doctor for people.
 type Checks struct{ Fine, Warnings, Failed int64 }
@@ -100,16 +95,6 @@ func (c Checks) MarshalJSON() ([]byte, error) { return nil, errors.ErrUnsupporte
 
 // Text is the check as doctor shows it.
 func (c Check) Text() string { text, _ := c.line(); return text }
-
-// Status is the result of a Check.
-type Status string
-
-// The results of a Check.
-const (
-	OK      Status = "ok"
-	Warning Status = "warning"
-	Bad     Status = "failed"
-)
 
 // Store is one store plugin.
 type Store struct {
@@ -209,14 +194,14 @@ func (f Finding) MarshalJSON() ([]byte, error) {
 
 // line has what to do on a line of its own, ready to be copied.
 func (c Check) line() (string, audience) {
-	text := OneLine(fmt.Sprintf("%-7s %s", c.Status, c.Name))
-	if c.Detail != "" {
-		text += ": " + OneLine(c.Detail)
+	text := OneLine(fmt.Sprintf("%-7s %s", c.Verdict, c.Name))
+	if c.Reason != "" {
+		text += ": " + OneLine(c.Reason)
 	}
-	if c.Hint != "" && c.Status != OK {
-		text += "\n        fix: " + OneLine(c.Hint)
+	if c.Fix != "" && c.Verdict != outcome.OK {
+		text += "\n        fix: " + OneLine(c.Fix)
 	}
-	if c.Status == OK {
+	if c.Verdict == outcome.OK {
 		return text, fine
 	}
 	return text, page
@@ -225,12 +210,12 @@ func (c Check) line() (string, audience) {
 // MarshalJSON gives the check record.
 func (c Check) MarshalJSON() ([]byte, error) {
 	return marshal(struct {
-		Type   string `json:"type"`
-		Name   string `json:"name"`
-		Status Status `json:"status"`
-		Detail string `json:"detail,omitempty"`
-		Hint   string `json:"hint,omitempty"`
-	}{"check", c.Name, c.Status, c.Detail, c.Hint})
+		Type   string          `json:"type"`
+		Name   string          `json:"name"`
+		Status outcome.Verdict `json:"status"`
+		Detail string          `json:"detail,omitempty"`
+		Hint   string          `json:"hint,omitempty"`
+	}{"check", c.Name, c.Verdict, c.Reason, c.Fix})
 }
 
 func (s Store) line() (string, audience) {

@@ -36,7 +36,7 @@ func each(path, key string) []Record {
 		File{Path: path, Size: 5, Outcome: outcome.Failed, Reason: outcome.IOError, Err: errors.New("read: " + path)},
 		Located{Path: path, GFID: gfid, Size: 5, State: outcome.StateBroken, Reason: outcome.ObjectMissing, Key: key, Err: errors.New("x")},
 		Finding{Path: path, GFID: gfid, Key: key, Class: outcome.ClassKeyEmpty, Severity: outcome.Problem, Repaired: true, Detail: "d"},
-		Check{Name: "quick-read", Status: Bad, Detail: "on", Hint: "switch it off"},
+		Check{Name: "quick-read", Verdict: outcome.Bad, Reason: "on", Fix: "switch it off"},
 		Store{Name: "s3", Library: "cloudsyncs3.so", Description: "d"},
 		Summary{Command: "archive", Aim: outcome.Archived, Outcome: "partial", ExitCode: 3, Started: moment, Duration: time.Second,
 			EndedBy: "max-errors", Totals: map[outcome.Result]outcome.Total{{Outcome: outcome.Archived}: {Files: 1, Bytes: 5}, {Outcome: outcome.Skipped, Reason: outcome.TooWarm}: {Files: 2, Bytes: 6}}, Err: errors.New("x")},

@@ -353,7 +353,7 @@ func (a *archiving) upload(ctx context.Context, archiver *upload.Archiver, brick
 // reaches makes sure that brick is one of the volume that the private mount is of, and
 // that every brick is there.
 func (a *archiving) reaches(brick *volume.Brick) error {
-	if err := volume.Unsafe([]volume.Check{a.scope.mount.CheckBrick(brick, a.private.Root)}); err != nil {
+	if err := volume.Unsafe([]outcome.Check{a.scope.mount.CheckBrick(brick, a.private.Root)}); err != nil {
 		return err
 	}
 	return a.private.Children()

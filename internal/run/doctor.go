@@ -11,6 +11,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/recall"
@@ -34,27 +35,27 @@ type examination struct {
 	counts report.Checks
 }
 
-func (e *examination) note(checks ...report.Check) {
+func (e *examination) note(checks ...outcome.Check) {
 	for _, c := range checks {
-		switch c.Status {
-		case report.Bad:
+		switch c.Verdict {
+		case outcome.Bad:
 			e.counts.Failed++
-		case report.Warning:
+		case outcome.Warning:
 			e.counts.Warnings++
 		default:
 			e.counts.Fine++
 		}
-		e.print(c)
+		e.print(report.Check(c))
 	}
 }
 
 // ask notes whether err, the answer to a question, is good.
 func (e *examination) ask(name string, err error, hint string) bool {
 	if err != nil {
-		e.note(report.Check{Name: name, Status: report.Bad, Detail: err.Error(), Hint: hint})
+		e.note(outcome.Check{Name: name, Verdict: outcome.Bad, Reason: err.Error(), Fix: hint})
 		return false
 	}
-	e.note(report.Check{Name: name, Status: report.OK})
+	e.note(outcome.Check{Name: name, Verdict: outcome.OK})
 	return true
 }
 
@@ -84,7 +85,7 @@ func (e *examination) run(ctx context.Context) error {
 	if err != nil {
 		s = &scope{}
 	} else {
-		e.judge(s.checks()...)
+		e.note(s.checks()...)
 		e.note(e.inherent(s)...)
 	}
 	bricks := e.bricks(ctx, s)
@@ -126,7 +127,7 @@ func (e *examination) users(ctx context.Context) error {
 		return nil
 	}
 	checks, err := m.CheckClient(ctx)
-	e.judge(checks...)
+	e.note(checks...)
 	return err
 }
 
@@ -134,20 +135,13 @@ func (e *examination) users(ctx context.Context) error {
 func (e *examination) clients(ctx context.Context, s *scope) {
 	checks, err := s.clientChecks(ctx)
 	if err != nil {
-		checks = []volume.Check{volume.NoClientsKnown(err)}
+		checks = []outcome.Check{volume.NoClientsKnown(err)}
 	}
 	for _, c := range checks {
-		if e.AnyClients && c.Verdict == volume.Fail {
-			c.Verdict = volume.Warn
+		if e.AnyClients && c.Verdict == outcome.Bad {
+			c.Verdict = outcome.Warning
 		}
-		e.judge(c)
-	}
-}
-
-// judge notes what archive looks at.
-func (e *examination) judge(checks ...volume.Check) {
-	for _, c := range checks {
-		e.note(shown(c))
+		e.note(c)
 	}
 }
 
@@ -165,7 +159,7 @@ func (e *examination) bricks(ctx context.Context, s *scope) (opened []*volume.Br
 		brick, err := volume.OpenBrick(dir)
 		if e.ask("brick", err, "--brick names the brick's own directory on this host") {
 			opened = append(opened, brick)
-			e.judge(s.brickChecks(ctx, brick)...)
+			e.note(s.brickChecks(ctx, brick)...)
 		}
 	}
 	return opened
@@ -178,13 +172,13 @@ func (e *examination) roles(v *volume.Volume) (dirs []string) {
 		if !p.Here {
 			continue
 		}
-		e.note(report.Check{Name: "role", Status: report.OK, Detail: fmt.Sprintf("%s: %s, in replica set %d", p.Dir, p.Role, p.Set)})
+		e.note(outcome.Check{Name: "role", Verdict: outcome.OK, Reason: fmt.Sprintf("%s: %s, in replica set %d", p.Dir, p.Role, p.Set)})
 		if p.Role != volume.Arbiter {
 			dirs = append(dirs, p.Dir)
 		}
 	}
 	if dirs == nil {
-		e.note(report.Check{Name: "role", Status: report.OK, Detail: "this host has no brick with data: there is nothing to archive here"})
+		e.note(outcome.Check{Name: "role", Verdict: outcome.OK, Reason: "this host has no brick with data: there is nothing to archive here"})
 	}
 	return dirs
 }
@@ -203,38 +197,38 @@ func (e *examination) private(ctx context.Context, s *scope, bricks []*volume.Br
 	}
 	defer func() { err = errors.Join(err, private.Close()) }()
 	for _, b := range bricks {
-		e.judge(s.mount.CheckBrick(b, private.Root))
+		e.note(s.mount.CheckBrick(b, private.Root))
 	}
 	return nil
 }
 
 // inherent tells of the traps that no option of a volume closes: how coldbrick
 // goes about each, and what is left of it where its plugin is not loaded.
-func (e *examination) inherent(s *scope) []report.Check {
-	met := func(name, how string) report.Check {
-		return report.Check{Name: name, Status: report.OK, Detail: how}
+func (e *examination) inherent(s *scope) []outcome.Check {
+	met := func(name, how string) outcome.Check {
+		return outcome.Check{Name: name, Verdict: outcome.OK, Reason: how}
 	}
-	checks := []report.Check{
+	checks := []outcome.Check{
 		met("stamp-compare", "Gluster compares the time of a stamp as text: coldbrick sends ten digits, and leaves files of other times alone"),
 		met("recorded-key", "a brick records the path it knows, or none: coldbrick reads each key back and corrects it"),
 		met("restored-times", "tools that put an old mtime back are seen by the ctime, until about a millisecond before the stamp"),
 		met("stub-blocks", "Gluster shows wrong block counts of stubs: coldbrick corrects them"),
 	}
-	hang := report.Check{Name: "stub-seek", Status: report.OK,
-		Detail: "lseek(SEEK_DATA) and fallocate on a stub wait for its recall; they hang if that fails"}
-	recalled := report.Check{Name: "stub-recall", Status: report.OK,
-		Detail: "a recall that fails leaves the stub as it was, and one that succeeds leaves no size behind"}
+	hang := outcome.Check{Name: "stub-seek", Verdict: outcome.OK,
+		Reason: "lseek(SEEK_DATA) and fallocate on a stub wait for its recall; they hang if that fails"}
+	recalled := outcome.Check{Name: "stub-recall", Verdict: outcome.OK,
+		Reason: "a recall that fails leaves the stub as it was, and one that succeeds leaves no size behind"}
 	for _, c := range s.mount.Checks() {
-		if c.Name != volume.CheckPlugin || c.Verdict == volume.OK {
+		if c.Name != volume.CheckPlugin || c.Verdict == outcome.OK {
 			continue
 		}
-		hang.Status = report.Warning
-		hang.Detail = "lseek(SEEK_DATA) and fallocate on a stub hang until the client is killed, as nothing recalls it here"
-		hang.Hint = c.Fix
+		hang.Verdict = outcome.Warning
+		hang.Reason = "lseek(SEEK_DATA) and fallocate on a stub hang until the client is killed, as nothing recalls it here"
+		hang.Fix = c.Fix
 		if pluginLoaded(s.mount) {
-			recalled.Status = report.Warning
-			recalled.Detail = "a recall that fails through a plugin other than coldbrick's may leave a file that nobody can read, or a wrong size"
-			recalled.Hint = "coldbrick fsck finds and fixes such files; " + c.Fix
+			recalled.Verdict = outcome.Warning
+			recalled.Reason = "a recall that fails through a plugin other than coldbrick's may leave a file that nobody can read, or a wrong size"
+			recalled.Fix = "coldbrick fsck finds and fixes such files; " + c.Fix
 		}
 	}
 	checks = append(checks, hang, recalled)
@@ -246,14 +240,14 @@ func (e *examination) inherent(s *scope) []report.Check {
 
 // openBehind tells what in-use does not see, and what becomes of the write that
 // comes afterwards.
-func openBehind(m *volume.Mount) report.Check {
-	c := report.Check{Name: "open-behind", Status: report.OK,
-		Detail: "performance.open-behind is on: archive does not see that a client has a file open before the client writes to it (in-use); a later write recalls the file"}
+func openBehind(m *volume.Mount) outcome.Check {
+	c := outcome.Check{Name: "open-behind", Verdict: outcome.OK,
+		Reason: "performance.open-behind is on: archive does not see that a client has a file open before the client writes to it (in-use); a later write recalls the file"}
 	if !pluginLoaded(m) {
-		c.Status = report.Warning
-		c.Detail = "performance.open-behind is on: archive does not see that a client has a file open before the client writes to it (in-use); " +
+		c.Verdict = outcome.Warning
+		c.Reason = "performance.open-behind is on: archive does not see that a client has a file open before the client writes to it (in-use); " +
 			"a later write fails at fsync or close (EREMOTE)"
-		c.Hint = "gluster volume set " + cmp.Or(m.Volume, "VOLUME") + " performance.open-behind off, or install the recall plugin"
+		c.Fix = "gluster volume set " + cmp.Or(m.Volume, "VOLUME") + " performance.open-behind off, or install the recall plugin"
 	}
 	return c
 }
@@ -284,8 +278,8 @@ func (e *examination) store(ctx context.Context, s *scope, bricks []*volume.Bric
 // prefixCheck looks which other volumes have objects under the same prefix, which is
 // well, and under one that this prefix is below: then a path of theirs and a path
 // of this volume may want one key, and listings of theirs show objects of this one.
-func (e *examination) prefixCheck(ctx context.Context, plugin recall.Plugin, own string) report.Check {
-	c := report.Check{Name: "key-prefix", Status: report.OK}
+func (e *examination) prefixCheck(ctx context.Context, plugin recall.Plugin, own string) outcome.Check {
+	c := outcome.Check{Name: "key-prefix", Verdict: outcome.OK}
 	store, ok := plugin.(objstore.Lister)
 	if !ok {
 		return c
@@ -294,7 +288,7 @@ func (e *examination) prefixCheck(ctx context.Context, plugin recall.Plugin, own
 	for _, prefix := range append(objstore.PrefixesAbove(e.Store.keyPrefix()), e.Store.keyPrefix()) {
 		ids, err := objstore.Volumes(ctx, store, prefix)
 		if err != nil {
-			c.Status, c.Detail = report.Warning, fmt.Sprintf("which volumes have objects under %q is not known: %v", prefix, err)
+			c.Verdict, c.Reason = outcome.Warning, fmt.Sprintf("which volumes have objects under %q is not known: %v", prefix, err)
 			return c
 		}
 		for _, id := range ids {
@@ -309,45 +303,45 @@ func (e *examination) prefixCheck(ctx context.Context, plugin recall.Plugin, own
 	}
 	switch {
 	case nested != nil:
-		c.Status = report.Warning
-		c.Detail = fmt.Sprintf("the prefix %q is below %s", e.Store.keyPrefix(), strings.Join(nested, " and "))
-		c.Hint = "give volumes that begin now prefixes beside each other, such as vol1/ and vol2/; objects that exist keep their keys"
+		c.Verdict = outcome.Warning
+		c.Reason = fmt.Sprintf("the prefix %q is below %s", e.Store.keyPrefix(), strings.Join(nested, " and "))
+		c.Fix = "give volumes that begin now prefixes beside each other, such as vol1/ and vol2/; objects that exist keep their keys"
 	case shared != nil:
-		c.Detail = "shared with volume " + strings.Join(shared, " and ")
+		c.Reason = "shared with volume " + strings.Join(shared, " and ")
 	}
 	return c
 }
 
 // classCheck looks whether objects of a storage class can be read at once.
-func classCheck(s Settings) report.Check {
-	c := report.Check{Name: classOption, Status: report.OK, Detail: "objects can be read at once"}
+func classCheck(s Settings) outcome.Check {
+	c := outcome.Check{Name: classOption, Verdict: outcome.OK, Reason: "objects can be read at once"}
 	switch class := s.Store.class(); {
 	case object.NeedsThaw(class):
-		c.Status = report.Warning
-		c.Detail = "class " + class + ": " + readersOfCold
+		c.Verdict = outcome.Warning
+		c.Reason = "class " + class + ": " + readersOfCold
 		if err := s.coldClass(); err != nil {
-			c.Status = report.Bad
-			c.Hint = "GLACIER_IR can be read at once; allow-cold-class = true allows this one"
+			c.Verdict = outcome.Bad
+			c.Fix = "GLACIER_IR can be read at once; allow-cold-class = true allows this one"
 		}
 	case strings.EqualFold(class, "INTELLIGENT_TIERING"):
-		c.Status = report.Warning
-		c.Detail = "if the bucket's tiering has archive tiers, objects there have to be restored first"
-		c.Hint = "aws s3api list-bucket-intelligent-tiering-configurations tells"
+		c.Verdict = outcome.Warning
+		c.Reason = "if the bucket's tiering has archive tiers, objects there have to be restored first"
+		c.Fix = "aws s3api list-bucket-intelligent-tiering-configurations tells"
 	}
 	return c
 }
 
 // storeChecks judges what the probe saw. Nothing of it is unsafe: coldbrick
 // goes without what a store lacks, at a price.
-func storeChecks(able objstore.Capabilities) []report.Check {
+func storeChecks(able objstore.Capabilities) []outcome.Check {
 	const mostSkew = 5 * time.Minute // S3 refuses requests from 15 minutes on
-	wish := func(name string, ok bool, price, fix string) report.Check {
+	wish := func(name string, ok bool, price, fix string) outcome.Check {
 		if ok {
-			return report.Check{Name: name, Status: report.OK}
+			return outcome.Check{Name: name, Verdict: outcome.OK}
 		}
-		return report.Check{Name: name, Status: report.Warning, Detail: price, Hint: fix}
+		return outcome.Check{Name: name, Verdict: outcome.Warning, Reason: price, Fix: fix}
 	}
-	return []report.Check{
+	return []outcome.Check{
 		wish("conditional-put", able.PutConditional, "the store overwrites taken keys: objects get keys nobody can read", ""),
 		wish("conditional-multipart", able.CompleteConditional, "large uploads overwrite taken keys: large objects get keys nobody can read", ""),
 		wish("checksum", able.ChecksumVerified && able.ChecksumReturned, "the store confirms no checksum: each object is read back", ""),

@@ -103,7 +103,7 @@ func (f *checker) brick(ctx context.Context, s *scope, dir string, files *volume
 
 // examine examines the marked files of one brick.
 func (f *checker) examine(ctx context.Context, s *scope, brick *volume.Brick, files *volume.Private) error {
-	if err := volume.Unsafe([]volume.Check{s.mount.CheckBrick(brick, files.Root)}); err != nil {
+	if err := volume.Unsafe([]outcome.Check{s.mount.CheckBrick(brick, files.Root)}); err != nil {
 		return err
 	}
 	f.recaller.Volume = brick.VolumeID

@@ -8,19 +8,19 @@ import (
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
-	"github.com/coldbrick/coldbrick/internal/report"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/volume"
 )
 
 // checks judges the volume: what archive refuses, doctor shows.
-func (s *scope) checks() []volume.Check {
+func (s *scope) checks() []outcome.Check {
 	checks := s.mount.Checks()
 	for i, c := range checks {
 		if c.Name == volume.CheckPlugin && s.wanted.RequirePlugin && !pluginLoaded(s.mount) {
-			checks[i].Verdict, checks[i].Reason = volume.Fail, "require-plugin is set, and the volume has no recall plugin"
+			checks[i].Verdict, checks[i].Reason = outcome.Bad, "require-plugin is set, and the volume has no recall plugin"
 		}
-		if c.Name == volume.CheckVersion && s.wanted.AnyVersion && c.Verdict == volume.Fail {
-			checks[i].Verdict = volume.Warn
+		if c.Name == volume.CheckVersion && s.wanted.AnyVersion && c.Verdict == outcome.Bad {
+			checks[i].Verdict = outcome.Warning
 		}
 	}
 	if s.cluster != nil {
@@ -31,19 +31,19 @@ func (s *scope) checks() []volume.Check {
 
 // unguarded judges who is connected, for a run. It takes seconds while a client is not
 // guarded, so a run that allows that does not ask.
-func (s *scope) unguarded(ctx context.Context) []volume.Check {
+func (s *scope) unguarded(ctx context.Context) []outcome.Check {
 	if s.wanted.AnyClients {
-		return []volume.Check{{Name: volume.CheckUnguarded, Verdict: volume.Warn, Reason: "allow-unguarded-clients is set: nobody looks who is connected"}}
+		return []outcome.Check{{Name: volume.CheckUnguarded, Verdict: outcome.Warning, Reason: "allow-unguarded-clients is set: nobody looks who is connected"}}
 	}
 	checks, err := s.clientChecks(ctx)
 	if err != nil {
-		return []volume.Check{volume.NoClientsKnown(err)}
+		return []outcome.Check{volume.NoClientsKnown(err)}
 	}
 	return checks
 }
 
 // clientChecks judges who is connected.
-func (s *scope) clientChecks(ctx context.Context) (checks []volume.Check, err error) {
+func (s *scope) clientChecks(ctx context.Context) (checks []outcome.Check, err error) {
 	dirs := s.bricks
 	if s.cluster != nil {
 		dirs = nil
@@ -77,7 +77,7 @@ func (s *scope) clientChecks(ctx context.Context) (checks []volume.Check, err er
 
 // connected asks who is connected to the bricks of a cluster. glusterd has no answer
 // while there is a brick that nobody is connected to, so that a private mount is then.
-func (s *scope) connected(ctx context.Context, bricks []*volume.Brick) (checks []volume.Check, err error) {
+func (s *scope) connected(ctx context.Context, bricks []*volume.Brick) (checks []outcome.Check, err error) {
 	checks, err = s.cluster.CheckClients(ctx, bricks)
 	var refused *gluster.CLIError
 	if !errors.As(err, &refused) || s.mount == nil {
@@ -92,12 +92,12 @@ func (s *scope) connected(ctx context.Context, bricks []*volume.Brick) (checks [
 }
 
 // brickChecks judges one brick by itself.
-func (s *scope) brickChecks(ctx context.Context, brick *volume.Brick) []volume.Check {
+func (s *scope) brickChecks(ctx context.Context, brick *volume.Brick) []outcome.Check {
 	reserve := float64(volume.DefaultReserve)
 	if s.cluster != nil {
 		reserve = s.cluster.Reserve()
 	}
-	checks := []volume.Check{brick.CheckFreeSpace(reserve), brick.CheckAttributes(), brick.CheckTimes(), s.checkBacklog(ctx, brick)}
+	checks := []outcome.Check{brick.CheckFreeSpace(reserve), brick.CheckAttributes(), brick.CheckTimes(), s.checkBacklog(ctx, brick)}
 	if s.cluster == nil {
 		checks = append(checks, brick.CheckFeatures()...)
 	}
@@ -114,27 +114,27 @@ const (
 // checkBacklog looks at the brick's own heal index. While users write, it may
 // never be empty: then glusterd, which takes the locks of each entry, knows which
 // of them are only in use, and has been asked by now.
-func (s *scope) checkBacklog(ctx context.Context, brick *volume.Brick) volume.Check {
-	check := volume.Check{Name: volume.CheckHeals, Verdict: volume.OK, Reason: "nothing to heal in the index of " + brick.Dir()}
+func (s *scope) checkBacklog(ctx context.Context, brick *volume.Brick) outcome.Check {
+	check := outcome.Check{Name: volume.CheckHeals, Verdict: outcome.OK, Reason: "nothing to heal in the index of " + brick.Dir()}
 	for end := time.Now().Add(backlogPatience); ; {
 		backlog, err := brick.HealBacklog(1)
 		switch {
 		case err != nil:
-			check.Verdict, check.Reason = volume.Fail, err.Error()
+			check.Verdict, check.Reason = outcome.Bad, err.Error()
 			return check
 		case backlog == 0:
 			return check
 		case s.cluster != nil && s.cluster.Heals != nil && time.Now().After(end):
-			check.Verdict, check.Reason = volume.Warn, "files of brick "+brick.Dir()+" are in use; glusterd finds none that waits for a heal"
+			check.Verdict, check.Reason = outcome.Warning, "files of brick "+brick.Dir()+" are in use; glusterd finds none that waits for a heal"
 			return check
 		case time.Now().After(end):
-			check.Verdict, check.Reason = volume.Fail, "brick "+brick.Dir()+" has heals pending"
+			check.Verdict, check.Reason = outcome.Bad, "brick "+brick.Dir()+" has heals pending"
 			check.Fix = "wait for the self-heal daemon"
 			return check
 		}
 		select {
 		case <-ctx.Done():
-			check.Verdict, check.Reason = volume.Fail, context.Cause(ctx).Error()
+			check.Verdict, check.Reason = outcome.Bad, context.Cause(ctx).Error()
 			return check
 		case <-time.After(backlogPause):
 		}
@@ -143,10 +143,10 @@ func (s *scope) checkBacklog(ctx context.Context, brick *volume.Brick) volume.Ch
 
 // warn tells of the checks that a run goes on in spite s. What a nightly run
 // need not repeat shows with --verbose, and in doctor.
-func warn(log *slog.Logger, checks []volume.Check) {
+func warn(log *slog.Logger, checks []outcome.Check) {
 	for _, c := range checks {
 		switch {
-		case c.Verdict != volume.Warn:
+		case c.Verdict != outcome.Warning:
 		case c.Name == volume.CheckCluster:
 			log.Warn(c.Reason, "check", c.Name)
 		default:
@@ -229,19 +229,10 @@ func (s *scope) unsafeNow(ctx context.Context) error {
 
 // Refusal is the part of an error's text that says what is not safe, and the same as
 // doctor has it; nil if the error is another.
-func Refusal(err error) (text string, checks []report.Check) {
+func Refusal(err error) (text string, checks []outcome.Check) {
 	var unsafe *volume.UnsafeError
 	if errors.As(err, &unsafe) {
-		for _, c := range unsafe.Checks {
-			checks = append(checks, shown(c))
-		}
-		text = unsafe.Error()
+		return unsafe.Error(), unsafe.Checks
 	}
-	return text, checks
-}
-
-// shown is a check as doctor prints it.
-func shown(c volume.Check) report.Check {
-	status := map[volume.Verdict]report.Status{volume.OK: report.OK, volume.Warn: report.Warning, volume.Fail: report.Bad}[c.Verdict]
-	return report.Check{Name: string(c.Name), Status: status, Detail: c.Reason, Hint: c.Fix}
+	return "", nil
 }

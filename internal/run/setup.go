@@ -17,6 +17,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/objstore/s3"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/recall"
@@ -118,7 +119,7 @@ func (u *setup) save() error {
 
 func (u *setup) did(name, detail string) {
 	if u.JSON {
-		u.note(report.Check{Name: name, Status: report.OK, Detail: detail})
+		u.note(outcome.Check{Name: name, Verdict: outcome.OK, Reason: detail})
 	} else {
 		u.UI.Say(detail)
 	}
@@ -303,8 +304,8 @@ func (u *setup) options(ctx context.Context, v *volume.Volume, wanted []volume.O
 		}
 	}
 	if !apply {
-		u.note(report.Check{Name: "options", Status: report.Warning,
-			Detail: "volume " + u.Volume + " lacks options: run the command, or coldbrick setup with --apply", Hint: command})
+		u.note(outcome.Check{Name: "options", Verdict: outcome.Warning,
+			Reason: "volume " + u.Volume + " lacks options: run the command, or coldbrick setup with --apply", Fix: command})
 		return nil
 	}
 	for _, o := range missing {

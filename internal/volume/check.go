@@ -15,72 +15,52 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
-// CheckName is the stable name of a check, as doctor and errors show it.
-type CheckName string
-
-// What is checked. docs/safety.md says what each protects from.
+// What is checked: stable words, as doctor and errors show them. docs/safety.md says what each protects from.
 const (
-	CheckCloudsync    CheckName = "cloudsync"
-	CheckQuickRead    CheckName = "quick-read"
-	CheckCtime        CheckName = "ctime"
-	CheckShard        CheckName = "shard"
-	CheckDisperse     CheckName = "disperse"
-	CheckThinArbiter  CheckName = "thin-arbiter"
-	CheckTimeouts     CheckName = "mount-timeouts"
-	CheckBricks       CheckName = "bricks-up"
-	CheckVersion      CheckName = "glusterfs-version"
-	CheckPlugin       CheckName = "recall-plugin"
-	CheckEventThreads CheckName = "event-threads"
-	CheckSecret       CheckName = "secret-in-volume"
-	CheckSameVolume   CheckName = "brick-of-volume"
-	CheckFreeSpace    CheckName = "free-space"
-	CheckTimes        CheckName = "brick-times"
-	CheckStarted      CheckName = "started"
-	CheckHeals        CheckName = "heals"
-	CheckSplitBrain   CheckName = "split-brain"
-	CheckRebalance    CheckName = "rebalance"
-	CheckUntested     CheckName = "untested-features"
-	CheckCluster      CheckName = "cluster"
+	CheckCloudsync    = "cloudsync"
+	CheckQuickRead    = "quick-read"
+	CheckCtime        = "ctime"
+	CheckShard        = "shard"
+	CheckDisperse     = "disperse"
+	CheckThinArbiter  = "thin-arbiter"
+	CheckTimeouts     = "mount-timeouts"
+	CheckBricks       = "bricks-up"
+	CheckVersion      = "glusterfs-version"
+	CheckPlugin       = "recall-plugin"
+	CheckEventThreads = "event-threads"
+	CheckSecret       = "secret-in-volume"
+	CheckSameVolume   = "brick-of-volume"
+	CheckFreeSpace    = "free-space"
+	CheckTimes        = "brick-times"
+	CheckStarted      = "started"
+	CheckHeals        = "heals"
+	CheckSplitBrain   = "split-brain"
+	CheckRebalance    = "rebalance"
+	CheckUntested     = "untested-features"
+	CheckCluster      = "cluster"
 
-	CheckClientCaches CheckName = "client-caches"
-	CheckClientProbe  CheckName = "client-probe"
-	CheckClients      CheckName = "clients"
-	CheckUnguarded    CheckName = "unguarded-clients"
+	CheckClientCaches = "client-caches"
+	CheckClientProbe  = "client-probe"
+	CheckClients      = "clients"
+	CheckUnguarded    = "unguarded-clients"
 
-	CheckBitrot         CheckName = "bit-rot"
-	CheckWORM           CheckName = "worm"
-	CheckWORMFiles      CheckName = "worm-file-level"
-	CheckReadOnly       CheckName = "read-only"
-	CheckQuota          CheckName = "quota"
-	CheckSimpleQuota    CheckName = "simple-quota"
-	CheckGeoReplication CheckName = "geo-replication"
+	CheckBitrot         = "bit-rot"
+	CheckWORM           = "worm"
+	CheckWORMFiles      = "worm-file-level"
+	CheckReadOnly       = "read-only"
+	CheckQuota          = "quota"
+	CheckSimpleQuota    = "simple-quota"
+	CheckGeoReplication = "geo-replication"
 
-	CheckMandatoryLocking CheckName = "mandatory-locking"
+	CheckMandatoryLocking = "mandatory-locking"
 )
-
-// Verdict is the outcome of a check.
-type Verdict string
-
-// The verdicts. Only Fail keeps archive from running.
-const (
-	OK   Verdict = "ok"
-	Warn Verdict = "warn"
-	Fail Verdict = "fail"
-)
-
-// Check is one finding about a volume, mount, brick or host.
-type Check struct {
-	Name    CheckName `json:"name"`
-	Verdict Verdict   `json:"verdict"`
-	Reason  string    `json:"reason"`         // what was seen, and what it leads to
-	Fix     string    `json:"mend,omitempty"` // what to do, most often a command
-}
 
 // UnsafeError says why files must not be stamped, or recalled onto the volume.
 type UnsafeError struct {
-	Checks []Check
+	Checks []outcome.Check
 	Recall bool
 }
 
@@ -102,10 +82,10 @@ func (e *UnsafeError) Error() string {
 
 // Unsafe is nil if no check has failed, and else an *UnsafeError of those that
 // have.
-func Unsafe(checks []Check) error {
-	var failed []Check
+func Unsafe(checks []outcome.Check) error {
+	var failed []outcome.Check
 	for _, c := range checks {
-		if c.Verdict == Fail {
+		if c.Verdict == outcome.Bad {
 			failed = append(failed, c)
 		}
 	}
@@ -117,11 +97,11 @@ func Unsafe(checks []Check) error {
 
 // Checks judges the graph: whether what is in it, or missing, makes stamping
 // lose or strand data.
-func (m *Mount) Checks() []Check {
+func (m *Mount) Checks() []outcome.Check {
 	set := func(option, value string) string {
 		return fmt.Sprintf("gluster volume set %s %s %s", orVolume(m.Volume), option, value)
 	}
-	return []Check{
+	return []outcome.Check{
 		m.checkCloudsync(set("features.cloudsync", "on")),
 		m.checkQuickRead(set("performance.quick-read", "off")),
 		m.checkCtime(set("features.ctime", "on")),
@@ -145,42 +125,42 @@ func orVolume(name string) string {
 	return name
 }
 
-func verdict(name CheckName, bad Verdict, isBad bool, good, reason, fix string) Check {
+func verdict(name string, bad outcome.Verdict, isBad bool, good, reason, fix string) outcome.Check {
 	if !isBad {
-		return Check{Name: name, Verdict: OK, Reason: good}
+		return outcome.Check{Name: name, Verdict: outcome.OK, Reason: good}
 	}
-	return Check{Name: name, Verdict: bad, Reason: reason, Fix: fix}
+	return outcome.Check{Name: name, Verdict: bad, Reason: reason, Fix: fix}
 }
 
-func absent(g gluster.Graph, name CheckName, xlatorType, fix, reason string) Check {
-	return verdict(name, Fail, g.Has(xlatorType), "no "+xlatorType+" in the graph", reason, fix)
+func absent(g gluster.Graph, name string, xlatorType, fix, reason string) outcome.Check {
+	return verdict(name, outcome.Bad, g.Has(xlatorType), "no "+xlatorType+" in the graph", reason, fix)
 }
 
-func (m *Mount) checkCloudsync(fix string) Check {
+func (m *Mount) checkCloudsync(fix string) outcome.Check {
 	on := false
 	for _, x := range m.Graph.Of(gluster.TypeCloudsync) {
 		on = gluster.IsOn(x.Option("cloudsync"))
 	}
-	return verdict(CheckCloudsync, Fail, !on, "features.cloudsync is on",
+	return verdict(CheckCloudsync, outcome.Bad, !on, "features.cloudsync is on",
 		"features.cloudsync is off: nothing keeps readers from taking a stub for an empty file", fix)
 }
 
-func (m *Mount) checkQuickRead(fix string) Check {
+func (m *Mount) checkQuickRead(fix string) outcome.Check {
 	return absent(m.Graph, CheckQuickRead, gluster.TypeQuickRead, fix,
 		"performance.quick-read is on: reading a stub returns memory of the client instead of data, or kills it")
 }
 
-func (m *Mount) checkCtime(fix string) Check {
-	return verdict(CheckCtime, Fail, !m.Graph.Has(gluster.TypeUtime), "features.ctime is on",
+func (m *Mount) checkCtime(fix string) outcome.Check {
+	return verdict(CheckCtime, outcome.Bad, !m.Graph.Has(gluster.TypeUtime), "features.ctime is on",
 		"features.ctime is off: users would see the time of archiving as that of the last change", fix)
 }
 
-func (m *Mount) checkThinArbiter() Check {
+func (m *Mount) checkThinArbiter() outcome.Check {
 	thin := false
 	for _, x := range m.Graph.Of(gluster.TypeReplicate) {
 		thin = thin || x.Option("thin-arbiter") != ""
 	}
-	return verdict(CheckThinArbiter, Fail, thin, "no thin arbiter", "nobody has tried this with a thin arbiter", "")
+	return verdict(CheckThinArbiter, outcome.Bad, thin, "no thin arbiter", "nobody has tried this with a thin arbiter", "")
 }
 
 // maxTimeout is how stale the answers of a mount may be: what Gluster has by
@@ -188,8 +168,8 @@ func (m *Mount) checkThinArbiter() Check {
 // was not asked for again.
 const maxTimeout = time.Second
 
-func (m *Mount) checkTimeouts() Check {
-	return verdict(CheckTimeouts, Fail, max(m.AttributeTimeout, m.EntryTimeout) > maxTimeout,
+func (m *Mount) checkTimeouts() outcome.Check {
+	return verdict(CheckTimeouts, outcome.Bad, max(m.AttributeTimeout, m.EntryTimeout) > maxTimeout,
 		fmt.Sprintf("attributes are cached for %v, entries for %v", m.AttributeTimeout, m.EntryTimeout),
 		fmt.Sprintf("the mount %s caches attributes for %v and entries for %v: it may show files as they were", m.Dir, m.AttributeTimeout, m.EntryTimeout),
 		"mount with -o attribute-timeout=0,entry-timeout=0; 1 will do where coldbrick's plugin guards the mount (coldbrick doctor --client)")
@@ -197,33 +177,33 @@ func (m *Mount) checkTimeouts() Check {
 
 // checkVersion judges the client that coldbrick works through. No brick tells a
 // client its version.
-func (m *Mount) checkVersion() Check {
+func (m *Mount) checkVersion() outcome.Check {
 	seen := "the client on this host is glusterfs " + cmp.Or(m.Version, "of an unknown version") + "; bricks do not tell theirs"
-	return verdict(CheckVersion, Fail, !gluster.IsQualified(m.Version), seen,
+	return verdict(CheckVersion, outcome.Bad, !gluster.IsQualified(m.Version), seen,
 		seen+": coldbrick was tested with "+strings.Join(gluster.Qualified, ", "),
 		"install one of these on every server and client, or set allow-unqualified-version after the tests of docs/porting.md")
 }
 
 // checkPlugin looks for the library that brings data back when a stub is read.
-func (m *Mount) checkPlugin() Check {
+func (m *Mount) checkPlugin() outcome.Check {
 	storetype := m.Graph.Storetype()
 	install := "install the package coldbrick-gluster-plugin on every client of the volume"
 	if storetype == "" {
-		return Check{CheckPlugin, Warn, "the volume has no recall plugin: reading a stub fails with EREMOTE until " +
+		return outcome.Check{Name: CheckPlugin, Verdict: outcome.Warning, Reason: "the volume has no recall plugin: reading a stub fails with EREMOTE until " +
 			"`coldbrick recall`, and some changes of options kill the clients that are mounted (change them while unmounted)",
-			install + ", then gluster volume set " + orVolume(m.Volume) + " features.cloudsync-storetype " + gluster.StoreS3}
+			Fix: install + ", then gluster volume set " + orVolume(m.Volume) + " features.cloudsync-storetype " + gluster.StoreS3}
 	}
 	path, err := pluginPath(storetype, m.Version)
 	if err != nil {
-		return Check{CheckPlugin, Warn, fmt.Sprintf("storetype is %s, but on this host %v: reading a stub here fails, and a "+
-			"change of options kills the client", storetype, err), install}
+		return outcome.Check{Name: CheckPlugin, Verdict: outcome.Warning, Reason: fmt.Sprintf("storetype is %s, but on this host %v: reading a stub here fails, and a "+
+			"change of options kills the client", storetype, err), Fix: install}
 	}
 	built, err := buildinfo.ReadFile(path)
 	if err != nil || !strings.HasPrefix(built.Path, "github.com/coldbrick/coldbrick/") {
-		return Check{CheckPlugin, Warn, path + " is not coldbrick's: Gluster's own S3 plugin is known to lose data " +
-			"when a transfer is cut or several run at once", install}
+		return outcome.Check{Name: CheckPlugin, Verdict: outcome.Warning, Reason: path + " is not coldbrick's: Gluster's own S3 plugin is known to lose data " +
+			"when a transfer is cut or several run at once", Fix: install}
 	}
-	return Check{CheckPlugin, OK, path + " is coldbrick's", ""}
+	return outcome.Check{Name: CheckPlugin, Verdict: outcome.OK, Reason: path + " is coldbrick's"}
 }
 
 // pluginPath is where the glusterfs of that version loads a plugin from.
@@ -251,33 +231,33 @@ func pluginPath(storetype, version string) (string, error) {
 	return "", fmt.Errorf("there is no %s.so in %s", storetype, dirs[0])
 }
 
-func (m *Mount) checkEventThreads(fix string) Check {
+func (m *Mount) checkEventThreads(fix string) outcome.Check {
 	threads := 2 // the default of client.event-threads
 	for _, x := range m.Graph.Of(gluster.TypeClient) {
 		if n, err := strconv.Atoi(x.Option("event-threads")); err == nil {
 			threads = n
 		}
 	}
-	return verdict(CheckEventThreads, Warn, m.Graph.Storetype() != "" && threads < 4,
+	return verdict(CheckEventThreads, outcome.Warning, m.Graph.Storetype() != "" && threads < 4,
 		fmt.Sprintf("client.event-threads is %d", threads),
 		fmt.Sprintf("client.event-threads is %d: as many recalls at once hang a mount until the plugin has added threads, "+
 			"which only coldbrick's does", threads), fix)
 }
 
-func (m *Mount) checkSecret() Check {
+func (m *Mount) checkSecret() outcome.Check {
 	secret := false
 	for _, x := range m.Graph.Of(gluster.TypeCloudsync) {
 		secret = x.Option("s3plugin-seckey") != ""
 	}
-	return verdict(CheckSecret, Warn, secret, "no S3 secret among the volume's options",
+	return verdict(CheckSecret, outcome.Warning, secret, "no S3 secret among the volume's options",
 		"the S3 secret is in the volume's options: `gluster volume info`, logs and every client show it",
 		fmt.Sprintf("move it to /etc/coldbrick/%[1]s.toml, then gluster volume reset %[1]s features.s3plugin-seckey", orVolume(m.Volume)))
 }
 
 // CheckBricksUp asks the mount at m.Dir for the state of each brick.
-func (m *Mount) CheckBricksUp() Check {
+func (m *Mount) CheckBricksUp() outcome.Check {
 	err := m.children()
-	return verdict(CheckBricks, Fail, err != nil, "every brick is connected", fmt.Sprint(err),
+	return verdict(CheckBricks, outcome.Bad, err != nil, "every brick is connected", fmt.Sprint(err),
 		"gluster volume start "+orVolume(m.Volume)+" force; then wait for the heal")
 }
 
@@ -300,9 +280,9 @@ var ErrOtherVolume = errors.New("the brick is not of the mounted volume")
 
 // CheckBrick looks whether a brick belongs to the volume of m. mounted is the
 // root of any mount of it: the one at m.Dir, or a private one.
-func (m *Mount) CheckBrick(b *Brick, mounted *Root) Check {
+func (m *Mount) CheckBrick(b *Brick, mounted *Root) outcome.Check {
 	err := m.sameVolume(b, mounted)
-	return verdict(CheckSameVolume, Fail, err != nil, b.Dir()+" is a brick of the mounted volume", fmt.Sprint(err), "")
+	return verdict(CheckSameVolume, outcome.Bad, err != nil, b.Dir()+" is a brick of the mounted volume", fmt.Sprint(err), "")
 }
 
 // VolumeID is the volume's id as far as the graph knows it, else "".
@@ -416,13 +396,13 @@ const DefaultReserve = 1
 // CheckFreeSpace looks whether the brick accepts attributes: once no more than
 // storage.reserve is free, Gluster refuses every setxattr, and a stamp is one
 // (seen on 10.3), though it would free space.
-func (b *Brick) CheckFreeSpace(reservePercent float64) Check {
+func (b *Brick) CheckFreeSpace(reservePercent float64) outcome.Check {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(b.Fd(), &st); err != nil {
-		return Check{CheckFreeSpace, Fail, fmt.Sprintf("brick %s: %v", b.Dir(), err), ""}
+		return outcome.Check{Name: CheckFreeSpace, Verdict: outcome.Bad, Reason: fmt.Sprintf("brick %s: %v", b.Dir(), err)}
 	}
 	free := 100 * float64(st.Bfree) / float64(max(st.Blocks, 1))
-	return verdict(CheckFreeSpace, Fail, free <= reservePercent, fmt.Sprintf("%.1f %% of %s are free", free, b.Dir()),
+	return verdict(CheckFreeSpace, outcome.Bad, free <= reservePercent, fmt.Sprintf("%.1f %% of %s are free", free, b.Dir()),
 		fmt.Sprintf("only %.1f %% of %s are free, and storage.reserve is %g %%: Gluster refuses to stamp", free, b.Dir(), reservePercent),
 		"gluster volume set VOLUME storage.reserve 0")
 }

@@ -13,18 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
 // failed are the names of the checks that keep archive from running.
-func failed(t *testing.T, checks []Check) []CheckName {
+func failed(t *testing.T, checks []outcome.Check) []string {
 	t.Helper()
-	var names []CheckName
+	var names []string
 	for _, c := range checks {
-		if c.Name == "" || c.Reason == "" || c.Verdict != OK && c.Verdict != Warn && c.Verdict != Fail {
+		if c.Name == "" || c.Reason == "" || c.Verdict != outcome.OK && c.Verdict != outcome.Warning && c.Verdict != outcome.Bad {
 			t.Errorf("unfinished check %+v", c)
 		}
-		if c.Verdict == Fail {
+		if c.Verdict == outcome.Bad {
 			names = append(names, c.Name)
 		}
 	}
@@ -44,24 +45,24 @@ func TestUnsafeMountsAreRefusedByName(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		dir  string
-		want []CheckName
+		want []string
 	}{
 		{"good", v.MountDir(), nil},
 		{"as mount.glusterfs does by default", v.NewMount(t, testkit.WithTimeouts(time.Second, time.Second)), nil},
-		{"quick-read", v.NewMount(t, testkit.WithQuickRead()), []CheckName{CheckQuickRead}},
-		{"no cloudsync", v.NewMount(t, testkit.WithoutCloudsync()), []CheckName{CheckCloudsync}},
-		{"entries for two seconds", v.NewMount(t, testkit.WithTimeouts(0, 2*time.Second)), []CheckName{CheckTimeouts}},
-		{"attributes for ten minutes", v.NewMount(t, testkit.WithTimeouts(10*time.Minute, 0)), []CheckName{CheckTimeouts}},
-		{"ctime off", ctimeOff.MountDir(), []CheckName{CheckCtime}},
+		{"quick-read", v.NewMount(t, testkit.WithQuickRead()), []string{CheckQuickRead}},
+		{"no cloudsync", v.NewMount(t, testkit.WithoutCloudsync()), []string{CheckCloudsync}},
+		{"entries for two seconds", v.NewMount(t, testkit.WithTimeouts(0, 2*time.Second)), []string{CheckTimeouts}},
+		{"attributes for ten minutes", v.NewMount(t, testkit.WithTimeouts(10*time.Minute, 0)), []string{CheckTimeouts}},
+		{"ctime off", ctimeOff.MountDir(), []string{CheckCtime}},
 		{"all at once", ctimeOff.NewMount(t, testkit.WithQuickRead(), testkit.WithoutCloudsync(), testkit.WithTimeouts(0, time.Hour)),
-			[]CheckName{CheckCloudsync, CheckQuickRead, CheckCtime, CheckTimeouts}},
+			[]string{CheckCloudsync, CheckQuickRead, CheckCtime, CheckTimeouts}},
 	} {
 		checks := mustInspect(t, tt.dir).Checks()
 		if got := failed(t, checks); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 		for _, c := range checks { // a second is too long for a client without the guard
-			if c.Name == CheckTimeouts && c.Verdict == Fail && !strings.Contains(c.Fix, "attribute-timeout=0,entry-timeout=0") {
+			if c.Name == CheckTimeouts && c.Verdict == outcome.Bad && !strings.Contains(c.Fix, "attribute-timeout=0,entry-timeout=0") {
 				t.Errorf("%s: to fix it: %s", tt.name, c.Fix)
 			}
 		}
@@ -69,7 +70,7 @@ func TestUnsafeMountsAreRefusedByName(t *testing.T) {
 }
 
 func TestUnsafeVolumesAreRefusedByName(t *testing.T) {
-	for name, want := range map[string][]CheckName{
+	for name, want := range map[string][]string{
 		"distribute": nil,
 		"replica3":   nil,
 		"arbiter":    nil,
@@ -105,9 +106,9 @@ func TestUnsafeVolumesAreRefusedByName(t *testing.T) {
 }
 
 func TestVersionsThatWereNotTestedAreRefused(t *testing.T) {
-	for version, want := range map[string]Verdict{
-		"10.3": OK, "10.4": OK, "10.5": OK, "11.0": OK, "11.1": OK, "11.2": OK,
-		"10.0": Fail, "10.2": Fail, "10.6": Fail, "10.30": Fail, "11.3": Fail, "9.6": Fail, "12.0": Fail, "11dev": Fail, "": Fail,
+	for version, want := range map[string]outcome.Verdict{
+		"10.3": outcome.OK, "10.4": outcome.OK, "10.5": outcome.OK, "11.0": outcome.OK, "11.1": outcome.OK, "11.2": outcome.OK,
+		"10.0": outcome.Bad, "10.2": outcome.Bad, "10.6": outcome.Bad, "10.30": outcome.Bad, "11.3": outcome.Bad, "9.6": outcome.Bad, "12.0": outcome.Bad, "11dev": outcome.Bad, "": outcome.Bad,
 	} {
 		if c := (&Mount{Version: version}).checkVersion(); c.Verdict != want || !strings.Contains(c.Reason, "glusterfs "+version) {
 			t.Errorf("%q: %+v", version, c)
@@ -131,7 +132,7 @@ func TestMissingPluginIsAWarning(t *testing.T) {
 	} {
 		found := false
 		for _, c := range mustInspect(t, tt.dir).Checks() {
-			found = found || c.Verdict == Warn && strings.Contains(c.Reason, tt.want)
+			found = found || c.Verdict == outcome.Warning && strings.Contains(c.Reason, tt.want)
 			if strings.Contains(fmt.Sprint(c), "SEKRIT") {
 				t.Errorf("%s: %v", name, c)
 			}
@@ -145,11 +146,11 @@ func TestMissingPluginIsAWarning(t *testing.T) {
 func TestBrickDownIsSeenOnTheMount(t *testing.T) {
 	v := testkit.NewVolume(t, testkit.Replica(3))
 	m := mustInspect(t, v.MountDir())
-	if c := m.CheckBricksUp(); c.Verdict != OK {
+	if c := m.CheckBricksUp(); c.Verdict != outcome.OK {
 		t.Error(c)
 	}
 	v.StopBrick(2)
-	if c := m.CheckBricksUp(); c.Verdict != Fail || !strings.Contains(c.Reason, v.BrickDirs()[2]) {
+	if c := m.CheckBricksUp(); c.Verdict != outcome.Bad || !strings.Contains(c.Reason, v.BrickDirs()[2]) {
 		t.Error(c)
 	}
 }
@@ -165,15 +166,15 @@ func TestBrickOfAnotherVolumeIsRefused(t *testing.T) {
 		t.Cleanup(func() { b.Close() })
 		return b
 	}
-	judge := func(m *Mount, b *Brick, dir string) Check {
+	judge := func(m *Mount, b *Brick, dir string) outcome.Check {
 		t.Helper()
 		return m.CheckBrick(b, openRoot(t, dir))
 	}
 	m := mustInspect(t, v.MountDir())
-	if c := judge(m, open(v.BrickDir()), v.MountDir()); c.Verdict != OK {
+	if c := judge(m, open(v.BrickDir()), v.MountDir()); c.Verdict != outcome.OK {
 		t.Errorf("own, empty: %v", c)
 	}
-	if c := judge(m, open(other.BrickDir()), v.MountDir()); c.Verdict != Fail {
+	if c := judge(m, open(other.BrickDir()), v.MountDir()); c.Verdict != outcome.Bad {
 		t.Errorf("another, empty: %v", c)
 	}
 	v.Write("d/f", []byte("data"), testkit.Old)
@@ -185,7 +186,7 @@ func TestBrickOfAnotherVolumeIsRefused(t *testing.T) {
 	if err := os.Symlink("d", v.Path("link")); err != nil {
 		t.Fatal(err)
 	}
-	if c := judge(m, open(v.BrickDir()), v.MountDir()); c.Verdict != OK {
+	if c := judge(m, open(v.BrickDir()), v.MountDir()); c.Verdict != outcome.OK {
 		t.Errorf("own: %v", c)
 	}
 
@@ -202,14 +203,14 @@ func TestBrickOfAnotherVolumeIsRefused(t *testing.T) {
 	}
 	alike := *m
 	alike.Graph = graph
-	if c := judge(&alike, stripped, other.MountDir()); c.Verdict != Fail || !strings.Contains(c.Reason, "nothing of it is there") {
+	if c := judge(&alike, stripped, other.MountDir()); c.Verdict != outcome.Bad || !strings.Contains(c.Reason, "nothing of it is there") {
 		t.Errorf("same directory, other files: %v", c)
 	}
 	other.Write("d/f", []byte("data"), testkit.Old)
-	if c := judge(&alike, stripped, other.MountDir()); c.Verdict != Fail || !strings.Contains(c.Reason, "another file") {
+	if c := judge(&alike, stripped, other.MountDir()); c.Verdict != outcome.Bad || !strings.Contains(c.Reason, "another file") {
 		t.Errorf("same directory, same names: %v", c)
 	}
-	if c := judge(&alike, stripped, v.MountDir()); c.Verdict != OK {
+	if c := judge(&alike, stripped, v.MountDir()); c.Verdict != outcome.OK {
 		t.Errorf("own, by its files: %v", c)
 	}
 }
@@ -221,10 +222,10 @@ func TestFullBrickIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	if c := b.CheckFreeSpace(DefaultReserve); c.Verdict != OK {
+	if c := b.CheckFreeSpace(DefaultReserve); c.Verdict != outcome.OK {
 		t.Error(c)
 	}
-	if c := b.CheckFreeSpace(100); c.Verdict != Fail {
+	if c := b.CheckFreeSpace(100); c.Verdict != outcome.Bad {
 		t.Error(c)
 	}
 }

@@ -14,26 +14,27 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 // CheckClient judges the mount at m.Dir, one of users, not by what it should be but
 // by what it tells of a stub: after a chmod Gluster's own caches take a stub for an
 // empty file. That is tried on a scratch file in the root of the volume, for which
 // the mount must be of the whole volume and this process root.
-func (m *Mount) CheckClient(ctx context.Context) ([]Check, error) {
+func (m *Mount) CheckClient(ctx context.Context) ([]outcome.Check, error) {
 	root, err := OpenRoot(m.Dir)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
 	set := "gluster volume set " + orVolume(m.Volume) + " "
-	checks := []Check{
+	checks := []outcome.Check{
 		m.checkCloudsync(set + "features.cloudsync on"),
 		m.checkQuickRead(set + "performance.quick-read off"),
 		m.checkPlugin(),
 		m.checkCaches(guardOf(root)),
 	}
-	if checks[0].Verdict == Fail || checks[1].Verdict == Fail {
+	if checks[0].Verdict == outcome.Bad || checks[1].Verdict == outcome.Bad {
 		return checks, nil // a stub would not be one there, or reading it ends the client
 	}
 	probed, err := checkProbe(ctx, root)
@@ -56,9 +57,9 @@ func guardOf(root *Root) string {
 
 // checkCaches goes by what was measured: without the guard both caches have to be
 // off, and with one of them alone most reads were wrong.
-func (m *Mount) checkCaches(guard string) Check {
+func (m *Mount) checkCaches(guard string) outcome.Check {
 	if guard != "" {
-		return Check{CheckClientCaches, OK, "coldbrick's guard, version " + guard + ", keeps the caches right", ""}
+		return outcome.Check{Name: CheckClientCaches, Verdict: outcome.OK, Reason: "coldbrick's guard, version " + guard + ", keeps the caches right"}
 	}
 	var caches []string
 	if m.Graph.Has(gluster.TypeMDCache) {
@@ -67,24 +68,24 @@ func (m *Mount) checkCaches(guard string) Check {
 	if m.AttributeTimeout > 0 || m.EntryTimeout > 0 {
 		caches = append(caches, fmt.Sprintf("the kernel keeps attributes for %v and entries for %v", m.AttributeTimeout, m.EntryTimeout))
 	}
-	return verdict(CheckClientCaches, Fail, caches != nil, "nothing caches attributes, so no guard is needed",
+	return verdict(CheckClientCaches, outcome.Bad, caches != nil, "nothing caches attributes, so no guard is needed",
 		"no guard of coldbrick's, and "+strings.Join(caches, ", ")+": after a chmod a stub looks empty, and what copies or rewrites it then loses its data",
 		"install the package coldbrick-gluster-plugin here and mount anew; without it: gluster volume set "+orVolume(m.Volume)+
 			" performance.stat-prefetch off, and mount with -o attribute-timeout=0,entry-timeout=0 (it takes both)")
 }
 
-func checkProbe(ctx context.Context, root *Root) (Check, error) {
+func checkProbe(ctx context.Context, root *Root) (outcome.Check, error) {
 	told, err := probe(ctx, root)
 	var empty *emptyStubError
 	switch {
 	case ctx.Err() != nil && err != nil:
-		return Check{}, err
+		return outcome.Check{}, err
 	case errors.As(err, &empty):
-		return Check{CheckClientProbe, Fail, err.Error(), "the log of the mount shows whether the plugin is loaded and its guard is on"}, nil
+		return outcome.Check{Name: CheckClientProbe, Verdict: outcome.Bad, Reason: err.Error(), Fix: "the log of the mount shows whether the plugin is loaded and its guard is on"}, nil
 	case err != nil:
-		return Check{CheckClientProbe, Fail, fmt.Sprintf("what this mount says of a stub could not be tried: %v", err), ""}, nil
+		return outcome.Check{Name: CheckClientProbe, Verdict: outcome.Bad, Reason: fmt.Sprintf("what this mount says of a stub could not be tried: %v", err)}, nil
 	}
-	return Check{CheckClientProbe, OK, "a stub keeps its size after a chmod; reading it: " + told, ""}, nil
+	return outcome.Check{Name: CheckClientProbe, Verdict: outcome.OK, Reason: "a stub keeps its size after a chmod; reading it: " + told}, nil
 }
 
 // emptyStubError means that a mount lies about a stub.

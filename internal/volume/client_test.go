@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
@@ -24,25 +25,25 @@ func TestAClientIsJudgedByWhatItTellsOfAStub(t *testing.T) {
 		for _, tt := range []struct {
 			name    string
 			options []testkit.MountOption
-			want    []CheckName // that fail
+			want    []string // that fail
 			reason  string
 		}{
 			{"nothing cached", nil, nil, "object is remote"},
 			{"both caches, for long", []testkit.MountOption{testkit.WithPerformance(), testkit.WithTimeouts(time.Hour, time.Hour)},
-				[]CheckName{CheckClientCaches, CheckClientProbe}, "stat reports 0 bytes where there are"},
+				[]string{CheckClientCaches, CheckClientProbe}, "stat reports 0 bytes where there are"},
 			{"the kernel's cache alone", []testkit.MountOption{testkit.WithTimeouts(time.Hour, 0)},
-				[]CheckName{CheckClientCaches, CheckClientProbe}, "stat reports 0 bytes where there are"},
+				[]string{CheckClientCaches, CheckClientProbe}, "stat reports 0 bytes where there are"},
 			{"entries alone", []testkit.MountOption{testkit.WithTimeouts(0, time.Second)},
-				[]CheckName{CheckClientCaches}, "entries for 1s"},
-			{"quick-read", []testkit.MountOption{testkit.WithQuickRead()}, []CheckName{CheckQuickRead}, "quick-read"},
-			{"no cloudsync", []testkit.MountOption{testkit.WithoutCloudsync()}, []CheckName{CheckCloudsync}, "is off"},
+				[]string{CheckClientCaches}, "entries for 1s"},
+			{"quick-read", []testkit.MountOption{testkit.WithQuickRead()}, []string{CheckQuickRead}, "quick-read"},
+			{"no cloudsync", []testkit.MountOption{testkit.WithoutCloudsync()}, []string{CheckCloudsync}, "is off"},
 		} {
 			dir := volume.NewMount(t, tt.options...)
 			checks, err := mustInspect(t, dir).CheckClient(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := failed(t, checks); !slices.Equal(got, tt.want) || !slices.ContainsFunc(checks, func(c Check) bool { return strings.Contains(c.Reason, tt.reason) }) {
+			if got := failed(t, checks); !slices.Equal(got, tt.want) || !slices.ContainsFunc(checks, func(c outcome.Check) bool { return strings.Contains(c.Reason, tt.reason) }) {
 				t.Errorf("%s, %s: %v fail, want %v: %+v", name, tt.name, got, tt.want, checks)
 			}
 			volume.Unmount(dir)

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 // ErrNoCLI means that glusterd cannot be asked on this host: there is no gluster
@@ -370,9 +371,9 @@ func (v *Volume) Reserve() float64 {
 }
 
 // Checks judges what the cluster knows.
-func (v *Volume) Checks() []Check {
-	return append([]Check{
-		verdict(CheckStarted, Fail, !v.Started, "the volume is started", "the volume is stopped", "gluster volume start "+v.Name),
+func (v *Volume) Checks() []outcome.Check {
+	return append([]outcome.Check{
+		verdict(CheckStarted, outcome.Bad, !v.Started, "the volume is started", "the volume is stopped", "gluster volume start "+v.Name),
 		v.checkOnline(),
 		v.checkHeals(),
 		v.checkSplitBrain(),
@@ -381,24 +382,24 @@ func (v *Volume) Checks() []Check {
 	}, v.checkFeatures()...)
 }
 
-func (v *Volume) checkOnline() Check {
+func (v *Volume) checkOnline() outcome.Check {
 	var down []string
 	for _, b := range v.Bricks {
 		if !v.Status.Online(b) {
 			down = append(down, b.Name())
 		}
 	}
-	return verdict(CheckBricks, Fail, down != nil, fmt.Sprintf("all %d bricks run", len(v.Bricks)),
+	return verdict(CheckBricks, outcome.Bad, down != nil, fmt.Sprintf("all %d bricks run", len(v.Bricks)),
 		"down: "+strings.Join(down, ", ")+"; when it returns, the heal would write the data back into stubs",
-		v.mendBricks())
+		v.startBricks())
 }
 
-// mendBricks starts those that are down, and no others.
-func (v *Volume) mendBricks() string {
+// startBricks starts those that are down, and no others.
+func (v *Volume) startBricks() string {
 	return "gluster volume start " + v.Name + " force; then wait for the heal"
 }
 
-func (v *Volume) checkHeals() Check {
+func (v *Volume) checkHeals() outcome.Check {
 	pending, healing := 0, 0
 	var silent []string
 	for _, h := range v.Heals {
@@ -410,43 +411,43 @@ func (v *Volume) checkHeals() Check {
 	fix := "gluster volume heal " + v.Name + "; then wait until gluster volume heal " + v.Name + " info summary counts nothing"
 	switch {
 	case silent != nil:
-		return Check{CheckHeals, Fail, "what is to heal cannot be told by " + strings.Join(silent, ", "), v.mendBricks()}
+		return outcome.Check{Name: CheckHeals, Verdict: outcome.Bad, Reason: "what is to heal cannot be told by " + strings.Join(silent, ", "), Fix: v.startBricks()}
 	case pending > 0:
-		return Check{CheckHeals, Fail, fmt.Sprintf("%d entries wait for a heal", pending), fix}
+		return outcome.Check{Name: CheckHeals, Verdict: outcome.Bad, Reason: fmt.Sprintf("%d entries wait for a heal", pending), Fix: fix}
 	}
 	// Also what is only being written shows up there; each file is looked at
 	// again before it is stamped.
-	return verdict(CheckHeals, Warn, healing > 0, "nothing to heal", fmt.Sprintf("%d entries are in use or being healed", healing), fix)
+	return verdict(CheckHeals, outcome.Warning, healing > 0, "nothing to heal", fmt.Sprintf("%d entries are in use or being healed", healing), fix)
 }
 
-func (v *Volume) checkSplitBrain() Check {
+func (v *Volume) checkSplitBrain() outcome.Check {
 	n := 0
 	for _, h := range v.Heals {
 		n += h.SplitBrain
 	}
-	return verdict(CheckSplitBrain, Fail, n > 0, "no split-brain", fmt.Sprintf("%d entries are in split-brain", n),
+	return verdict(CheckSplitBrain, outcome.Bad, n > 0, "no split-brain", fmt.Sprintf("%d entries are in split-brain", n),
 		"gluster volume heal "+v.Name+" info split-brain; then choose the good copy of each")
 }
 
-func (v *Volume) checkTasks() Check {
+func (v *Volume) checkTasks() outcome.Check {
 	var busy []string
 	for _, t := range v.Status.Tasks {
 		if t.Busy() {
 			busy = append(busy, t.Type+" ("+t.Text+")")
 		}
 	}
-	return verdict(CheckRebalance, Fail, busy != nil, "no rebalance or remove-brick is under way",
+	return verdict(CheckRebalance, outcome.Bad, busy != nil, "no rebalance or remove-brick is under way",
 		"under way: "+strings.Join(busy, ", ")+": files move between bricks", "wait until it is completed; commit or stop a remove-brick")
 }
 
-func (v *Volume) checkUntested() Check {
-	return verdict(CheckUntested, Warn, v.SnapshotCount > 0, "no snapshots",
+func (v *Volume) checkUntested() outcome.Check {
+	return verdict(CheckUntested, outcome.Warning, v.SnapshotCount > 0, "no snapshots",
 		fmt.Sprintf("%d snapshots keep the space of what is archived", v.SnapshotCount), "")
 }
 
 // NotAsked is the check to show in place of a Volume's when Discover has failed
 // with cause: it says what is not known then.
-func NotAsked(cause error) Check {
-	return Check{CheckCluster, Warn, fmt.Sprintf("%v: heals, split-brain, rebalance, remove-brick and the bricks of this host are not known", cause),
-		"run it on a server of the volume, where glusterd runs"}
+func NotAsked(cause error) outcome.Check {
+	return outcome.Check{Name: CheckCluster, Verdict: outcome.Warning, Reason: fmt.Sprintf("%v: heals, split-brain, rebalance, remove-brick and the bricks of this host are not known", cause),
+		Fix: "run it on a server of the volume, where glusterd runs"}
 }

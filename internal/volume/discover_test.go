@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 // captured makes the gluster command answer with outputs of a real cluster: the
@@ -62,7 +63,7 @@ func TestVolumeAsTheClusterKnowsIt(t *testing.T) {
 		volume string
 		files  [3]string // info, status, heal summary
 		places string
-		failed []CheckName
+		failed []string
 	}{
 		"distribute": {
 			"distribute", [3]string{"volume-info-distribute.xml", "volume-status-distribute.xml"},
@@ -74,15 +75,15 @@ func TestVolumeAsTheClusterKnowsIt(t *testing.T) {
 		},
 		"a brick down": {
 			"replica3", [3]string{"volume-info-replica3.xml", "volume-status-brick-down.xml", "heal-summary-brick-down.xml"},
-			"0 behind here, 0 down, 0 behind", []CheckName{CheckBricks, CheckHeals},
+			"0 behind here, 0 down, 0 behind", []string{CheckBricks, CheckHeals},
 		},
 		"to heal": {
 			"replica3", [3]string{"volume-info-replica3.xml", "volume-status-replica3.xml", "heal-summary-pending.xml"},
-			"0 behind here, 0 active, 0 behind", []CheckName{CheckHeals},
+			"0 behind here, 0 active, 0 behind", []string{CheckHeals},
 		},
 		"rebalance": {
 			"distribute", [3]string{"volume-info-distribute.xml", "volume-status-rebalancing.xml"},
-			"0 active here, 1 active, 2 active", []CheckName{CheckRebalance},
+			"0 active here, 1 active, 2 active", []string{CheckRebalance},
 		},
 		"after a rebalance": {
 			"distribute", [3]string{"volume-info-distribute.xml", "volume-status-rebalanced.xml"},
@@ -90,11 +91,11 @@ func TestVolumeAsTheClusterKnowsIt(t *testing.T) {
 		},
 		"remove-brick": {
 			"distribute", [3]string{"volume-info-removing-brick.xml", "volume-status-removing-brick.xml"},
-			"0 active here, 1 active, 2 active, 3 active here", []CheckName{CheckRebalance},
+			"0 active here, 1 active, 2 active, 3 active here", []string{CheckRebalance},
 		},
 		"stopped": {
 			"shard", [3]string{"volume-info-stopped.xml"},
-			"0 down here, 1 down", []CheckName{CheckStarted, CheckBricks},
+			"0 down here, 1 down", []string{CheckStarted, CheckBricks},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -248,7 +249,7 @@ func TestGlusterThatHangsOrIsMissing(t *testing.T) {
 	if _, err := Discover(ctx, "vol"); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) > time.Minute {
 		t.Errorf("after %v: %v", time.Since(begin), err)
 	}
-	if c := NotAsked(ErrNoCLI); c.Verdict != Warn || Unsafe([]Check{c}) != nil {
+	if c := NotAsked(ErrNoCLI); c.Verdict != outcome.Warning || Unsafe([]outcome.Check{c}) != nil {
 		t.Error(c)
 	}
 }

@@ -11,50 +11,51 @@ import (
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 // feature is one of Gluster's that does not go together with stubs, or not well.
 // All of them are translators of the bricks: a client's graph shows none (measured
 // on 10.3), so only servers can tell.
 type feature struct {
-	check   CheckName
+	check   string
 	option  string            // of the volume, where glusterd is asked
 	xlator  string            // in the volume file of a brick, where it is not
 	key     string            // of that translator's options
 	on      func(string) bool // whether a value turns the feature on; "" is what is not set
-	verdict Verdict
+	verdict outcome.Verdict
 	reason  string // what is wrong
 	fix     string // what to do; %s is the volume
 }
 
 var features = []feature{
-	{CheckBitrot, "features.bitrot", "features/bitrot-stub", "bitrot", notOff, Fail,
+	{CheckBitrot, "features.bitrot", "features/bitrot-stub", "bitrot", notOff, outcome.Bad,
 		"features.bitrot is on: archiving does not renew a file's signature, so the next scrub marks every archived file " +
 			"as damaged, and nobody can read or recall it",
 		"gluster volume bitrot %s disable"},
-	{CheckWORM, "features.worm", "features/worm", "worm", notOff, Fail,
+	{CheckWORM, "features.worm", "features/worm", "worm", notOff, outcome.Bad,
 		"features.worm is on: the volume accepts no writes to existing files, so no archived file could be recalled",
 		"gluster volume set %s features.worm off"},
-	{CheckWORMFiles, "features.worm-file-level", "features/worm", "worm-file-level", notOff, Fail,
+	{CheckWORMFiles, "features.worm-file-level", "features/worm", "worm-file-level", notOff, outcome.Bad,
 		"features.worm-file-level is on: the volume accepts no writes to files that have not changed for a while, so no archived file could be recalled",
 		"gluster volume set %s features.worm-file-level off"},
-	{CheckReadOnly, "features.read-only", "features/read-only", "read-only", notOff, Fail,
+	{CheckReadOnly, "features.read-only", "features/read-only", "read-only", notOff, outcome.Bad,
 		"features.read-only is on: the volume accepts no writes",
 		"gluster volume set %s features.read-only off"},
-	{CheckSimpleQuota, "feature.simple-quota-pass-through", "features/simple-quota", "pass-through", gluster.IsOff, Fail,
+	{CheckSimpleQuota, "feature.simple-quota-pass-through", "features/simple-quota", "pass-through", gluster.IsOff, outcome.Bad,
 		"simple-quota is on: it never sees the space that archiving frees, and counts it again with each recall, until nobody can write",
 		"gluster volume set %s feature.simple-quota-pass-through true"},
-	{CheckQuota, "features.quota", "features/quota", "server-quota", notOff, Warn,
+	{CheckQuota, "features.quota", "features/quota", "server-quota", notOff, outcome.Warning,
 		"features.quota is on: an archived file may still count with its full size, and a recall fails where the limit leaves no room for it",
 		"raise the limits, or exclude the directories that have one"},
-	{CheckGeoReplication, "geo-replication.indexing", "features/marker", "xtime", notOff, Fail,
+	{CheckGeoReplication, "geo-replication.indexing", "features/marker", "xtime", notOff, outcome.Bad,
 		geoReason, geoMend},
 	mandatoryLocking,
 }
 
 // mandatoryLocking is measured for "forced" only; nobody has tried "file".
 var mandatoryLocking = feature{CheckMandatoryLocking, "locks.mandatory-locking", "features/locks", "mandatory-locking",
-	func(value string) bool { return notOff(value) && value != "optimal" }, Fail,
+	func(value string) bool { return notOff(value) && value != "optimal" }, outcome.Bad,
 	"locks.mandatory-locking is neither off nor optimal: a recall would wait for the lock that it holds itself, for ever",
 	"gluster volume set %s locks.mandatory-locking off"}
 
@@ -68,15 +69,15 @@ const (
 func notOff(value string) bool { return value != "" && !gluster.IsOff(value) }
 
 // judgeFeatures judges all features by one source of values.
-func judgeFeatures(volume string, value func(feature) string) []Check {
-	var checks []Check
+func judgeFeatures(volume string, value func(feature) string) []outcome.Check {
+	var checks []outcome.Check
 	for _, f := range features {
 		checks = append(checks, f.judge(volume, value(f)))
 	}
 	return checks
 }
 
-func (f feature) judge(volume, value string) Check {
+func (f feature) judge(volume, value string) outcome.Check {
 	fix := f.fix
 	if strings.Contains(fix, "%") {
 		fix = fmt.Sprintf(fix, orVolume(volume))
@@ -86,10 +87,10 @@ func (f feature) judge(volume, value string) Check {
 
 // checkFeatures judges by the volume's options, and each geo-replication session by
 // its own.
-func (v *Volume) checkFeatures() []Check {
+func (v *Volume) checkFeatures() []outcome.Check {
 	checks := judgeFeatures(v.Name, func(f feature) string { return v.Options.Get(f.option) })
 	for i, c := range checks {
-		if c.Name == CheckGeoReplication && c.Verdict == Fail {
+		if c.Name == CheckGeoReplication && c.Verdict == outcome.Bad {
 			checks[i] = v.checkGeoReplication(c)
 		}
 	}
@@ -98,7 +99,7 @@ func (v *Volume) checkFeatures() []Check {
 
 // checkGeoReplication makes a warning of the failed check if every session is known
 // to leave attributes alone.
-func (v *Volume) checkGeoReplication(failed Check) Check {
+func (v *Volume) checkGeoReplication(failed outcome.Check) outcome.Check {
 	if v.GeoSessions == nil {
 		return failed
 	}
@@ -112,8 +113,8 @@ func (v *Volume) checkGeoReplication(failed Check) Check {
 		failed.Fix = strings.Join(fixes, "; ")
 		return failed
 	}
-	return Check{CheckGeoReplication, Warn, "geo-replication is on, with sync-xattrs off: a file that is archived before it was " +
-		"replicated reaches the secondary only after its recall", "archive only what the secondary has: let --older-than be longer than it is ever behind"}
+	return outcome.Check{Name: CheckGeoReplication, Verdict: outcome.Warning, Reason: "geo-replication is on, with sync-xattrs off: a file that is archived before it was " +
+		"replicated reaches the secondary only after its recall", Fix: "archive only what the secondary has: let --older-than be longer than it is ever behind"}
 }
 
 // geoSessions asks about the sessions of a volume that may have some. nil: none is
@@ -165,8 +166,8 @@ func Recallable(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if c := mandatoryLocking.judge(name, value); c.Verdict == Fail {
-		return &UnsafeError{Checks: []Check{c}, Recall: true}
+	if c := mandatoryLocking.judge(name, value); c.Verdict == outcome.Bad {
+		return &UnsafeError{Checks: []outcome.Check{c}, Recall: true}
 	}
 	return nil
 }
@@ -196,21 +197,21 @@ func Names() (names []string) {
 
 // CheckFeatures judges by the brick's own volume file, for when glusterd cannot be
 // asked.
-func (b *Brick) CheckFeatures() []Check {
+func (b *Brick) CheckFeatures() []outcome.Check {
 	graph, err := b.graph(glusterdVolumes)
 	switch {
 	case err != nil:
-		return []Check{{CheckUntested, Fail, fmt.Sprintf("which features of Gluster are on is not known: %v", err), "start glusterd"}}
+		return []outcome.Check{{Name: CheckUntested, Verdict: outcome.Bad, Reason: fmt.Sprintf("which features of Gluster are on is not known: %v", err), Fix: "start glusterd"}}
 	case graph == nil:
-		return []Check{{CheckUntested, Warn, "glusterd has no volume file of brick " + b.Dir() + ": whether bit-rot detection, WORM, " +
-			"quota or geo-replication are on is not known", "make sure that they are off"}}
+		return []outcome.Check{{Name: CheckUntested, Verdict: outcome.Warning, Reason: "glusterd has no volume file of brick " + b.Dir() + ": whether bit-rot detection, WORM, " +
+			"quota or geo-replication are on is not known", Fix: "make sure that they are off"}}
 	}
 	return featuresOf(graph)
 }
 
 // featuresOf judges by the graph of a brick, whose translators begin with the name of
 // the volume.
-func featuresOf(graph gluster.Graph) []Check {
+func featuresOf(graph gluster.Graph) []outcome.Check {
 	volume := strings.TrimSuffix(graph.Of(gluster.TypePosix)[0].Name, "-posix")
 	return judgeFeatures(volume, func(f feature) string {
 		for _, x := range graph.Of(f.xlator) {

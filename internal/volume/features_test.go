@@ -10,16 +10,17 @@ import (
 	"testing"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
 // judged are the verdicts of checks by name, those that are OK left out.
-func judged(t *testing.T, checks []Check) map[CheckName]Verdict {
+func judged(t *testing.T, checks []outcome.Check) map[string]outcome.Verdict {
 	t.Helper()
 	failed(t, checks) // that they are well formed
-	found := map[CheckName]Verdict{}
+	found := map[string]outcome.Verdict{}
 	for _, c := range checks {
-		if c.Verdict == OK {
+		if c.Verdict == outcome.OK {
 			continue
 		}
 		found[c.Name] = c.Verdict
@@ -34,24 +35,24 @@ func judged(t *testing.T, checks []Check) map[CheckName]Verdict {
 func TestOtherFeaturesAreRefusedByName(t *testing.T) {
 	for _, tt := range []struct {
 		option  string
-		check   CheckName
-		verdict Verdict
+		check   string
+		verdict outcome.Verdict
 		on, off []string
 	}{
-		{"features.bitrot", CheckBitrot, Fail, []string{"on", "Enable", "yes", "1", "TRUE", "banana"}, []string{"off", "disable", "NO", "0", "false", ""}},
-		{"features.worm", CheckWORM, Fail, []string{"on", "enable"}, []string{"off", "disable", ""}},
-		{"features.worm-file-level", CheckWORMFiles, Fail, []string{"on", "yes"}, []string{"off", "no", ""}},
-		{"features.read-only", CheckReadOnly, Fail, []string{"on", "1"}, []string{"off", "0", ""}},
-		{"feature.simple-quota-pass-through", CheckSimpleQuota, Fail, []string{"off", "false"}, []string{"on", "true", ""}},
-		{"features.quota", CheckQuota, Warn, []string{"on", "enable"}, []string{"off", "disable", ""}},
-		{"locks.mandatory-locking", CheckMandatoryLocking, Fail, []string{"forced", "file", "banana"}, []string{"off", "optimal", ""}},
-		{"geo-replication.indexing", CheckGeoReplication, Fail, []string{"on", "enable"}, []string{"off", "disable", ""}},
+		{"features.bitrot", CheckBitrot, outcome.Bad, []string{"on", "Enable", "yes", "1", "TRUE", "banana"}, []string{"off", "disable", "NO", "0", "false", ""}},
+		{"features.worm", CheckWORM, outcome.Bad, []string{"on", "enable"}, []string{"off", "disable", ""}},
+		{"features.worm-file-level", CheckWORMFiles, outcome.Bad, []string{"on", "yes"}, []string{"off", "no", ""}},
+		{"features.read-only", CheckReadOnly, outcome.Bad, []string{"on", "1"}, []string{"off", "0", ""}},
+		{"feature.simple-quota-pass-through", CheckSimpleQuota, outcome.Bad, []string{"off", "false"}, []string{"on", "true", ""}},
+		{"features.quota", CheckQuota, outcome.Warning, []string{"on", "enable"}, []string{"off", "disable", ""}},
+		{"locks.mandatory-locking", CheckMandatoryLocking, outcome.Bad, []string{"forced", "file", "banana"}, []string{"off", "optimal", ""}},
+		{"geo-replication.indexing", CheckGeoReplication, outcome.Bad, []string{"on", "enable"}, []string{"off", "disable", ""}},
 	} {
 		for _, word := range append(tt.on, tt.off...) {
 			v := &Volume{Options: gluster.Options{tt.option: gluster.NewSecret(word)}}
 			v.Name = "vol"
 			got := judged(t, v.checkFeatures())
-			want := map[CheckName]Verdict{}
+			want := map[string]outcome.Verdict{}
 			if slices.Contains(tt.on, word) {
 				want[tt.check] = tt.verdict
 			}
@@ -66,13 +67,13 @@ func TestGeoReplicationThatKeepsAttributesIsAWarning(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		sessions []gluster.GeoSession
-		want     Verdict
+		want     outcome.Verdict
 		fix      string
 	}{
-		{"nothing known of sessions", nil, Fail, "geo-replication.indexing off"},
-		{"sends attributes", []gluster.GeoSession{{Secondary: "h::s"}}, Fail, "geo-replication vol h::s config sync-xattrs false"},
-		{"keeps them", []gluster.GeoSession{{Secondary: "h::s", KeepsXattrs: true}}, Warn, ""},
-		{"one of two sends them", []gluster.GeoSession{{Secondary: "h::s", KeepsXattrs: true}, {Secondary: "g::s"}}, Fail, "vol g::s config"},
+		{"nothing known of sessions", nil, outcome.Bad, "geo-replication.indexing off"},
+		{"sends attributes", []gluster.GeoSession{{Secondary: "h::s"}}, outcome.Bad, "geo-replication vol h::s config sync-xattrs false"},
+		{"keeps them", []gluster.GeoSession{{Secondary: "h::s", KeepsXattrs: true}}, outcome.Warning, ""},
+		{"one of two sends them", []gluster.GeoSession{{Secondary: "h::s", KeepsXattrs: true}, {Secondary: "g::s"}}, outcome.Bad, "vol g::s config"},
 	} {
 		v := &Volume{Options: gluster.Options{"geo-replication.indexing": gluster.NewSecret("on")}, GeoSessions: tt.sessions}
 		v.Name = "vol"
@@ -89,7 +90,7 @@ func TestGeoReplicationThatKeepsAttributesIsAWarning(t *testing.T) {
 }
 
 func TestCloudsyncIsOnInAllOfGlustersWords(t *testing.T) {
-	for word, want := range map[string]Verdict{"on": OK, "enable": OK, "Yes": OK, "1": OK, "TRUE": OK, "off": Fail, "disable": Fail, "0": Fail} {
+	for word, want := range map[string]outcome.Verdict{"on": outcome.OK, "enable": outcome.OK, "Yes": outcome.OK, "1": outcome.OK, "TRUE": outcome.OK, "off": outcome.Bad, "disable": outcome.Bad, "0": outcome.Bad} {
 		graph, err := gluster.ParseVolfile([]byte("volume c\n type features/cloudsync\n option cloudsync " + word + "\nend-volume\n"))
 		if err != nil {
 			t.Fatal(err)
@@ -139,7 +140,7 @@ func TestFeaturesAreSeenInTheBricksOwnVolumeFile(t *testing.T) {
 		t.Fatalf("%v, %v", graph, err)
 	}
 	got := judged(t, featuresOf(graph))
-	if len(got) != 1 || got[CheckWORMFiles] != Fail {
+	if len(got) != 1 || got[CheckWORMFiles] != outcome.Bad {
 		t.Errorf("%v", got)
 	}
 	if err := Unsafe(featuresOf(graph)); !strings.Contains(err.Error(), "gluster volume set own features.worm-file-level off") {
@@ -150,14 +151,14 @@ func TestFeaturesAreSeenInTheBricksOwnVolumeFile(t *testing.T) {
 func TestARecallIsRefusedWhereItWouldWaitForItself(t *testing.T) {
 	const answer = `<cliOutput><opRet>0</opRet><opErrno>0</opErrno><opErrstr/><volGetopts><count>1</count>` +
 		`<Opt><Option>locks.mandatory-locking</Option><Value>%s</Value></Opt></volGetopts></cliOutput>`
-	for value, want := range map[string]Verdict{"forced": Fail, "file": Fail, "optimal": OK, "off (DEFAULT)": OK} {
+	for value, want := range map[string]outcome.Verdict{"forced": outcome.Bad, "file": outcome.Bad, "optimal": outcome.OK, "off (DEFAULT)": outcome.OK} {
 		fakeGluster(t, "#!/bin/sh\necho '"+fmt.Sprintf(answer, value)+"'\n")
 		err := Recallable(t.Context(), "vol")
-		if (err != nil) != (want == Fail) {
+		if (err != nil) != (want == outcome.Bad) {
 			t.Errorf("%s: %v", value, err)
 		}
 		var unsafe *UnsafeError
-		if want == Fail && (!errors.As(err, &unsafe) || !strings.Contains(err.Error(), "not safe to recall: mandatory-locking: ") ||
+		if want == outcome.Bad && (!errors.As(err, &unsafe) || !strings.Contains(err.Error(), "not safe to recall: mandatory-locking: ") ||
 			!strings.Contains(err.Error(), "gluster volume set vol locks.mandatory-locking off")) {
 			t.Errorf("%s: %v", value, err)
 		}

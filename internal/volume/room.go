@@ -9,10 +9,12 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 // CheckAttributes is the name of the check of a brick's room for attributes.
-const CheckAttributes CheckName = "attribute-room"
+const CheckAttributes = "attribute-room"
 
 // ext4 keeps all attributes of a file in what its inode has left, and in one
 // block. The block has a header and ends with four bytes of zeros; each attribute
@@ -78,22 +80,22 @@ func AttributesFit(f *os.File, more map[string]int) (bool, error) {
 }
 
 // CheckAttributes tells how much room the brick has for attributes of a file.
-func (b *Brick) CheckAttributes() Check {
+func (b *Brick) CheckAttributes() outcome.Check {
 	var fs unix.Statfs_t
 	var st unix.Stat_t
 	if err := errors.Join(unix.Fstatfs(b.Fd(), &fs), unix.Fstat(b.Fd(), &st)); err != nil {
-		return Check{CheckAttributes, Fail, fmt.Sprintf("brick %s: %v", b.Dir(), err), ""}
+		return outcome.Check{Name: CheckAttributes, Verdict: outcome.Bad, Reason: fmt.Sprintf("brick %s: %v", b.Dir(), err)}
 	}
 	if fs.Type != unix.EXT4_SUPER_MAGIC {
-		return Check{CheckAttributes, OK, "the file system of " + b.Dir() + " does not limit the attributes of a file", ""}
+		return outcome.Check{Name: CheckAttributes, Verdict: outcome.OK, Reason: "the file system of " + b.Dir() + " does not limit the attributes of a file"}
 	}
 	inodes := "an inode size that could not be read"
 	if size, err := ext4InodeSize(st.Dev); err == nil {
 		inodes = fmt.Sprintf("inodes of %d bytes", size)
 	}
-	return Check{CheckAttributes, Warn,
-		fmt.Sprintf("%s is on ext4, with %s: all attributes of a file share a block of %d bytes, and a file that has many of its own is left alone", b.Dir(), inodes, fs.Bsize),
-		"make new bricks on XFS, with inodes of 512 bytes"}
+	return outcome.Check{Name: CheckAttributes, Verdict: outcome.Warning,
+		Reason: fmt.Sprintf("%s is on ext4, with %s: all attributes of a file share a block of %d bytes, and a file that has many of its own is left alone", b.Dir(), inodes, fs.Bsize),
+		Fix:    "make new bricks on XFS, with inodes of 512 bytes"}
 }
 
 // ext4InodeSize reads the superblock of a device.

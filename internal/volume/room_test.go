@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
@@ -123,7 +124,7 @@ func TestDoctorKnowsABrickOnExt4(t *testing.T) {
 	}
 	defer b.Close()
 	c := b.CheckAttributes()
-	if c.Verdict != Warn || !strings.Contains(c.Reason, "inodes of 512 bytes") || !strings.Contains(c.Reason, "a block of 4096 bytes") {
+	if c.Verdict != outcome.Warning || !strings.Contains(c.Reason, "inodes of 512 bytes") || !strings.Contains(c.Reason, "a block of 4096 bytes") {
 		t.Errorf("%+v", c)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 // vouchPatience is how long a client that has just mounted may take to vouch, and
@@ -164,7 +165,7 @@ func (c clients) excuse(hosts []*connected) {
 // CheckClients tells of each host that is connected whether its mounts are guarded,
 // and then, as unguarded-clients, whether all are. bricks are some of this host's. A
 // *gluster.CLIError may mean that nothing at all is connected to some brick.
-func (v *Volume) CheckClients(ctx context.Context, bricks []*Brick) (checks []Check, err error) {
+func (v *Volume) CheckClients(ctx context.Context, bricks []*Brick) (checks []outcome.Check, err error) {
 	hosts, err := v.guarded(ctx, bricks)
 	if err != nil {
 		return nil, err
@@ -173,18 +174,18 @@ func (v *Volume) CheckClients(ctx context.Context, bricks []*Brick) (checks []Ch
 	for _, h := range hosts {
 		switch {
 		case h.vouched:
-			checks = append(checks, Check{CheckClients, OK, fmt.Sprintf("%s is guarded: version %s of the guard in glusterfs %s, as of %s",
-				h.name, h.vouch.Guard, h.vouch.Glusterfs, h.vouch.Time.UTC().Format(time.RFC3339)), ""})
+			checks = append(checks, outcome.Check{Name: CheckClients, Verdict: outcome.OK, Reason: fmt.Sprintf("%s is guarded: version %s of the guard in glusterfs %s, as of %s",
+				h.name, h.vouch.Guard, h.vouch.Glusterfs, h.vouch.Time.UTC().Format(time.RFC3339))})
 		case h.daemons:
-			checks = append(checks, Check{CheckClients, OK, h.name + " is a server without mounts of users", ""})
+			checks = append(checks, outcome.Check{Name: CheckClients, Verdict: outcome.OK, Reason: h.name + " is a server without mounts of users"})
 		default:
 			what := h.name + " has no guard"
 			if !h.vouch.Time.IsZero() {
 				what = fmt.Sprintf("%s had the guard last at %s by its own clock", h.name, h.vouch.Time.UTC().Format(time.RFC3339))
 			}
 			unguarded = append(unguarded, h.name)
-			checks = append(checks, Check{CheckClients, Warn, what + ": a stub may look empty there",
-				"on " + h.name + ": install the package coldbrick-gluster-plugin and mount anew; then coldbrick doctor --client DIR there"})
+			checks = append(checks, outcome.Check{Name: CheckClients, Verdict: outcome.Warning, Reason: what + ": a stub may look empty there",
+				Fix: "on " + h.name + ": install the package coldbrick-gluster-plugin and mount anew; then coldbrick doctor --client DIR there"})
 		}
 	}
 	fix := "install the package coldbrick-gluster-plugin on them and mount anew"
@@ -192,28 +193,28 @@ func (v *Volume) CheckClients(ctx context.Context, bricks []*Brick) (checks []Ch
 		fix = "install the package coldbrick-gluster-plugin on every client, then gluster volume set " + v.Name +
 			" features.cloudsync-storetype " + gluster.StoreS3
 	}
-	return append(checks, verdict(CheckUnguarded, Fail, unguarded != nil, "every client is guarded",
+	return append(checks, verdict(CheckUnguarded, outcome.Bad, unguarded != nil, "every client is guarded",
 		"no guard is known of in "+strings.Join(unguarded, ", ")+": after a chmod a stub looks empty there, and what copies or rewrites it then loses its data",
 		fix+"; or set allow-unguarded-clients if you know that stubs are safe there")), nil
 }
 
 // NoClientsKnown is the check to show in place of those of CheckClients when that has
 // failed with cause.
-func NoClientsKnown(cause error) Check {
-	return Check{CheckUnguarded, Fail, fmt.Sprintf("which clients are connected is not known: %v", cause),
-		"start glusterd on this host, or set allow-unguarded-clients if you know that stubs are safe in every client"}
+func NoClientsKnown(cause error) outcome.Check {
+	return outcome.Check{Name: CheckUnguarded, Verdict: outcome.Bad, Reason: fmt.Sprintf("which clients are connected is not known: %v", cause),
+		Fix: "start glusterd on this host, or set allow-unguarded-clients if you know that stubs are safe in every client"}
 }
 
 // CheckClients is for a brick about which glusterd cannot be asked, with the cause.
 // Then only a brick that was made without glusterd can be one that nobody knows the
 // clients of.
-func (b *Brick) CheckClients(cause error) (Check, error) {
+func (b *Brick) CheckClients(cause error) (outcome.Check, error) {
 	graph, err := b.graph(glusterdVolumes)
 	if err != nil || graph != nil {
-		return Check{}, errors.Join(cause, err)
+		return outcome.Check{}, errors.Join(cause, err)
 	}
-	return Check{CheckUnguarded, Warn, "glusterd has no volume with the brick " + b.Dir() + ": which clients are connected is not known",
-		"make sure that coldbrick's plugin is in each of them"}, nil
+	return outcome.Check{Name: CheckUnguarded, Verdict: outcome.Warning, Reason: "glusterd has no volume with the brick " + b.Dir() + ": which clients are connected is not known",
+		Fix: "make sure that coldbrick's plugin is in each of them"}, nil
 }
 
 // guarded asks until every host is, or no more can be hoped for.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
@@ -118,7 +119,7 @@ func TestVouchesOfClientsThatHaveGoneAreRemoved(t *testing.T) {
 // A brick that glusterd knows has clients that only glusterd can tell of.
 func TestWithoutGlusterdNoClientIsKnown(t *testing.T) {
 	b := stateless(t)
-	if c, err := b.CheckClients(os.ErrNotExist); err != nil || c.Verdict != Warn || c.Name != CheckUnguarded {
+	if c, err := b.CheckClients(os.ErrNotExist); err != nil || c.Verdict != outcome.Warning || c.Name != CheckUnguarded {
 		t.Errorf("a brick without glusterd: %+v, %v", c, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 )
 
 // leastTick is longer than between two ticks of any kernel's clock: 1 to 10 ms.
@@ -54,12 +55,12 @@ func Ripens(ctime, now gluster.Time, tick, patience time.Duration) (time.Duratio
 // it does not, as an ext4 with inodes of 128 bytes, two changes within a second
 // look like one, and nothing shows that a file is unchanged. Of files that exist,
 // not one in a million has a ctime of whole seconds otherwise.
-func (b *Brick) CheckTimes() Check {
+func (b *Brick) CheckTimes() outcome.Check {
 	fine, err := b.fineTimes()
 	if err != nil {
-		return Check{CheckTimes, Fail, fmt.Sprintf("brick %s: %v", b.Dir(), err), ""}
+		return outcome.Check{Name: CheckTimes, Verdict: outcome.Bad, Reason: fmt.Sprintf("brick %s: %v", b.Dir(), err)}
 	}
-	return verdict(CheckTimes, Fail, !fine, b.Dir()+" keeps parts of a second",
+	return verdict(CheckTimes, outcome.Bad, !fine, b.Dir()+" keeps parts of a second",
 		"the file system of "+b.Dir()+" keeps times in whole seconds: a change within the second of another does not show",
 		"replace the brick by one on XFS, or on ext4 with inodes of 256 bytes")
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
@@ -43,7 +44,7 @@ func TestAnIdentityCountsOnceTheClockHasPassedItsTick(t *testing.T) {
 }
 
 func TestABrickOfWholeSecondsIsRefused(t *testing.T) {
-	for inode, want := range map[int]Verdict{128: Fail, 256: OK} {
+	for inode, want := range map[int]outcome.Verdict{128: outcome.Bad, 256: outcome.OK} {
 		v := testkit.NewVolume(t, testkit.Ext4(inode))
 		v.Write("f", []byte("data"), testkit.Old)
 		b, err := OpenBrick(v.BrickDir())
