@@ -50,7 +50,7 @@ unit: ## the tests that need neither root nor FUSE, in seconds
 
 # -v shows skipped tests, which fail: a promise that was not tested is not kept.
 test: ## all tests with the race detector, on real bricks and a real S3 server (root)
-	@internal/testkit/require.sh
+	@internal/testkit/require.sh --install
 	@mkdir -p .cache
 	@$(tool) versitygw >/dev/null
 	@$(tool) nfpm >/dev/null
@@ -59,7 +59,7 @@ test: ## all tests with the race detector, on real bricks and a real S3 server (
 	@if grep -a -- '--- SKIP' .cache/test.log; then echo 'skipped tests count as failed' >&2; exit 1; fi
 
 e2e: ## coldbrick as users run it, on real clusters of three hosts (root, under 30 minutes)
-	@internal/testkit/require.sh
+	@internal/testkit/require.sh --install
 	@$(tool) versitygw >/dev/null
 	@mkdir -p .cache
 	@go test -tags e2e -count=1 -timeout $(E2ETIMEOUT) -v ./internal/e2e 2>&1 | tee .cache/e2e.log | \

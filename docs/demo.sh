@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if [ "${1-}" != inside ]; then
-	internal/testkit/require.sh 2>/dev/null || internal/testkit/require.sh --install
+	internal/testkit/require.sh --install demo
 	make -s build
 	VERSITYGW=$(internal/testkit/tool.sh versitygw)
 	export VERSITYGW

@@ -1,7 +1,13 @@
 #!/bin/sh
-# require.sh: says in one line what the tests need and this host lacks.
-# require.sh --install: installs it, on Debian, as root.
+# require.sh [demo]: says in one line what the tests, or the demo, need and this host lacks.
+# require.sh --install [demo]: installs it, on Debian, as root.
 set -eu
+install=''
+if [ "${1-}" = --install ]; then
+	install=$1
+	shift
+fi
+purpose=${1-tests}
 missing='' # Debian packages
 need() { # PACKAGE FILE...: PACKAGE is there if one of the files is
 	package=$1
@@ -16,6 +22,12 @@ header() { # PACKAGE HEADER
 }
 look() {
 	missing=''
+	need glusterfs-server /usr/sbin/glusterfsd
+	need glusterfs-client /usr/sbin/glusterfs
+	need attr /usr/bin/getfattr
+	need fuse3 /usr/bin/fusermount3 /bin/fusermount3
+	need iproute2 /usr/bin/ip /bin/ip /sbin/ip
+	[ "$purpose" = tests ] || return 0
 	need make /usr/bin/make
 	need git /usr/bin/git
 	need gcc /usr/bin/gcc
@@ -24,23 +36,18 @@ look() {
 	header liburcu-dev urcu.h
 	header uuid-dev uuid/uuid.h
 	header libssl-dev openssl/ssl.h # what the headers of glusterfs 11 include
-	need glusterfs-server /usr/sbin/glusterfsd
-	need glusterfs-client /usr/sbin/glusterfs
 	need libglusterfs-dev /usr/include/glusterfs/xlator.h
-	need attr /usr/bin/getfattr
 	need debootstrap /usr/sbin/debootstrap # of root.sh
 	need curl /usr/bin/curl
 	need procps /usr/bin/pgrep
 	need rsync /usr/bin/rsync
 	need xfsprogs /usr/sbin/mkfs.xfs /sbin/mkfs.xfs
-	need fuse3 /usr/bin/fusermount3 /bin/fusermount3
-	need iproute2 /usr/bin/ip /bin/ip /sbin/ip
 	need systemd /usr/bin/systemd-analyze
 	need rpm /usr/bin/rpm
 	need prometheus /usr/bin/promtool
 }
 look
-if [ "${1-}" = --install ] && [ -n "$missing" ]; then
+if [ -n "$install" ] && [ -n "$missing" ]; then
 	export DEBIAN_FRONTEND=noninteractive
 	apt-get update -q
 	# shellcheck disable=SC2086 # a list of packages
@@ -48,11 +55,11 @@ if [ "${1-}" = --install ] && [ -n "$missing" ]; then
 	look
 fi
 [ -z "$missing" ] || {
-	echo "missing Debian packages:$missing (apt-get install$missing, or $0 --install)" >&2
+	echo "missing Debian packages:$missing (apt-get install$missing, or $0 --install $purpose)" >&2
 	exit 1
 }
 [ "$(id -u)" = 0 ] || {
-	echo "missing: root (the tests mount file systems and set trusted.* attributes)" >&2
+	echo "missing: root (they mount file systems and set trusted.* attributes)" >&2
 	exit 1
 }
 [ -c /dev/fuse ] || {
