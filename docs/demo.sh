@@ -130,7 +130,7 @@ umount volume && mount_volume
 after=$(sum volume)
 echo more >>'volume/a b/c/some file.txt'
 show ls -l 'volume/a b/c/some file.txt'
-if left=$(getfattr -R -P -m 'trusted\.glusterfs\.cs|trusted\.coldbrick\.(object|recall)$' volume) && [ -n "$left" ]; then
+if left=$(getfattr -R -P -m 'trusted\.glusterfs\.cs|trusted\.coldbrick\.recall$' volume) && [ -n "$left" ]; then
 	echo "left on the files: $left" >&2
 	exit 1
 fi
