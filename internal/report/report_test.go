@@ -258,11 +258,22 @@ func TestLinesOfManyGoroutinesAreNeverTorn(t *testing.T) {
 }
 
 // chunks keeps what each write brought.
-type chunks struct{ writes []string }
+type chunks struct {
+	mu     sync.Mutex
+	writes []string
+}
 
 func (c *chunks) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.writes = append(c.writes, string(b))
 	return len(b), nil
+}
+
+func (c *chunks) written() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.writes)
 }
 
 func TestAFullDiskIsToldAndStays(t *testing.T) {
@@ -295,22 +306,23 @@ func TestWhereNobodyWatchesLinesAreWrittenTogether(t *testing.T) {
 		for range lines {
 			p.Print(Cold{Path: path})
 		}
-		if len(out.writes) != 1 {
-			t.Errorf("%d writes for %d lines", len(out.writes), lines)
+		if n := len(out.written()); n != 1 {
+			t.Errorf("%d writes for %d lines", n, lines)
 		}
 		time.Sleep(longestWait) // a slow run still shows what it does
 		synctest.Wait()
-		if all := strings.Join(out.writes, ""); all != strings.Repeat(path+"\n", lines) {
+		if all := strings.Join(out.written(), ""); all != strings.Repeat(path+"\n", lines) {
 			t.Errorf("%d bytes of %d lines were written", len(all), lines)
 		}
 		p.Print(Cold{Path: "last"})
 		p.Print(File{Path: "bad", Outcome: outcome.Failed, Reason: outcome.IOError})
-		if all := strings.Join(out.writes, ""); !strings.HasSuffix(all, "\nlast\nfailed: bad: io-error\n") {
+		if all := strings.Join(out.written(), ""); !strings.HasSuffix(all, "\nlast\nfailed: bad: io-error\n") {
 			t.Errorf("news overtook data: %q", all[len(all)-50:])
 		}
 		p.Print(Cold{Path: "rest"})
-		if err := p.Flush(); err != nil || out.writes[len(out.writes)-1] != "rest\n" {
-			t.Errorf("%v, last written %q", err, out.writes[len(out.writes)-1])
+		err := p.Flush()
+		if all := out.written(); err != nil || all[len(all)-1] != "rest\n" {
+			t.Errorf("%v, last written %q", err, all[len(all)-1])
 		}
 	})
 }
