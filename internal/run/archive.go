@@ -78,14 +78,8 @@ func archive(ctx context.Context, s *Session, named []string, copied bool) (err 
 	}
 	preparing, prepared := s.drains(ctx)
 	defer prepared()
-	var early *earlyMount
-	defer func() {
-		if early != nil {
-			err = errors.Join(err, early.close())
-		}
-	}()
 	s.UI.Doing("asking glusterd about the volume")
-	scope, err := s.scopeMeanwhile(preparing, named, func(mount *volume.Mount) { early = mountEarly(preparing, mount) })
+	scope, err := s.scopeOf(preparing, named)
 	if err != nil {
 		return causeOf(preparing, err)
 	}
@@ -109,21 +103,22 @@ func archive(ctx context.Context, s *Session, named []string, copied bool) (err 
 	}
 	a := &archiving{Session: s, scope: scope, policy: policy, budget: &budget{maxFiles: s.MaxFiles, maxBytes: s.MaxBytes}, copied: copied}
 	a.gauge.Total = s.MaxBytes
-	s.UI.Doing("mounting the volume")
-	// By the time that clients are counted our own is connected, or it might be counted
-	// in place of a user's.
-	if a.private, err = early.wait(); err != nil {
+	// Before our own is connected: a brick knows by name how many private mounts it has,
+	// and ours would excuse a user's on a server that has not vouched.
+	s.UI.Doing("asking who is connected")
+	if err := a.judgeClients(preparing); err != nil {
 		return causeOf(preparing, err)
 	}
+	s.UI.Doing("mounting the volume")
+	if a.private, err = mountPrivately(preparing, scope.mount, volume.ForStamping); err != nil {
+		return causeOf(preparing, err)
+	}
+	defer func() { err = errors.Join(err, a.private.Close()) }()
 	defer func() {
 		if a.store != nil {
 			err = errors.Join(err, a.store.Fini())
 		}
 	}()
-	s.UI.Doing("asking who is connected")
-	if err := a.judgeClients(preparing); err != nil {
-		return causeOf(preparing, err)
-	}
 	if s.DryRun {
 		s.UI.Say("a dry run does not ask the store: coldbrick doctor does")
 	}

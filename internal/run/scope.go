@@ -24,11 +24,6 @@ type scope struct {
 // scopeOf finds out about the bricks named, or else about those of the volume that
 // are this host's to work on.
 func (s *Session) scopeOf(ctx context.Context, named []string) (*scope, error) {
-	return s.scopeMeanwhile(ctx, named, func(*volume.Mount) {})
-}
-
-// scopeMeanwhile is scopeOf that calls meanwhile as soon as the graph is known.
-func (s *Session) scopeMeanwhile(ctx context.Context, named []string, meanwhile func(*volume.Mount)) (*scope, error) {
 	switch {
 	case len(named) == 0 && s.Volume == "":
 		return nil, Usagef("nothing named to work on: write BRICK --mount DIR, or --volume NAME")
@@ -44,7 +39,7 @@ func (s *Session) scopeMeanwhile(ctx context.Context, named []string, meanwhile 
 			return nil, err
 		}
 	}
-	found, err := s.lookMeanwhile(ctx, meanwhile)
+	found, err := s.look(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -57,25 +52,17 @@ func (s *Session) scopeMeanwhile(ctx context.Context, named []string, meanwhile 
 }
 
 // look finds out about the volume: through its mount if that is given.
-func (s *Session) look(ctx context.Context) (*scope, error) {
-	return s.lookMeanwhile(ctx, func(*volume.Mount) {})
-}
-
-// lookMeanwhile is look that calls meanwhile as soon as the graph is known.
-func (s *Session) lookMeanwhile(ctx context.Context, meanwhile func(*volume.Mount)) (found *scope, err error) {
+func (s *Session) look(ctx context.Context) (found *scope, err error) {
 	found = &scope{wanted: s.Settings}
 	if s.Mount != "" {
 		if found.mount, err = s.Target.inspect(s.Mount); err != nil {
 			return nil, err
 		}
-		meanwhile(found.mount)
 		return found, found.ask(ctx, s.Volume)
 	}
 	var cluster *volume.Volume
 	err = workers.AtOnce(ctx, func(ctx context.Context) (err error) {
-		if found.mount, err = fromVolume(ctx, s.Volume); err == nil {
-			meanwhile(found.mount)
-		}
+		found.mount, err = fromVolume(ctx, s.Volume)
 		return err
 	}, func(ctx context.Context) (err error) {
 		cluster, err = volume.Discover(ctx, s.Volume)

@@ -31,19 +31,4 @@ func TestNoPrivateMountStaysWhereANeighbourFails(t *testing.T) {
 		t.Errorf("a store that cannot be opened: %v", err)
 	}
 	gone()
-
-	early := mountEarly(t.Context(), mount)
-	if _, err := early.wait(); err != nil {
-		t.Fatal(err)
-	}
-	if err := early.close(); err != nil {
-		t.Error(err)
-	}
-	gone()
-
-	v.StopBrick()
-	if err := mountEarly(t.Context(), mount).close(); err != nil {
-		t.Error(err)
-	}
-	gone()
 }
