@@ -35,7 +35,7 @@ changed since. It refuses while the volume has stubs, which would look empty
 without the options, and while a host has the volume mounted.`,
 		Example: `  coldbrick setup vol                        # asks
   coldbrick setup vol --endpoint-url https://s3.example.com --bucket archive \
-    --keys-from /root/keys.toml --apply
+    --keys-from keys.toml --apply
   coldbrick setup vol --undo`,
 		Args:              exactly("VOLUME"),
 		ValidArgsFunction: volumeNames,
