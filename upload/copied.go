@@ -98,7 +98,7 @@ func takeBriefLease(file *os.File) (*briefLease, error) {
 	l := &briefLease{lease: lease}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.limit = time.AfterFunc(longestLease, func() { _, _ = l.end() })
+	l.limit = time.AfterFunc(longestLease, func() { _, _ = l.end() }) // whoever asks later hears that it is over
 	return l, nil
 }
 

@@ -31,12 +31,12 @@ func readClock(life string) (clock, error) {
 	return clock{life, time.Duration(now.Nano()), time.Duration(up.Nano())}, nil
 }
 
-// steppedBack reports whether the clock may have been set back since a former instant.
+// steppedBack reports whether the clock may have been set back since a previous instant.
 // A clock that is only slowed down, as NTP does by up to 500 ppm, never goes back.
-func (c clock) steppedBack(former clock) bool {
+func (c clock) steppedBack(previous clock) bool {
 	const slowest, readingTime = 2000, 10 * time.Millisecond
-	up := c.up - former.up
-	return up < 0 || c.real-former.real < up-up/slowest-readingTime
+	up := c.up - previous.up
+	return up < 0 || c.real-previous.real < up-up/slowest-readingTime
 }
 
 // lifeOf names the boot of the host, and the mount of the file system that an open file

@@ -68,12 +68,12 @@ func open(dir string, salt [sha256.Size]byte, now func() (clock, error)) (*Index
 	}
 	// A time of the file system says whether a file has changed as long as the clock
 	// only ever went forward, and nothing of the file system was lost.
-	former, lost := loadClock(filepath.Join(dir, clockFile))
+	previous, lost := loadClock(filepath.Join(dir, clockFile))
 	var err error
 	if x.last, err = now(); err != nil {
 		return nil, fmt.Errorf("index: %w", err)
 	}
-	if lost != nil || x.last.life != former.life || x.last.steppedBack(former) {
+	if lost != nil || x.last.life != previous.life || x.last.steppedBack(previous) {
 		if err := x.empty(); err != nil {
 			return nil, err
 		}

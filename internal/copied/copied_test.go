@@ -44,7 +44,7 @@ func (s *shelf) open() *Index {
 	return x
 }
 
-// pass lets time go by; set sets the clock forward or back meanwhile.
+// pass lets time go by; set sets the clock forward or back in the meantime.
 func (s *shelf) pass(d, set time.Duration) { s.at.up, s.at.real = s.at.up+d, s.at.real+d+set }
 
 func gfid(n uint32) (g gluster.GFID) {

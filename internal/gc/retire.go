@@ -16,8 +16,8 @@ import (
 type Retired struct{ Catalogs, Records int }
 
 // Retire deletes what nobody can need any more: catalogs, which keep the names of files
-// that are long deleted, and the lists of a grace ago, by which nobody may delete any more, and the intents that ended
-// then. Nothing is deleted while a list or an intent is open. No catalog goes that this or
+// that are long deleted; the lists of a grace ago, by which nobody may delete any more;
+// and the intents that ended then. Nothing is deleted while a list or an intent is open. No catalog goes that this or
 // another run of gc, begun in the last days, may pick, or that a rebuild would take: of
 // a volume without two whole generations none goes at all.
 //

@@ -19,8 +19,8 @@ type Pace struct {
 	least, start, most, now int
 
 	step     float64
-	former   int     // the number before the one that is on trial; 0: none is
-	rate     float64 // with the former number, or with now
+	previous int     // the number before the one that is on trial; 0: none is
+	rate     float64 // with the previous number, or with now
 	wait     int     // intervals before the next trial
 	patience int     // the wait after the next trial that fails
 }
@@ -46,31 +46,31 @@ func (p *Pace) Next(seen Interval) int {
 	switch {
 	case seen.Throttled:
 		p.now = max(p.least, p.now/2)
-		p.former, p.step, p.wait, p.patience = 0, laterStep, afterRefuse, afterRefuse
+		p.previous, p.step, p.wait, p.patience = 0, laterStep, afterRefuse, afterRefuse
 		return p.now
-	case p.former == 0 && p.wait > 0:
+	case p.previous == 0 && p.wait > 0:
 		p.wait--
 		return p.now
-	case p.former != 0 && !p.worth(seen):
-		p.now, p.former = p.former, 0
+	case p.previous != 0 && !p.worth(seen):
+		p.now, p.previous = p.previous, 0
 		p.step, p.wait, p.patience = laterStep, p.patience, min(2*p.patience, longest)
 		return p.now
 	}
-	p.rate, p.former = seen.Rate, 0
+	p.rate, p.previous = seen.Rate, 0
 	next := min(p.most, int(math.Ceil(float64(p.now)*p.step)))
 	if seen.Busy >= saturated && p.now >= p.start { // not below: it may be others who take the CPU
 		next = max(p.start, int(float64(p.now)/laterStep))
 	}
 	if next != p.now {
-		p.former, p.now = p.now, next
+		p.previous, p.now = p.now, next
 	}
 	return p.now
 }
 
-// worth reports whether the number on trial is better than the former one: more files
+// worth reports whether the number on trial is better than the previous one: more files
 // have to bring more, fewer must only not cost anything.
 func (p *Pace) worth(seen Interval) bool {
-	if p.now > p.former {
+	if p.now > p.previous {
 		return seen.Rate >= enoughGain*p.rate
 	}
 	return seen.Rate >= p.rate

@@ -59,7 +59,7 @@ func TestAPaceIsFound(t *testing.T) {
 					best = max(best, seen.Rate)
 				}
 			}
-			if p.former == 0 && (n < tt.from || n > tt.to) {
+			if p.previous == 0 && (n < tt.from || n > tt.to) {
 				t.Errorf("ends at %d, want %d to %d", n, tt.from, tt.to)
 			}
 			if tt.refuses == 0 && done < 0.95*best*intervals {

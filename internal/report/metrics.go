@@ -249,7 +249,7 @@ func WriteMetrics(path string, bricks ...*Metrics) error {
 const Readable fs.FileMode = 0o644
 
 // ReplaceFile puts content in the place of the file at path, whole even after a power
-// failure: the former content or the new one.
+// failure: the previous content or the new one.
 func ReplaceFile(path string, content []byte, mode fs.FileMode) (err error) {
 	// node_exporter reads what ends in .prom; this does not.
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".coldbrick-*.tmp")

@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"io"
 	"strings"
 	"text/tabwriter"
 )
@@ -13,12 +12,12 @@ type table [][]string
 
 func (t *table) row(cells ...string) { *t = append(*t, cells) }
 
-func (t *table) writeTo(w io.Writer) {
+func (t *table) writeTo(b *strings.Builder) {
 	const least, gap = 11, 2
-	columns := tabwriter.NewWriter(w, least, 0, gap, ' ', tabwriter.AlignRight)
+	columns := tabwriter.NewWriter(b, least, 0, gap, ' ', tabwriter.AlignRight)
 	for _, cells := range *t {
 		last := len(cells) - 1
 		fmt.Fprintf(columns, "%s\t   %s\n", strings.Join(cells[:last], "\t"), cells[last])
 	}
-	_ = columns.Flush() // strings.Builder takes everything
+	_ = columns.Flush() // a strings.Builder takes everything
 }

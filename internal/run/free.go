@@ -121,7 +121,7 @@ func (g *freeGoal) tryTake(size int64) (wait <-chan struct{}, err error) {
 
 // gained reports whether the brick has gained at least half of what was released, as soon
 // as that is enough to see; errFreesNothing if it has not in time. Others may write
-// meanwhile.
+// in the meantime.
 func (g *freeGoal) gained(free int64) (bool, error) {
 	switch {
 	case !g.doubts || g.had >= 0 && g.freed < enough:

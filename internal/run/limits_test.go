@@ -108,7 +108,7 @@ func TestWithoutAGoalEverythingIsTaken(t *testing.T) {
 	}
 }
 
-// Half of what is released may go to those who write meanwhile; if the brick gains less,
+// Half of what is released may go to those who write in the meantime; if the brick gains less,
 // something keeps the room, and releasing more helps nobody.
 func TestARunEndsThatFreesNothing(t *testing.T) {
 	const file = enough / 2

@@ -229,10 +229,10 @@ func (u *setup) writeTable(wish Arrangement) error {
 	if err != nil && !made {
 		return err
 	}
-	table, former := "\n"+head+" # by coldbrick setup\n"+wish.Table, u.record.Table
+	table, previous := "\n"+head+" # by coldbrick setup\n"+wish.Table, u.record.Table
 	switch {
-	case former != "" && u.record.Config == path && strings.HasSuffix(text, former):
-		text, made = strings.TrimSuffix(text, former), u.record.Made
+	case previous != "" && u.record.Config == path && strings.HasSuffix(text, previous):
+		text, made = strings.TrimSuffix(text, previous), u.record.Made
 	case slices.Contains(wish.Tables, u.Volume):
 		u.did("settings", path+" has a table "+head+" already: it stays as it is")
 		return nil
