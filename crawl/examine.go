@@ -82,7 +82,7 @@ func (c *crawler) examineMarks(name *byte) (outcome.Reason, error) {
 
 func (f *Facts) readStat(st *unix.Statx_t) {
 	at := func(t unix.StatxTimestamp) time.Time { return gluster.Time{Sec: t.Sec, Nsec: int32(t.Nsec)}.Std() }
-	f.Size, f.Links, f.Mode = int64(st.Size), st.Nlink, uint32(st.Mode)
+	f.Size, f.Links, f.Mode, f.InInode = int64(st.Size), st.Nlink, uint32(st.Mode), st.Blocks == 0
 	f.Brick = gluster.Mdata{Ctime: at(st.Ctime), Mtime: at(st.Mtime), Atime: at(st.Atime)}
 }
 

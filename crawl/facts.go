@@ -15,10 +15,11 @@ type Facts struct {
 	PinnedAbove bool   // a directory above carries the pin
 
 	// From statx.
-	Size  int64         // bytes on the brick: 0 for a stub
-	Links uint32        // names and the handle in .glusterfs
-	Mode  uint32        // st_mode
-	Brick gluster.Mdata // the brick's own times
+	Size    int64         // bytes on the brick: 0 for a stub
+	Links   uint32        // names and the handle in .glusterfs
+	Mode    uint32        // st_mode
+	InInode bool          // nothing of it lies outside its inode, so that asking for its marks reads no more of the disk
+	Brick   gluster.Mdata // the brick's own times
 
 	stub.Signs // from the names of its attributes
 

@@ -97,8 +97,9 @@ func validateGlob(glob string) error {
 //
 //  1. From the directory entry and statx: no-data, too-warm, too-small,
 //     too-large, excluded, pinned (by a directory above).
-//  2. From the names of its attributes: what stub.Signs.Archivable says, then
-//     hard-linked, no-gfid, pinned (by its own mark).
+//  2. From the names of its attributes: archived-already or no-data, of a file
+//     without data; what stub.Signs.Archivable says, then hard-linked, no-gfid,
+//     pinned (by its own mark).
 //  3. From their values: heal-pending, no-gfid, too-warm, mtime-out-of-range,
 //     recently-recalled.
 //
@@ -107,9 +108,10 @@ func validateGlob(glob string) error {
 // rebalance leave new times on the brick, which then age like any other. So a
 // healed file is archived some nights later than it could be.
 //
-// A file without data is not asked for its marks, which would tell a stub from
-// an empty file: those of a stub do not fit its inode, so each stub would cost a
-// nightly walk one more read of the disk, and most files are stubs in the end.
+// A file without data is asked for its marks, which tell a stub from an empty file,
+// only where they lie within its inode. Those of a stub mostly do not: then each stub
+// would cost a nightly walk one more read of the disk, and most files are stubs in the
+// end.
 func (p *Policy) Decide(f Facts, now time.Time) outcome.Reason {
 	return cmp.Or(p.byStat(&f, now), p.byMarks(&f), p.byValues(&f, now))
 }
@@ -117,6 +119,9 @@ func (p *Policy) Decide(f Facts, now time.Time) outcome.Reason {
 func (p *Policy) byStat(f *Facts, now time.Time) outcome.Reason {
 	switch {
 	case f.Size == 0: // before its age: a stub's is that of its stamp, and says nothing
+		if f.InInode {
+			return "" // its marks say whether it is a stub
+		}
 		return outcome.NoData
 	case p.warmOnBrick(f, now):
 		return outcome.TooWarm
@@ -133,6 +138,12 @@ func (p *Policy) byStat(f *Facts, now time.Time) outcome.Reason {
 }
 
 func (p *Policy) byMarks(f *Facts) outcome.Reason {
+	if f.Size == 0 {
+		if !f.Linkto && f.State(0) == gluster.Remote {
+			return outcome.ArchivedAlready
+		}
+		return outcome.NoData
+	}
 	if reason := f.Archivable(f.Size, f.Mode); reason != "" {
 		return reason
 	}

@@ -71,6 +71,13 @@ func TestDecideOneLimitAtATime(t *testing.T) {
 		{"damaged", func(f *Facts) { f.BadFile = true }, outcome.BadFile},
 		{"heal pending", func(f *Facts) { f.HealPending = true }, outcome.HealPending},
 		{"stub", func(f *Facts) { f.Size, f.Marks = 0, gluster.Marks{Remote: true, ObjectSize: true} }, outcome.NoData},
+		{"stub whose marks are within its inode", func(f *Facts) { f.Size, f.InInode, f.Remote = 0, true, true }, outcome.ArchivedAlready},
+		{"stub of today, likewise", func(f *Facts) { f.Size, f.InInode, f.Remote, f.Brick.Mtime = 0, true, true, now }, outcome.ArchivedAlready},
+		{"stub that is being recalled, likewise", func(f *Facts) {
+			f.Size, f.InInode, f.Marks = 0, true, gluster.Marks{Remote: true, Downloading: true}
+		}, outcome.NoData},
+		{"empty, likewise", func(f *Facts) { f.Size, f.InInode = 0, true }, outcome.NoData},
+		{"linkto, likewise", func(f *Facts) { f.Size, f.InInode, f.Linkto, f.Remote = 0, true, true, true }, outcome.NoData},
 		{"stub with bytes", func(f *Facts) { f.Marks = gluster.Marks{Remote: true} }, outcome.Broken},
 		{"stub that is being recalled", func(f *Facts) { f.Size, f.Marks = 0, gluster.Marks{Remote: true, Downloading: true} }, outcome.NoData},
 		{"stub half written", func(f *Facts) { f.Marks = gluster.Marks{Remote: true, Downloading: true} }, outcome.Recalling},

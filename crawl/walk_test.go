@@ -150,6 +150,26 @@ func addManyAttributes(t testing.TB, root string) string {
 	return name
 }
 
+// Where its marks lie within its inode, a stub is counted as one; tmpfs keeps all there.
+func TestAStubIsCountedAsOneWhereThatReadsNothing(t *testing.T) {
+	root := t.TempDir()
+	must(t, unix.Mount("tmpfs", root, "tmpfs", 0, "size=1m"))
+	t.Cleanup(func() { must(t, unix.Unmount(root, 0)) })
+	must(t, os.Mkdir(root+"/.glusterfs", 0o700))
+	addFile(t, root, "stub", node{size: empty, age: day, xattrs: map[string]string{gluster.XattrRemote: "key", gluster.XattrObjectSize: "9"}})
+	addFile(t, root, "empty", node{size: empty})
+	addFile(t, root, "cold", node{})
+	for name, attrs := range readers(t) {
+		t.Run(name, func(t *testing.T) {
+			f, stats := walkAll(t, root, Options{Policy: monthly}, attrs)
+			want := map[outcome.Reason]int{outcome.ArchivedAlready: 1, outcome.NoData: 1}
+			if got := reasons(stats); !maps.Equal(got, want) || !f.paths()["cold"] {
+				t.Errorf("%v, %v", got, f.paths())
+			}
+		})
+	}
+}
+
 func TestWalkEmitsWhatClientsSee(t *testing.T) {
 	root := brick(t, map[string]node{"d/f": {size: 5, mdata: 99*day + 1}})
 	for name, attrs := range readers(t) {

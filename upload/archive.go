@@ -121,7 +121,7 @@ type Result struct {
 	Reason  outcome.Reason // unless archived
 	Key     string
 	Adopted bool  // the object was there already: of a run that died, a copy, a recall
-	Freed   int64 // bytes that the brick had for it, if archived
+	Freed   int64 // bytes that the brick had for it and has no longer, if archived
 	Err     error // the cause of a failure; of an archived file: what could not be noted or watched
 }
 
@@ -192,13 +192,12 @@ func (a *Archiver) Archive(ctx context.Context, f gluster.File) Result {
 		// A new key means a new pointer, which moves the ctime: begin anew.
 		t, err = a.attempt(ctx, f, object.NonceKey(a.Prefix, f.GFID))
 	}
-	res := Result{File: f, Outcome: outcome.Archived, Key: t.key, Adopted: t.adopted, Freed: t.onBrick, Err: err}
+	res := Result{File: f, Outcome: outcome.Archived, Key: t.key, Adopted: t.adopted, Freed: t.freed, Err: err}
 	if a.Keep {
-		res.Outcome, res.Freed = outcome.Copied, 0
+		res.Outcome = outcome.Copied
 	}
 	if err != nil && !t.verified {
 		res.Outcome, res.Reason = classify(err)
-		res.Freed = 0
 	}
 	return res
 }
@@ -245,7 +244,8 @@ type transaction struct {
 	encoded     []byte          // the pointer as it stands on the file; nil before it does
 	inherited   bool            // the key was in the pointer before: of a run that died, or has copied the file
 	before      volume.Stat     // what the mount shows
-	onBrick     int64           // bytes that the brick has for it
+	onBrick     int64           // bytes that the brick has for it, before anything is done
+	freed       int64           // those of them that it has given back
 	witness     volume.Identity // of the brick's own file: no clock and no client can put it back
 	lease       *briefLease     // of it, from the index's look to the witness; nil if the index knows nothing
 	known       *uint32         // CRC-32 of its bytes, as the index and an unbroken lease tell; nil: they must be read
@@ -316,8 +316,7 @@ func (t *transaction) open(context.Context) (err error) {
 			return cmp.Or(err, outcome.Skip(outcome.FreesNothing, ""))
 		}
 	}
-	const blockSize = 512
-	t.onBrick = onBrick.Blocks * blockSize
+	t.onBrick = onBrick.Blocks * statBlock
 	return t.notInUse() // or it would be uploaded in vain, perhaps every night
 }
 
@@ -897,8 +896,7 @@ func (t *transaction) asUploaded() error {
 }
 
 func (t *transaction) blocks(context.Context) error {
-	const blockSize = 512
-	blocks := (t.before.Size + blockSize - 1) / blockSize
+	blocks := (t.before.Size + statBlock - 1) / statBlock
 	return t.better(gluster.XattrNumBlocks, []byte(gluster.NumBlocks(t.before.Size, blocks)))
 }
 
@@ -915,7 +913,22 @@ func (t *transaction) note(context.Context) error {
 	}
 	t.pointer.Owner, t.pointer.Time, t.pointer.Locks = owner.Owner{}, time.Time{}, false
 	t.pointer.Proof = &object.Stamped{Size: t.proof.Size, Mtime: gluster.TimeOf(t.before.Mtime), CRC32: t.proof.CRC32}
-	return t.better(gluster.XattrPointer, t.pointer.Encode())
+	if err := t.better(gluster.XattrPointer, t.pointer.Encode()); err != nil || t.recalled {
+		return err
+	}
+	t.measure()
+	return nil
+}
+
+// statBlock is the unit of st_blocks, in bytes, on every file system.
+const statBlock = 512
+
+// measure finds out what the brick has given back: the stub itself takes room too, for
+// its attributes. Where it cannot be seen, nothing is claimed.
+func (t *transaction) measure() {
+	if st, err := volume.StatOf(t.brick); err == nil && st.Size == 0 {
+		t.freed = max(0, t.onBrick-st.Blocks*statBlock)
+	}
 }
 
 // better replaces an attribute of the stub, unless a recall has removed it.

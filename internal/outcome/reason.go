@@ -43,6 +43,7 @@ const (
 	HardLinked       Reason = "hard-linked"
 	MtimeOutOfRange  Reason = "mtime-out-of-range"
 	AlreadyRemote    Reason = "already-remote"
+	ArchivedAlready  Reason = "archived-already"
 	Recalling        Reason = "recalling"
 	Broken           Reason = "broken"
 	StaleSize        Reason = "stale-size"
@@ -106,6 +107,7 @@ var Meaning = map[Reason]string{
 	HardLinked:       "has more than one name",
 	MtimeOutOfRange:  "mtime is before 2001-09-09 or after 2286-11-20: Gluster's check cannot protect it",
 	AlreadyRemote:    "is a stub: its data is in the store",
+	ArchivedAlready:  "is a stub, as the crawl sees without reading more of the disk; elsewhere it counts as no-data",
 	Recalling:        "a recall is under way, or was cut short: run recall or fsck --repair",
 	Broken:           "is a stub that has bytes on the brick, or was written to at the instant of its stamp: run fsck",
 	StaleSize:        "is local but carries the size of a previous stub: run fsck --repair",

@@ -121,9 +121,15 @@ func TestTheSummaryInOneLine(t *testing.T) {
 		summary Summary
 		want    string
 	}{
-		{Summary{Command: "archive", Aim: outcome.Archived, Duration: 3200 * time.Millisecond, Totals: map[outcome.Result]outcome.Total{
+		{Summary{Command: "archive", Aim: outcome.Archived, Duration: 3200 * time.Millisecond, Freed: 4509700000, Totals: map[outcome.Result]outcome.Total{
 			{Outcome: outcome.Archived}: {Files: 12, Bytes: 4509715661}, {Outcome: outcome.Skipped, Reason: outcome.TooWarm}: {Files: 290, Bytes: 1}, {Outcome: outcome.Skipped, Reason: outcome.HardLinked}: {Files: 10, Bytes: 1}, {Outcome: outcome.Failed, Reason: outcome.IOError}: {Files: 1, Bytes: 9}}},
-			"archived 12 files, 4.2 GiB, 1.3 GiB/s, 3.2s; skipped 300 (too-warm 290, hard-linked 10); failed 1 (io-error 1)"},
+			"archived 12 files, 4.2 GiB, freed 4.2 GiB, 1.3 GiB/s, 3.2s; skipped 300 (too-warm 290, hard-linked 10); failed 1 (io-error 1)"},
+		{Summary{Command: "archive", Aim: outcome.Archived, Duration: time.Second, Totals: map[outcome.Result]outcome.Total{{Outcome: outcome.Archived}: {Files: 1, Bytes: 1 << 30}}},
+			"archived 1 file, 1.0 GiB, freed 0 bytes, 1.0 GiB/s, 1.0s"}, // a sparse one
+		{Summary{Command: "release", Aim: outcome.Archived, Duration: time.Second, Freed: 4096, Totals: map[outcome.Result]outcome.Total{{Outcome: outcome.Archived}: {Files: 1, Bytes: 5000}}},
+			"archived 1 file, 4.9 KiB, freed 4.0 KiB, 1.0s"},
+		{Summary{Command: "archive", Aim: outcome.Copied, Duration: time.Second, Totals: map[outcome.Result]outcome.Total{{Outcome: outcome.Copied}: {Files: 1, Bytes: 1024}}},
+			"copied 1 file, 1.0 KiB, 1.0 KiB/s, 1.0s"},
 		{Summary{Command: "archive", Aim: outcome.Archived}, "archived 0 files, 0.0s"},
 		{Summary{Command: "archive", Aim: outcome.Archived, EndedBy: "until-free"}, "archived 0 files, 0.0s; --until-free reached"},
 		{Summary{Command: "crawl", Aim: outcome.Candidate, Duration: 75 * time.Second, Totals: map[outcome.Result]outcome.Total{{Outcome: outcome.Candidate}: {Files: 1234567, Bytes: 1023}}},

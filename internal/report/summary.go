@@ -19,6 +19,7 @@ type Summary struct {
 	Outcome  string          // a stable word for ExitCode
 	ExitCode int
 	Totals   map[outcome.Result]outcome.Total
+	Freed    int64 // bytes that bricks were seen to give back
 	Started  time.Time
 	Duration time.Duration
 	EndedBy  string // the flag whose limit or goal ended the run, empty if none did
@@ -58,8 +59,8 @@ func (s Summary) outcomes() []outcome.Outcome {
 	})
 }
 
-// line is, for example, "archived 12 files, 4.2 GiB, 1.3 GiB/s, 3.2s; skipped 300
-// (too-warm 290, hard-linked 10); failed 1".
+// line is, for example, "archived 12 files, 4.2 GiB, freed 4.2 GiB, 1.3 GiB/s, 3.2s;
+// skipped 300 (too-warm 290, hard-linked 10); failed 1".
 func (s Summary) line() (string, audience) {
 	var parts []string
 	for i, o := range s.outcomes() {
@@ -70,6 +71,9 @@ func (s Summary) line() (string, audience) {
 		}
 		if n.Bytes > 0 && o != outcome.Skipped && o != outcome.Failed {
 			part += ", " + Bytes(n.Bytes)
+			if i == 0 && s.frees() {
+				part += ", freed " + Bytes(s.Freed)
+			}
 			if i == 0 && s.moves() && s.Duration > 0 {
 				part += ", " + Bytes(int64(float64(n.Bytes)/s.Duration.Seconds())) + "/s"
 			}
@@ -103,6 +107,9 @@ func (s Summary) line() (string, audience) {
 func (s Summary) moves() bool {
 	return s.Command != "release" && (s.Aim == outcome.Archived || s.Aim == outcome.Copied || s.Aim == outcome.Recalled)
 }
+
+// frees reports whether the command makes room on bricks.
+func (s Summary) frees() bool { return s.Aim == outcome.Archived }
 
 func (s Summary) verb(o outcome.Outcome) string {
 	switch {
@@ -140,6 +147,10 @@ func (s Summary) MarshalJSON() ([]byte, error) {
 		}
 		return counts
 	}
+	var freed *int64
+	if s.frees() {
+		freed = &s.Freed
+	}
 	return marshal(struct {
 		Type     string                    `json:"type"`
 		Command  string                    `json:"command"`
@@ -147,6 +158,7 @@ func (s Summary) MarshalJSON() ([]byte, error) {
 		Outcome  string                    `json:"outcome"`
 		Files    map[outcome.Outcome]int64 `json:"files"`
 		Bytes    map[outcome.Outcome]int64 `json:"bytes"`
+		Freed    *int64                    `json:"freed_bytes,omitempty"`
 		Skipped  map[outcome.Reason]int64  `json:"skipped"`
 		Failed   map[outcome.Reason]int64  `json:"failed"`
 		Started  string                    `json:"started"`
@@ -154,6 +166,6 @@ func (s Summary) MarshalJSON() ([]byte, error) {
 		ExitCode int                       `json:"exit_code"`
 		EndedBy  string                    `json:"ended_by,omitempty"`
 		Error    string                    `json:"error,omitempty"`
-	}{"summary", s.Command, s.DryRun, s.Outcome, files, bytes, by(outcome.Skipped), by(outcome.Failed),
+	}{"summary", s.Command, s.DryRun, s.Outcome, files, bytes, freed, by(outcome.Skipped), by(outcome.Failed),
 		timestamp(s.Started), s.Duration.Seconds(), s.ExitCode, s.EndedBy, message(s.Err)})
 }

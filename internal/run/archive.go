@@ -323,6 +323,7 @@ func (a *archiving) upload(ctx context.Context, archiver *upload.Archiver, brick
 		a.tried(r.Outcome == outcome.Failed)
 		a.tally.Add(r.Outcome, r.Reason, r.File.Size)
 		if r.Outcome == outcome.Archived || r.Outcome == outcome.Copied {
+			a.freed.Add(r.Freed)
 			a.gauge.Files.Add(1)
 			a.gauge.Bytes.Add(r.File.Size)
 			if r.Err != nil {

@@ -36,10 +36,11 @@ type Session struct {
 	Stdout   io.Writer           // where recall --stdout writes
 
 	tally   outcome.Tally
-	errors  *breaker // nil: no limit
-	endedBy string   // the flag whose goal ended the run
-	about   string   // what history and metrics are of: a brick, or volume:NAME; "" for nothing
-	parts   []string // bricks with which this run is remembered
+	freed   atomic.Int64 // bytes that bricks were seen to give back
+	errors  *breaker     // nil: no limit
+	endedBy string       // the flag whose goal ended the run
+	about   string       // what history and metrics are of: a brick, or volume:NAME; "" for nothing
+	parts   []string     // bricks with which this run is remembered
 
 	metrics map[string]*report.Metrics // of this run's one file, by brick
 }
@@ -100,7 +101,7 @@ func (s *Session) Finish(command string, aim outcome.Outcome, err error) error {
 		Command: command, DryRun: s.DryRun, Aim: aim,
 		ExitCode: s.ExitCode(err), Outcome: string(EndOf(err)), Err: err, Planned: IsBudget(err),
 		EndedBy: cmp.Or(limitOf(err), s.endedBy),
-		Totals:  s.tally.Totals(), Started: s.Started, Duration: time.Since(s.Started),
+		Totals:  s.tally.Totals(), Freed: s.freed.Load(), Started: s.Started, Duration: time.Since(s.Started),
 	}
 	if s.about != "" && !s.DryRun {
 		s.conclude(command, err)
