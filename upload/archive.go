@@ -106,8 +106,8 @@ type Archiver struct {
 	Release bool
 	// Patience is how long a file waits for a brick to come back.
 	Patience time.Duration
-	// At is called before each step. Tests kill the process there, or return
-	// an error in place of the step.
+	// At, which may be nil, is called before each step: there a run sees which files are in
+	// work, and tests kill the process, or return an error in place of the step.
 	At func(Step, gluster.File) error
 	// StatBrick is volume.StatOf, unless tests give a brick the coarse times of
 	// an older kernel.

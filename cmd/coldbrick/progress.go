@@ -6,26 +6,15 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/run"
 	"github.com/coldbrick/coldbrick/internal/workers"
 )
-
-// This file alone knows progressbar. Of its traits, these shaped the code:
-//
-//   - It does not ask whether it writes to a terminal; we do.
-//   - It calls fsync after each write to an *os.File; it gets a writer that is
-//     none, and so cannot see the width; we tell it.
-//   - Lines printed beside a bar tear it; all of stderr goes through a screen.
-//   - Add takes a lock and 200 ns; work counts in atomics, and a ticker sets
-//     the bar.
 
 // terminalWidth tells whether w is a terminal, and how wide.
 func terminalWidth(w io.Writer) (columns int, terminal bool) {
@@ -90,6 +79,9 @@ type display struct {
 	asJSON   bool
 
 	explained sync.Once // a mistake of ours
+
+	retries retries
+	said    map[string]bool // waits, by kind; of the goroutine that shows
 }
 
 // begin says what is wanted to be seen; records go to stdout, unless they are news.
@@ -140,38 +132,47 @@ func (d *display) explain(err error) {
 // HideBar ends the bar, if there is one, and erases it: the summary follows.
 func (d *display) HideBar() { d.stopBar() }
 
+// Retrying shows what the work waits for, once that is worth a word.
+func (d *display) Retrying(of string, err error) { d.retries.note(of, err) }
+
 // Doing shows what the run waits for, and for how long by now.
 func (d *display) Doing(what string) {
 	began := time.Now()
-	d.show(func(int) func(int) string {
-		return func(columns int) string {
-			return fitting(fmt.Sprintf("%s (%v)", what, time.Since(began).Truncate(time.Second)), columns)
-		}
+	d.show(func() (kind string, since time.Time) { return what, began }, func(int) string {
+		return fmt.Sprintf("%s (%s)", what, whole(time.Since(began)))
 	})
 }
 
 // ShowBar shows g until HideBar.
 func (d *display) ShowBar(what string, unit run.Unit, g *run.Gauge) {
-	d.show(func(columns int) func(int) string {
-		bar := newBar(what, unit, g.Total, columns)
-		return func(columns int) string { return bar.picture(g, columns) }
-	})
+	b := &bar{what: what, unit: unit, gauge: g, began: time.Now()}
+	d.show(nil, b.picture)
 }
 
+// How long something takes until the bar has a word for it, and until it is said where
+// there is no bar: once for each kind of wait, since cron mails it.
+const (
+	worthShowing = 5 * time.Second
+	worthSaying  = 20 * time.Second
+)
+
 // show draws pictures until HideBar, if the user wants any and there is a terminal to
-// show them on. start is told how wide that is at first, and a picture each time.
-func (d *display) show(start func(columns int) (picture func(columns int) string)) {
+// show them on. Where there is none, only waits are told; waiting, which may be nil, is one.
+func (d *display) show(waiting func() (kind string, since time.Time), picture func(columns int) string) {
 	d.HideBar() // what was shown before
-	columns, terminal := d.width(d.to)
-	switch {
-	case d.progress == "never", d.quiet, !terminal && d.progress == "auto":
+	if d.quiet {
 		return
-	case columns == 0:
+	}
+	columns, terminal := d.width(d.to)
+	drawn := d.progress == "always" || terminal && d.progress != "never"
+	if columns == 0 {
 		columns = 80
 	}
-	const interval = 200 * time.Millisecond
+	interval := time.Second
+	if drawn {
+		interval /= 5
+	}
 	done, gone := make(chan struct{}), make(chan struct{})
-	picture := start(columns)
 	go func() {
 		defer close(gone)
 		tick := time.NewTicker(interval)
@@ -179,12 +180,22 @@ func (d *display) show(start func(columns int) (picture func(columns int) string
 		for {
 			select {
 			case <-tick.C:
+				if !drawn {
+					d.sayWaits(waiting)
+					continue
+				}
 				if c, ok := d.width(d.to); ok {
 					columns = c
 				}
-				d.draw(picture(columns))
+				line := picture(columns)
+				if r := d.retries.all(); len(r) > 0 && time.Since(r[0].since) >= worthShowing {
+					line = fmt.Sprintf("waiting for %s (%s): %s", r[0].of, whole(time.Since(r[0].since)), report.OneLine(r[0].why))
+				}
+				d.draw(fitting(line, columns))
 			case <-done:
-				_, _ = d.Write(nil) // erases it
+				if drawn {
+					_, _ = d.Write(nil) // erases it
+				}
 				return
 			}
 		}
@@ -192,58 +203,30 @@ func (d *display) show(start func(columns int) (picture func(columns int) string
 	d.stop = func() { close(done); <-gone }
 }
 
-// bar draws a gauge in one line.
-type bar struct {
-	*progressbar.ProgressBar
-	what string
-	unit run.Unit
+// sayWaits says what has been waited for so long that somebody might wonder.
+func (d *display) sayWaits(waiting func() (kind string, since time.Time)) {
+	tried := d.retries.all()
+	for _, r := range tried {
+		d.sayWait(r.of, r.since, fmt.Sprintf("waiting for %s: %s", r.of, r.why))
+	}
+	if waiting != nil && len(tried) == 0 {
+		kind, since := waiting()
+		d.sayWait(kind, since, "still "+kind)
+	}
 }
 
-// narrow is the width of a terminal that has no room for all.
-const narrow = 60
-
-// newBar makes a bar for a terminal of so many columns. It never writes: its
-// picture is taken from it.
-func newBar(what string, unit run.Unit, total int64, columns int) *bar {
-	options := []progressbar.Option{
-		progressbar.OptionSetWriter(io.Discard),
-		progressbar.OptionSetDescription(what),
-		progressbar.OptionShowCount(),
-		progressbar.OptionSetTheme(progressbar.ThemeASCII),
-		progressbar.OptionSetWidth(max(4, (columns-narrow)/2)),
-		progressbar.OptionShowTotalBytes(columns >= narrow && unit == run.ByBytes),
-		progressbar.OptionSetSpinnerChangeInterval(0), // else a goroutine that never ends
+// sayWait says it once for each kind.
+func (d *display) sayWait(kind string, since time.Time, text string) {
+	took := time.Since(since)
+	if took < worthSaying || d.said[kind] {
+		return
 	}
-	if unit == run.ByBytes {
-		options = append(options, progressbar.OptionShowBytes(true), progressbar.OptionUseIECUnits(true))
-	} else {
-		options = append(options, progressbar.OptionShowIts(), progressbar.OptionSetItsString("files"))
+	if d.said == nil {
+		d.said = map[string]bool{}
 	}
-	if total == 0 {
-		total = -1 // not known
-	}
-	return &bar{progressbar.NewOptions64(total, options...), what, unit}
+	d.said[kind] = true
+	d.Say(fmt.Sprintf("%s (for %s by now)", text, whole(took)))
 }
 
-// picture is the line that shows g, short enough for the terminal: one that
-// wraps could not be erased.
-func (b *bar) picture(g *run.Gauge, columns int) string {
-	at := g.Seen.Files.Load()
-	if b.unit == run.ByBytes {
-		at = g.Bytes.Load()
-		if g.Meter != nil { // a file may take hours
-			at = max(at, g.Meter.Moved.Load())
-		}
-		if columns >= narrow {
-			b.Describe(b.what + " " + report.Count(g.Files.Load(), "file"))
-		}
-	}
-	if g.Total > 0 {
-		at = min(at, g.Total-1) // at the full total a bar counts as finished and stays as it is
-	}
-	_ = b.Set64(at) // it is within its limits
-	return fitting(strings.TrimSpace(strings.ReplaceAll(b.String(), "\r", "")), columns)
-}
-
-// fitting is a line of ASCII short enough for the terminal.
-func fitting(line string, columns int) string { return line[:max(0, min(len(line), columns-1))] }
+// whole writes a duration in whole seconds.
+func whole(d time.Duration) string { return d.Truncate(time.Second).String() }

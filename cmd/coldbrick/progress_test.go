@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,22 +17,37 @@ import (
 	"github.com/coldbrick/coldbrick/internal/run"
 )
 
+// gauged is a gauge that has come so far.
+func gauged(files, bytes, total int64) *run.Gauge {
+	g := new(run.Gauge)
+	g.Files.Store(files)
+	g.Seen.Files.Store(files)
+	g.Bytes.Store(bytes)
+	g.Total.Store(total)
+	return g
+}
+
 func TestABarFitsItsTerminal(t *testing.T) {
 	for _, unit := range []run.Unit{run.ByBytes, run.ByFiles} {
 		for _, total := range []int64{0, 1 << 40} {
 			for _, columns := range []int{1, 10, 40, 59, 60, 80, 200} {
-				g := run.Gauge{Total: total}
-				b := newBar("archiving", unit, total, columns)
 				for _, n := range []int64{0, 1, 1 << 20, 1<<40 - 1, 1 << 40, 1 << 41} {
-					g.Bytes.Store(n)
-					g.Files.Store(n)
-					g.Seen.Files.Store(n)
-					line := b.picture(&g, columns)
-					if len(line) >= columns || strings.ContainsAny(line, "\r\n") || !utf8.ValidString(line) {
-						t.Errorf("%d columns, total %d: %d wide: %q", columns, total, len(line), line)
-					}
-					if columns >= 40 && !strings.Contains(line, "archiving") {
-						t.Errorf("%d columns, total %d: says nothing: %q", columns, total, line)
+					for _, path := range []string{"", "a", strings.Repeat("dir/", 100), strings.Repeat("映", 100), "\xff\n\x1b[2J"} {
+						synctest.Test(t, func(t *testing.T) {
+							g := gauged(n, n, total)
+							b := bar{"archiving", unit, g, time.Now()}
+							if path != "" {
+								g.Work.Begin(path)
+							}
+							time.Sleep(90 * time.Second)
+							line := fitting(b.picture(columns), columns)
+							if width(line) >= columns || strings.ContainsAny(line, "\r\n\x1b") || !utf8.ValidString(line) {
+								t.Errorf("%d columns, total %d: %d wide: %q", columns, total, width(line), line)
+							}
+							if columns >= 40 && (!strings.Contains(line, "archiving") || path != "" && !strings.HasSuffix(line, "(1m30s)")) {
+								t.Errorf("%d columns, total %d: says too little: %q", columns, total, line)
+							}
+						})
 					}
 				}
 			}
@@ -40,33 +57,71 @@ func TestABarFitsItsTerminal(t *testing.T) {
 
 // The bytes of a file that takes hours show on their way.
 func TestABarMovesWithinAFile(t *testing.T) {
-	g := run.Gauge{Meter: &run.Meter{Limiter: rate.NewLimiter(rate.Inf, 1<<20)}}
-	b := newBar("archiving", run.ByBytes, 0, 80)
-	b.picture(&g, 80)
-	for range 3 {
-		if err := g.Meter.WaitN(t.Context(), 1<<20); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		g := &run.Gauge{Meter: &run.Meter{Limiter: rate.NewLimiter(rate.Inf, 1<<20)}}
+		b := bar{"archiving", run.ByBytes, g, time.Now()}
+		for range 3 {
+			if err := g.Meter.WaitN(t.Context(), 1<<20); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	if line := b.picture(&g, 80); !strings.Contains(line, "archiving 0 files (3.0 MiB") {
-		t.Error(line)
+		if line := b.picture(80); !strings.Contains(line, "archiving 0 files, 3.0 MiB, ") {
+			t.Error(line)
+		}
+	})
+}
+
+// What is most important stays when the terminal is narrow.
+func TestABarShowsHowFarTheRunHasCome(t *testing.T) {
+	for _, tt := range []struct {
+		unit    run.Unit
+		total   int64
+		path    string
+		columns int
+		want    string
+	}{
+		{run.ByBytes, 0, "", 80, "archiving 1,234 files, 5.0 GiB, 56.9 MiB/s, 1m30s"},
+		{run.ByBytes, 0, "", 40, "archiving 5.0 GiB, 56.9 MiB/s, 1m30s"},
+		{run.ByBytes, 20 << 30, "", 120, "archiving 1,234 files [===>...........] 25%, 5.0 GiB of 20.0 GiB, 56.9 MiB/s, 4m30s left"},
+		{run.ByBytes, 20 << 30, "", 80, "archiving 1,234 files, 25%, 5.0 GiB of 20.0 GiB, 56.9 MiB/s, 4m30s left"},
+		{run.ByBytes, 20 << 30, "", 40, "archiving 25%, 56.9 MiB/s, 4m30s left"},
+		{run.ByBytes, 1 << 30, "", 80, "archiving 1,234 files, 5.0 GiB, 56.9 MiB/s, 1m30s"}, // estimated too low
+		{run.ByFiles, 0, "", 80, "archiving 1,234 files, 13 files/s, 1m30s"},
+		{run.ByFiles, 2468, "", 80, "archiving [=====>....] 50%, 1,234 files of 2,468 files, 13 files/s, 1m30s left"},
+		{run.ByBytes, 20 << 30, "films/2019/long name.mov", 80, "archiving 25%, 56.9 MiB/s, 4m30s left, at films/2019/long name.mov (1m30s)"},
+		{run.ByBytes, 20 << 30, "films/2019/long name.mov", 40, "archiving 25%, at ...g name.mov (1m30s)"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			g := gauged(1234, 5<<30, tt.total)
+			b := bar{"archiving", tt.unit, g, time.Now()}
+			if tt.path != "" {
+				g.Work.Begin(tt.path)
+			}
+			time.Sleep(90 * time.Second)
+			if got := fitting(b.picture(tt.columns), tt.columns); got != tt.want {
+				t.Errorf("%d columns\ngot  %s\nwant %s", tt.columns, got, tt.want)
+			}
+		})
 	}
 }
 
-func TestABarShowsFilesBytesAndRate(t *testing.T) {
+// A file has a place in the bar only if it takes long.
+func TestTheFileThatTakesLongIsNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var g run.Gauge
-		b := newBar("archiving", run.ByBytes, 0, 80)
-		b.picture(&g, 80)
-		g.Files.Store(1234)
-		g.Bytes.Store(5 << 30)
-		time.Sleep(10 * time.Millisecond)
-		if line := b.picture(&g, 80); !strings.Contains(line, "archiving 1,234 files (5.0 GiB, ") || !strings.Contains(line, "iB/s)") {
-			t.Error(line)
-		}
-		g.Total = 10 << 30
-		if line := newBar("archiving", run.ByBytes, g.Total, 80).picture(&g, 80); !strings.Contains(line, "50%") || !strings.Contains(line, "5.0/10 GiB") {
-			t.Error(line)
+		g := new(run.Gauge)
+		b := bar{"recalling", run.ByBytes, g, time.Now()}
+		g.Work.Begin("first")
+		time.Sleep(4 * time.Second)
+		g.Work.Begin("second")
+		quick := b.picture(80)
+		time.Sleep(2 * time.Second)
+		first := b.picture(80)
+		g.Work.End("first")
+		none := b.picture(80)
+		time.Sleep(4 * time.Second)
+		second := b.picture(80)
+		if strings.Contains(quick+none, " at ") || !strings.HasSuffix(first, ", at first (6s)") || !strings.HasSuffix(second, ", at second (6s)") {
+			t.Errorf("%q\n%q\n%q\n%q", quick, first, none, second)
 		}
 	})
 }
@@ -167,14 +222,92 @@ func TestABarIsShownWhereItIsWanted(t *testing.T) {
 		{"never", true, false, false},
 		{"auto", true, true, false},
 	} {
-		s := &screen{to: io.Discard}
-		d := &display{
-			screen: s, width: func(io.Writer) (int, bool) { return 80, tt.terminal }, progress: tt.progress, quiet: tt.quiet,
-		}
-		d.ShowBar("x", run.ByFiles, &run.Gauge{})
-		if got := s.stop != nil; got != tt.want {
-			t.Errorf("%+v: shown %v", tt, got)
-		}
-		s.stopBar()
+		synctest.Test(t, func(t *testing.T) {
+			var out sink
+			d := &display{
+				screen: &screen{to: &out}, width: func(io.Writer) (int, bool) { return 80, tt.terminal }, progress: tt.progress, quiet: tt.quiet,
+			}
+			d.ShowBar("x", run.ByFiles, &run.Gauge{})
+			time.Sleep(time.Second)
+			d.HideBar()
+			if got := out.b.Len() > 0; got != tt.want {
+				t.Errorf("%+v: shown %v", tt, got)
+			}
+		})
+	}
+}
+
+// Tries that go on for long are told: in place of the bar, or where there is none in one
+// line for each kind.
+func TestWhatIsTriedAgainAndAgainIsTold(t *testing.T) {
+	refused := errors.New("connection refused")
+	for _, tt := range []struct {
+		terminal bool
+		do       func(d *display)
+		want     []string // lines, or what the bar says at last
+	}{
+		{false, func(d *display) {
+			d.ShowBar("archiving", run.ByBytes, new(run.Gauge))
+			for range 40 {
+				d.Retrying("the store", refused)
+				time.Sleep(time.Second)
+			}
+			d.Retrying("the store", nil)
+			time.Sleep(time.Minute)
+			for range 40 {
+				d.Retrying("a brick of the volume", errors.New("brick b is down"))
+				d.Retrying("the store", refused)
+				time.Sleep(time.Second)
+			}
+		}, []string{"coldbrick: waiting for the store: connection refused (for 20s by now)", "coldbrick: waiting for a brick of the volume: brick b is down (for 20s by now)"}},
+		{false, func(d *display) {
+			d.Doing("mounting the volume")
+			time.Sleep(30 * time.Second)
+			d.ShowBar("archiving", run.ByBytes, new(run.Gauge))
+			time.Sleep(time.Hour)
+			d.Doing("mounting the volume")
+			time.Sleep(30 * time.Second)
+		}, []string{"coldbrick: still mounting the volume (for 20s by now)"}},
+		{false, func(d *display) { // gone before it is worth a word
+			d.Doing("mounting the volume")
+			time.Sleep(19 * time.Second)
+			d.ShowBar("archiving", run.ByBytes, new(run.Gauge))
+			d.Retrying("the store", refused)
+			time.Sleep(19 * time.Second)
+			d.Retrying("the store", nil)
+			time.Sleep(19 * time.Second)
+			d.Retrying("the store", refused)
+			time.Sleep(10 * time.Second)
+		}, nil},
+		{true, func(d *display) {
+			d.ShowBar("archiving", run.ByBytes, new(run.Gauge))
+			d.Retrying("the store", refused)
+			time.Sleep(24*time.Second + 500*time.Millisecond)
+		}, []string{"waiting for the store (24s): connection refused"}},
+		{true, func(d *display) { // nobody tries any more
+			d.ShowBar("archiving", run.ByFiles, new(run.Gauge))
+			d.Retrying("the store", refused)
+			time.Sleep(2*time.Minute + 500*time.Millisecond)
+		}, []string{"archiving 0 files, 0 files/s, 2m0s"}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var out sink
+			d := &display{screen: &screen{to: &out}, width: func(io.Writer) (int, bool) { return 80, tt.terminal }, progress: "auto"}
+			tt.do(d)
+			d.HideBar()
+			var got []string
+			for line := range strings.Lines(out.b.String()) {
+				if tt.terminal {
+					line = strings.TrimSuffix(line, eraseLine)
+					_, line, _ = cutLast(line, eraseLine)
+				}
+				got = append(got, strings.TrimSuffix(line, "\n"))
+			}
+			slices.Sort(got)
+			slices.Sort(tt.want)
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("got  %q\nwant %q", got, tt.want)
+			}
+		})
 	}
 }

@@ -78,6 +78,9 @@ type Deps struct {
 	OnUpload func(key, uploadID string) error
 	// OnThrottle is told each time that the store asks for fewer requests.
 	OnThrottle func()
+	// OnAnswer is told how each request went: nil if the store has answered, or why it may
+	// be sent again.
+	OnAnswer func(err error)
 }
 
 // Kinds is the list of stores that a program knows. It is a value: nothing registers

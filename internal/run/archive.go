@@ -78,7 +78,7 @@ func archive(ctx context.Context, s *Session, named []string, copied bool) (err 
 	}
 	preparing, prepared := s.drains(ctx)
 	defer prepared()
-	s.UI.Doing("asking glusterd about the volume")
+	s.UI.Doing(askingGlusterd)
 	scope, err := s.scopeOf(preparing, named)
 	if err != nil {
 		return causeOf(preparing, err)
@@ -102,14 +102,14 @@ func archive(ctx context.Context, s *Session, named []string, copied bool) (err 
 		return err
 	}
 	a := &archiving{Session: s, scope: scope, policy: policy, budget: &budget{maxFiles: s.MaxFiles, maxBytes: s.MaxBytes}, copied: copied}
-	a.gauge.Total = s.MaxBytes
+	a.gauge.Total.Store(a.expected())
 	// Before our own is connected: a brick knows by name how many private mounts it has,
 	// and ours would excuse a user's on a server that has not vouched.
 	s.UI.Doing("asking who is connected")
 	if err := a.judgeClients(preparing); err != nil {
 		return causeOf(preparing, err)
 	}
-	s.UI.Doing("mounting the volume")
+	s.UI.Doing(mountingVolume)
 	if a.private, err = mountPrivately(preparing, scope.mount, volume.ForStamping); err != nil {
 		return causeOf(preparing, err)
 	}
@@ -159,8 +159,8 @@ func (a *archiving) openStore(ctx context.Context) (err error) {
 	if a.store != nil {
 		return nil
 	}
-	a.UI.Doing("asking the store what it can do")
-	a.store, a.gauge.Meter, err = a.Store.open(ctx, a.scope.mount.Graph, func(key, id string) error {
+	a.UI.Doing(askingStore)
+	a.store, a.gauge.Meter, err = a.Store.open(ctx, a.UI, a.scope.mount.Graph, func(key, id string) error {
 		return a.log.Append(record.Entry{Phase: record.Uploading, Key: key, Upload: id})
 	})
 	if err != nil {
@@ -208,6 +208,9 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 	if err != nil {
 		return err
 	}
+	if a.LockWait > 0 {
+		a.UI.Doing("waiting for another run on the brick")
+	}
 	lock, err := lockBrick(preparing, a.StateDir, brick, self, a.LockWait)
 	if err != nil {
 		return err
@@ -234,12 +237,13 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 	if replicas != nil {
 		defer func() { err = errors.Join(err, replicas.Close()) }()
 	}
+	a.UI.Doing("looking at what a previous run has left")
 	l := leftovers{Session: a.Session, mount: mount, brick: brick, stamping: a.private, replicas: replicas, plugin: a.store, self: self}
 	if err := l.settle(preparing); err != nil {
 		return causeOf(preparing, err)
 	}
 	archiver := &upload.Archiver{
-		Mount: a.private, Brick: brick, Store: a.store, Log: a.log, Owner: self,
+		Mount: watched{a.private, a.UI}, Brick: brick, Store: a.store, Log: a.log, Owner: self,
 		Volume: brick.VolumeID, Prefix: a.Store.keyPrefix(),
 		ColdBefore: a.Started.Add(-coldFor(a.policy)), Patience: childPatience,
 		Keep: a.Keep, Release: a.copied,
@@ -263,7 +267,13 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 
 // walk is the search for what to archive on a brick.
 func (a *archiving) walk(brick *volume.Brick) *walk {
-	return &walk{Session: a.Session, brick: brick, policy: a.policy, gauge: &a.gauge, budget: a.budget, copied: a.copied}
+	w := &walk{Session: a.Session, brick: brick, policy: a.policy, gauge: &a.gauge, budget: a.budget, copied: a.copied}
+	if !a.DryRun {
+		w.whole = func(seen crawl.Stats) {
+			a.rememberCold(brick.Dir(), seen.Seen.Files, a.policy, outcome.Total(seen.Candidates))
+		}
+	}
+	return w
 }
 
 // register tells the store that the volume has objects under its prefix. A brick
@@ -318,7 +328,12 @@ func (a *archiving) upload(ctx context.Context, archiver *upload.Archiver, brick
 		}
 		return a.unlessReached(err)
 	}
+	archiver.At = func(_ upload.Step, f gluster.File) error {
+		a.gauge.Work.Begin(f.Path)
+		return nil
+	}
 	done := func(r upload.Result) {
+		a.gauge.Work.End(r.File.Path)
 		goal.done(r.File.Size, r.Freed)
 		a.tried(r.Outcome == outcome.Failed)
 		a.tally.Add(r.Outcome, r.Reason, r.File.Size)
@@ -344,6 +359,19 @@ func (a *archiving) upload(ctx context.Context, archiver *upload.Archiver, brick
 		return causeOf(ctx, err)
 	}
 	return cmp.Or(a.errors.tripped(), a.budget.ended())
+}
+
+// watched is a mount that tells when files wait for a brick.
+type watched struct {
+	*volume.Private
+	ui UI
+}
+
+// Children is asked again and again until a brick is back.
+func (w watched) Children() error {
+	err := w.Private.Children()
+	w.ui.Retrying("a brick of the volume", err)
+	return err
 }
 
 // reaches makes sure that brick is one of the volume that the private mount is of, and

@@ -39,6 +39,7 @@ func writeDown(ctx context.Context, s *Session, named []string) (err error) {
 	if err != nil {
 		return err
 	}
+	s.UI.Doing(askingGlusterd)
 	scope, err := s.scopeOfCatalog(ctx, named)
 	if err != nil || len(scope.bricks) == 0 {
 		return err
@@ -46,6 +47,7 @@ func writeDown(ctx context.Context, s *Session, named []string) (err error) {
 	if err := s.Store.check(scope.mount, scope.bricks); err != nil {
 		return err
 	}
+	s.UI.Doing(askingStore)
 	store, err := s.openForCatalogs(ctx, scope.mount.Graph)
 	if err != nil {
 		return err
@@ -56,6 +58,7 @@ func writeDown(ctx context.Context, s *Session, named []string) (err error) {
 	}
 	place.Store = store
 	c := &cataloguing{Session: s, scope: scope, place: place}
+	c.gauge.Total.Store(s.filesOf(scope.bricks))
 	s.UI.ShowBar("cataloguing", ByFiles, &c.gauge)
 	var incomplete error
 	for _, dir := range scope.bricks {
@@ -87,7 +90,7 @@ type listing interface {
 
 // openForCatalogs prepares the store.
 func (s *Session) openForCatalogs(ctx context.Context, graph gluster.Graph) (listing, error) {
-	store, _, err := s.Store.open(ctx, graph, nil)
+	store, _, err := s.Store.open(ctx, s.UI, graph, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -157,6 +160,7 @@ func (c *cataloguing) brick(ctx context.Context, dir string) (err error) {
 	}
 	place := c.place
 	place.Volume = brick.VolumeID
+	before := c.gauge.Seen.Files.Load()
 	m, err := place.Take(ctx, subject, catalog.Scan{
 		Brick: brick, Dir: temporary, Workers: c.Crawlers, Notes: recalling, Seen: &c.gauge.Seen.Files,
 		Unreadable: func(path string, err error) { c.failed(path, outcome.Unreadable, err) },
@@ -164,6 +168,7 @@ func (c *cataloguing) brick(ctx context.Context, dir string) (err error) {
 	if err != nil {
 		return err
 	}
+	c.rememberFiles(dir, c.gauge.Seen.Files.Load()-before)
 	n := m.Counts
 	part.stubs = &report.Stubs{Total: outcome.Total{Files: n.Stubs, Bytes: n.StubBytes}, At: time.Now().UTC(), By: part.command}
 	c.tally.AddTotal(outcome.Result{Outcome: outcome.Catalogued}, outcome.Total{Files: n.Files + n.Stubs, Bytes: n.StubBytes})

@@ -36,6 +36,7 @@ func (s *Session) eachBrick(ctx context.Context, bricks []string, policy crawl.P
 		}
 		preparing, prepared := s.drains(ctx)
 		defer prepared()
+		s.UI.Doing(askingGlusterd)
 		scope, err := s.scopeOf(preparing, nil)
 		if err != nil {
 			return causeOf(preparing, err)
@@ -46,6 +47,7 @@ func (s *Session) eachBrick(ctx context.Context, bricks []string, policy crawl.P
 		bricks = scope.bricks
 	}
 	var g Gauge
+	g.Total.Store(s.filesOf(bricks))
 	s.UI.ShowBar("crawling", ByFiles, &g)
 	for _, dir := range bricks {
 		brick, err := openBrick(dir)
@@ -67,7 +69,8 @@ type walk struct {
 	policy crawl.Policy
 	gauge  *Gauge
 	budget *budget
-	copied bool // those that may have an object alone
+	copied bool              // those that may have an object alone
+	whole  func(crawl.Stats) // if given, is told what there is once all of the brick was looked at
 }
 
 // list prints the candidates within the budget and up to a goal.
@@ -117,6 +120,9 @@ func (w *walk) find(ctx context.Context, emit func(context.Context, gluster.File
 	}
 	if isMissing(err) {
 		return UsageError{fmt.Errorf("--under %w", err)}
+	}
+	if err == nil && w.Under == "" && w.whole != nil {
+		w.whole(stats)
 	}
 	return causeOf(ctx, err)
 }

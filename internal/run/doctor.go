@@ -254,7 +254,7 @@ func openBehind(m *volume.Mount) outcome.Check {
 
 // store asks what the store can be relied on for.
 func (e *examination) store(ctx context.Context, s *scope, bricks []*volume.Brick) (err error) {
-	plugin, _, err := e.Store.open(ctx, s.mount.Graph, nil)
+	plugin, _, err := e.Store.open(ctx, e.UI, s.mount.Graph, nil)
 	if !e.ask("store-settings", err, "") {
 		return nil
 	}

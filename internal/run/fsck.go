@@ -32,6 +32,7 @@ func fsck(ctx context.Context, s *Session, named []string) (err error) {
 	s.about = s.aboutOf(named)
 	preparing, prepared := s.drains(ctx)
 	defer prepared()
+	s.UI.Doing(askingGlusterd)
 	scope, err := s.scopeOf(preparing, named)
 	if err != nil {
 		return causeOf(preparing, err)
@@ -46,6 +47,8 @@ func fsck(ctx context.Context, s *Session, named []string) (err error) {
 	defer func() { err = errors.Join(err, g.Close()) }()
 
 	f := &checker{Session: s, recaller: &g.recaller, keys: map[string]gluster.GFID{}, remains: map[outcome.Severity]int64{}}
+	f.gauge.Meter = g.meter
+	f.gauge.Total.Store(s.filesOf(scope.bricks))
 	s.UI.ShowBar("checking", ByFiles, &f.gauge)
 	for _, dir := range scope.bricks {
 		if err := f.brick(ctx, scope, dir, g.files); err != nil {
@@ -124,12 +127,15 @@ func (f *checker) walk(ctx context.Context, brick *volume.Brick, emit func(conte
 		return err
 	}
 	defer root.Close()
-	_, err = crawl.Walk(ctx, root, crawl.Options{
+	seen, err := crawl.Walk(ctx, root, crawl.Options{
 		Marked: true, Now: f.Started, Under: f.Under, Crawlers: f.Crawlers, Progress: &f.gauge.Seen,
 		Unreadable: func(path string, err error) { f.failed(path, outcome.Unreadable, err) },
 	}, emit)
 	if isMissing(err) {
 		return Usagef("--under %w", err)
+	}
+	if err == nil && f.Under == "" {
+		f.rememberFiles(brick.Dir(), seen.Seen.Files)
 	}
 	return err
 }
@@ -151,6 +157,8 @@ func (f *checker) checkOne(ctx context.Context, file gluster.File) error {
 	if f.ReadObjects && rand.IntN(100) < f.Sample {
 		depth = recall.Read
 	}
+	f.gauge.Work.Begin(file.Path)
+	defer f.gauge.Work.End(file.Path)
 	e, err := f.recaller.Examine(ctx, file.Path, file.GFID, depth)
 	var left *outcome.Left
 	switch {

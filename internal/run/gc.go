@@ -64,6 +64,7 @@ func collectGarbage(ctx context.Context, s *Session) (err error) {
 	case s.Grace < gc.LeastGrace:
 		return Usagef("--grace: must be at least %v: until half of it a run of archive may use an object that it finds", gc.LeastGrace)
 	}
+	s.UI.Doing(askingGlusterd)
 	scope, err := s.look(ctx)
 	if err != nil {
 		return err
@@ -71,6 +72,7 @@ func collectGarbage(ctx context.Context, s *Session) (err error) {
 	if err := s.Store.check(scope.mount, nil); err != nil {
 		return err
 	}
+	s.UI.Doing(askingStore)
 	store, err := s.openForCatalogs(ctx, scope.mount.Graph)
 	if err != nil {
 		return err
@@ -309,6 +311,7 @@ func (c *collection) answer(ctx context.Context, list *gc.List, dir string) erro
 		return err
 	}
 	var g Gauge
+	g.Total.Store(c.filesOf([]string{dir}))
 	c.UI.ShowBar("looking for references", ByFiles, &g)
 	defer c.UI.HideBar()
 	a, err := c.place.Answer(ctx, list, brick.VolumeID, subject, func(ctx context.Context, visit func(catalog.Ref) error) error {

@@ -30,7 +30,7 @@ func (s *Session) openGround(ctx context.Context, mount *volume.Mount, bricks []
 			return nil, err
 		}
 	}
-	s.UI.Doing("mounting the volume")
+	s.UI.Doing(mountingVolume)
 	defer s.UI.HideBar()
 	g = &ground{}
 	defer func() {
@@ -57,7 +57,7 @@ func (s *Session) openGround(ctx context.Context, mount *volume.Mount, bricks []
 			g.recaller.Volume, err = volumeIDOf(ctx, s.Log, mount)
 			return err
 		}, func(context.Context) (err error) {
-			g.plugin, g.meter, err = s.Store.open(ctx, mount.Graph, nil)
+			g.plugin, g.meter, err = s.Store.open(ctx, s.UI, mount.Graph, nil)
 			return err
 		})
 	}

@@ -31,6 +31,8 @@ type history struct {
 	Since   time.Time `json:"since,omitzero"`    // when a run first archived something
 	Nights  []pastRun `json:"recent,omitempty"`  // of archive and release, oldest first
 	Recalls []pastRun `json:"recalls,omitempty"` // by command, oldest first
+	Files   int64     `json:"files,omitempty"`   // on the brick, by the last look at all of it
+	Cold    *cold     `json:"cold,omitempty"`    // nil: nobody has looked
 }
 
 // mostRecent is how many runs are remembered one by one: a month of nights.
@@ -322,6 +324,9 @@ func (p *part) end(err error) {
 		p.night(h)
 		if p.stubs != nil {
 			h.Stubs = p.stubs
+		}
+		if h.Cold != nil {
+			h.Cold.less(p.run.Archived)
 		}
 		last := p.run.last(cmp.Or(limitOf(err), p.endedBy), totals)
 		last.Room, last.Findings = p.room, p.findings

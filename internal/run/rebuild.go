@@ -38,6 +38,7 @@ func makeAnew(ctx context.Context, s *Session) (err error) {
 		}
 		place.Volume = from.String()
 	}
+	s.UI.Doing(askingGlusterd)
 	scope, own, err := s.scopeOfRebuild(ctx)
 	if err != nil {
 		return err
@@ -61,6 +62,7 @@ func makeAnew(ctx context.Context, s *Session) (err error) {
 	if err := s.Store.check(scope.mount, scope.bricks); err != nil {
 		return err
 	}
+	s.UI.Doing("reading catalogs from the store")
 	store, err := s.openForCatalogs(ctx, scope.mount.Graph)
 	if err != nil {
 		return err
@@ -97,6 +99,7 @@ func makeAnew(ctx context.Context, s *Session) (err error) {
 			return err
 		}
 	}
+	s.UI.Doing(mountingVolume)
 	private, err := mountPrivately(ctx, scope.mount, volume.ForRebuild)
 	if err != nil {
 		return err

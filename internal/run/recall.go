@@ -50,6 +50,12 @@ func recallAll(ctx context.Context, s *Session, paths *Paths) error {
 		}
 		gauge := Gauge{Meter: g.meter}
 		s.UI.ShowBar("recalling", ByBytes, &gauge)
+		recallOne := one
+		one = func(ctx context.Context, t recall.Target) recall.Result {
+			gauge.Work.Begin(t.Path)
+			defer gauge.Work.End(t.Path)
+			return recallOne(ctx, t)
+		}
 		done := func(r recall.Result) {
 			s.tally.Add(r.Outcome, r.Reason, r.Size)
 			if r.Outcome == outcome.Recalled {

@@ -21,6 +21,13 @@ type scope struct {
 	unfit    error          // of a replica set with bricks here, none can be active
 }
 
+// What runs wait for before their work begins.
+const (
+	askingGlusterd = "asking glusterd about the volume"
+	mountingVolume = "mounting the volume"
+	askingStore    = "asking the store what it can do"
+)
+
 // scopeOf finds out about the bricks named, or else about those of the volume that
 // are this host's to work on.
 func (s *Session) scopeOf(ctx context.Context, named []string) (*scope, error) {

@@ -14,9 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/time/rate"
-
-	"github.com/coldbrick/coldbrick/crawl"
 	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/workers"
@@ -54,42 +51,12 @@ type UI interface {
 	Say(message string)
 	// Doing shows what the run waits for, in place of what was shown, until HideBar.
 	Doing(what string)
+	// Retrying shows that the work waits for something and tries again because of err;
+	// nil says that it goes on. Of each kind of wait there is one name.
+	Retrying(of string, err error)
 	// ShowBar shows a gauge, in place of what was shown, until HideBar.
 	ShowBar(what string, unit Unit, g *Gauge)
 	HideBar()
-}
-
-// Unit is what a bar measures.
-type Unit int
-
-// A run counts bytes where data moves, and files where it only looks.
-const (
-	ByBytes Unit = iota
-	ByFiles
-)
-
-// Gauge is how far a run has come. Work counts in it.
-type Gauge struct {
-	Seen         crawl.Progress // files looked at
-	Files, Bytes atomic.Int64   // done
-	Meter        *Meter         // if given, also what is on its way
-	Total        int64          // bytes; 0 if that is not known
-}
-
-// Meter counts the bytes on their way to and from a store, and bounds their rate.
-type Meter struct {
-	*rate.Limiter
-	Moved     atomic.Int64
-	Throttled atomic.Int64 // how often the store has asked for fewer requests
-}
-
-// WaitN lets n bytes pass.
-func (m *Meter) WaitN(ctx context.Context, n int) error {
-	err := m.Limiter.WaitN(ctx, n)
-	if err == nil {
-		m.Moved.Add(int64(n))
-	}
-	return err
 }
 
 // Finish ends a run that returned err: it writes history and metrics, prints the

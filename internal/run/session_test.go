@@ -35,6 +35,7 @@ func (l *listener) Print(r report.Record) error {
 
 func (*listener) Say(string)                   {}
 func (*listener) Doing(string)                 {}
+func (*listener) Retrying(string, error)       {}
 func (*listener) ShowBar(string, Unit, *Gauge) {}
 func (*listener) HideBar()                     {}
 

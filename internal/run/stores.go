@@ -83,8 +83,12 @@ func (s StoreSettings) check(mount *volume.Mount, bricks []string) error {
 	return nil
 }
 
-// open prepares the store. noted, which may be nil, learns of multipart uploads.
-func (s StoreSettings) open(ctx context.Context, graph gluster.Graph, noted func(key, id string) error) (objstore.Store, *Meter, error) {
+// theStore is what a request that is sent again waits for.
+const theStore = "the store"
+
+// open prepares the store. noted, which may be nil, learns of multipart uploads; ui of
+// requests that are sent again.
+func (s StoreSettings) open(ctx context.Context, ui UI, graph gluster.Graph, noted func(key, id string) error) (objstore.Store, *Meter, error) {
 	const least, most = 64 << 10, 1 << 20 // bytes in one go: smooth, but not a call for each packet
 	meter := &Meter{Limiter: rate.NewLimiter(rate.Inf, most)}
 	if s.Bandwidth > 0 {
@@ -98,7 +102,8 @@ func (s StoreSettings) open(ctx context.Context, graph gluster.Graph, noted func
 	if err != nil {
 		return nil, nil, err
 	}
-	store := kind.New(objstore.Deps{Limiter: meter, OnUpload: noted, OnThrottle: func() { meter.Throttled.Add(1) }})
+	store := kind.New(objstore.Deps{Limiter: meter, OnUpload: noted, OnThrottle: func() { meter.Throttled.Add(1) },
+		OnAnswer: func(err error) { ui.Retrying(theStore, err) }})
 	if err := store.Init(ctx, options); err != nil {
 		if flag, ok := strings.CutPrefix(err.Error(), "store option "); ok {
 			return nil, nil, Usagef("--%s", flag)

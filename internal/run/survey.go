@@ -91,6 +91,7 @@ func (s *Session) bricksHere(ctx context.Context) ([]string, error) {
 	}
 	preparing, prepared := s.drains(ctx)
 	defer prepared()
+	s.UI.Doing(askingGlusterd)
 	cluster, err := volume.Discover(preparing, s.Volume)
 	if err != nil {
 		return nil, ofCluster(preparing, err)
@@ -136,9 +137,12 @@ func (s *Session) surveyBrick(ctx context.Context, dir string, policy crawl.Poli
 	ctx, stop := s.drains(ctx)
 	defer stop()
 	var g Gauge
+	g.Total.Store(past.Files)
 	s.UI.ShowBar("crawling", ByFiles, &g)
-	policy.ColdAfter = 0 // the survey tells the ages apart
-	w := walk{Session: s, brick: brick, policy: policy, gauge: &g, budget: noBudget}
+	anyAge := policy // the survey tells the ages apart
+	anyAge.ColdAfter = 0
+	w := walk{Session: s, brick: brick, policy: anyAge, gauge: &g, budget: noBudget}
+	w.whole = func(seen crawl.Stats) { s.rememberCold(dir, seen.Seen.Files, policy, found.Cold()) }
 	err = w.find(ctx, func(_ context.Context, f gluster.File) error {
 		found.Add(f)
 		return nil

@@ -134,6 +134,14 @@ func TestAStoreThatRecoversIsWaitedFor(t *testing.T) {
 				s, proxy, server := faulty(t)
 				var throttled atomic.Int64
 				s.OnThrottle = func() { throttled.Add(1) }
+				var again atomic.Int64
+				var last atomic.Bool // whether the last request was answered
+				s.OnAnswer = func(err error) {
+					last.Store(err == nil)
+					if err != nil {
+						again.Add(1)
+					}
+				}
 				if err := s.Reconfigure(t.Context(), optionsOf(server, proxy.Endpoint)); err != nil {
 					t.Fatal(err)
 				}
@@ -148,6 +156,9 @@ func TestAStoreThatRecoversIsWaitedFor(t *testing.T) {
 				}
 				if n := throttled.Load(); (n == 4) != (name == "503") {
 					t.Errorf("the store has asked for fewer requests %d times", n)
+				}
+				if n := again.Load(); n == 0 || !last.Load() {
+					t.Errorf("%d requests were not answered, %v", n, last.Load())
 				}
 			})
 		}

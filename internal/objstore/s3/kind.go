@@ -32,7 +32,7 @@ var Kind = objstore.Kind{
 	FromVolume: fromVolume,
 	FromHost:   fromHost,
 	New: func(d objstore.Deps) objstore.Store {
-		return &Store{Limiter: d.Limiter, OnUpload: d.OnUpload, OnThrottle: d.OnThrottle}
+		return &Store{Limiter: d.Limiter, OnUpload: d.OnUpload, OnThrottle: d.OnThrottle, OnAnswer: d.OnAnswer}
 	},
 }
 

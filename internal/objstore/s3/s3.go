@@ -64,6 +64,9 @@ type Store struct {
 
 	// OnThrottle, if set, is told of each answer that asks for fewer requests (503, 429).
 	OnThrottle func()
+	// OnAnswer, if set, is told of each request: nil once it was answered, or why it was not,
+	// or was put off.
+	OnAnswer func(err error)
 
 	attempts int // for tests that wait for the last one; 0 is maxAttempts
 	current  atomic.Pointer[session]
@@ -104,7 +107,7 @@ func (s *Store) Reconfigure(ctx context.Context, opts map[string]string) error {
 	if err != nil {
 		return err
 	}
-	n, err := newSession(ctx, o, s.Limiter, s.OnThrottle, cmp.Or(s.attempts, maxAttempts))
+	n, err := newSession(ctx, o, &wire{limiter: s.Limiter, onThrottle: s.OnThrottle, onAnswer: s.OnAnswer}, cmp.Or(s.attempts, maxAttempts))
 	if err != nil {
 		return err
 	}
@@ -130,7 +133,7 @@ func (s *Store) session() (*session, error) {
 	return nil, objstore.ErrClosed
 }
 
-func newSession(ctx context.Context, o options, limiter objstore.Limiter, onThrottle func(), attempts int) (*session, error) {
+func newSession(ctx context.Context, o options, w *wire, attempts int) (*session, error) {
 	if o.bucket == "" {
 		return nil, errors.New("store option bucket: is missing")
 	}
@@ -186,7 +189,8 @@ func newSession(ctx context.Context, o options, limiter objstore.Limiter, onThro
 		if o.pathStyle != nil {
 			c.UsePathStyle = *o.pathStyle
 		}
-		c.HTTPClient = &wire{transport: transport, limiter: limiter, onThrottle: onThrottle, idle: o.idle}
+		w.transport, w.idle = transport, o.idle
+		c.HTTPClient = w
 		c.Retryer = retryer{retry.NewStandard(func(r *retry.StandardOptions) {
 			r.MaxAttempts = attempts
 			r.RateLimiter = ratelimit.None // each request has its own bound

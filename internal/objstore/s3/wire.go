@@ -24,6 +24,7 @@ type wire struct {
 	transport  *http.Transport
 	limiter    objstore.Limiter // may be nil
 	onThrottle func()           // may be nil
+	onAnswer   func(error)      // may be nil
 	idle       time.Duration
 }
 
@@ -43,7 +44,8 @@ func (w *wire) Do(req *http.Request) (*http.Response, error) {
 	if req.Method == http.MethodPost && req.URL.Query().Has("uploadId") {
 		idle *= completePatience
 	}
-	ctx, cancel := context.WithCancelCause(req.Context())
+	asker := req.Context()
+	ctx, cancel := context.WithCancelCause(asker)
 	dog := &watchdog{ctx: ctx, cancel: cancel, idle: idle, limiter: w.limiter}
 	dog.timer = time.AfterFunc(idle, func() { cancel(stallError{idle}) })
 
@@ -54,7 +56,17 @@ func (w *wire) Do(req *http.Request) (*http.Response, error) {
 	resp, err := w.transport.RoundTrip(req)
 	if err != nil {
 		dog.stop()
-		return nil, dog.cause(err)
+		err = dog.cause(err)
+		if asker.Err() == nil { // else nobody waits for it
+			w.answered(err)
+		}
+		return nil, err
+	}
+	switch {
+	case resp.StatusCode >= http.StatusInternalServerError, resp.StatusCode == http.StatusTooManyRequests:
+		w.answered(errors.New(resp.Status))
+	default:
+		w.answered(nil)
 	}
 	if w.onThrottle != nil && (resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusTooManyRequests) {
 		w.onThrottle()
@@ -62,6 +74,16 @@ func (w *wire) Do(req *http.Request) (*http.Response, error) {
 	dog.answer()
 	resp.Body = &receivedBody{ReadCloser: resp.Body, dog: dog}
 	return resp, nil
+}
+
+// answered tells how a request went, with the innermost cause: the rest is addresses.
+func (w *wire) answered(err error) {
+	if w.onAnswer != nil {
+		if err != nil && !errors.As(err, new(stallError)) {
+			err = innermost(err)
+		}
+		w.onAnswer(err)
+	}
 }
 
 // watchdog ends a request on which nothing moves.
