@@ -15,7 +15,8 @@ var pageSource string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"bytes": Bytes, "number": number, "count": Count, "local": local, "quote": Quote, "sentence": sentence,
-	"numbers": numbers, "days": days, "last": last,
+	"whoRecalled": func() string { return whoRecalled },
+	"numbers":     numbers, "days": days, "last": last,
 	"part": func(part, whole int64) string { // of a bar, in percent; what is not zero can be seen
 		if part <= 0 || whole <= 0 {
 			return "0"

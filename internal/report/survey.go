@@ -139,7 +139,12 @@ func ago(t, now time.Time) string {
 	return "yesterday"
 }
 
-// recalled are the files that were brought back lately, in whatever way.
+// whoRecalled says where the rest of it stands: a brick learns when a file came back, and
+// not who read it.
+const whoRecalled = "by which user's program, the log of each client says: grep msg=recalled /var/log/glusterfs/*.log"
+
+// recalled are the files that were brought back lately, in whatever way, and that the
+// policy does not leave out.
 func (s *Survey) recalled() outcome.Total {
 	return s.Skipped[outcome.Result{Outcome: outcome.Skipped, Reason: outcome.RecentlyRecalled}]
 }
@@ -299,7 +304,7 @@ func (s *Survey) line() (string, audience) {
 		b.WriteString(plan + "\n")
 	}
 	if n := s.recalled(); n.Files > 0 {
-		fmt.Fprintf(&b, "recalled in the last %s, by readers or by command: %s, %s\n", days(s.Grace), Count(n.Files, "file"), Bytes(n.Bytes))
+		fmt.Fprintf(&b, "recalled in the last %s, by readers or by command: %s, %s (%s)\n", days(s.Grace), Count(n.Files, "file"), Bytes(n.Bytes), whoRecalled)
 	}
 	b.WriteString("\n")
 	var ages, directories, runs table

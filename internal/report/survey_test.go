@@ -147,7 +147,7 @@ func TestTheVolumeSumsUpItsBricks(t *testing.T) {
 	page := func(r Record) string { text, _ := r.line(); return text }
 	for _, want := range []string{"archived: 4 files, 2.9 KiB, 76% of all data here (fsck of ", ", 2 days ago); since ",
 		"next run: at most 1 file, 100 bytes (its budget); at today's rate, 50 bytes a run, all that is cold takes 6 runs",
-		"recalled in the last 7 days, by readers or by command: 2 files, 2.0 KiB", "partial          1 file failed"} {
+		"recalled in the last 7 days, by readers or by command: 2 files, 2.0 KiB (by which user's program, the log of each client says: ", "partial          1 file failed"} {
 		if got := page(a); !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
