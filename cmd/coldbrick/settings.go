@@ -73,6 +73,7 @@ type settings struct {
 	anyClients     bool
 
 	apply, answer    bool
+	erase            bool
 	grace            config.Age
 	backups          config.Age
 	maxDelete        config.Portion
@@ -166,6 +167,7 @@ func (s *settings) flags() *pflag.FlagSet {
 	f.BoolVar(&s.undo, "undo", false, "take back what setup has done on this host")
 	text(&s.keysFrom, "keys-from", "read the keys of the bucket from the TOML `FILE`, which only root may read")
 	f.BoolVar(&s.answer, "answer", false, "look on the bricks of this host for what gc on another host wants to delete")
+	f.BoolVar(&s.erase, "erase", false, "erase on purpose what was made from the named files, which were deleted, without --grace")
 	s.grace = config.Age(30 * day)
 	value(&s.grace, "grace", "nothing may have referred to an object for this `AGE` (30d; at least 14d)")
 	s.maxDelete = config.NewPortion(1)
@@ -280,7 +282,7 @@ func (s *settings) values(origins config.Origins) run.Settings {
 		To: s.to, ToStdout: s.stdoutData, Repair: s.repair, ReadObjects: s.readObjects, Sample: int(s.sample), SVG: s.svg, HTML: s.html, Prices: s.prices,
 		Thaw: thaw, ThawWait: s.wait.Duration(), ColdClass: s.coldClass,
 		From: s.from, NoCatalog: s.noCatalog, CatalogSecret: s.catalogSecret.Reveal(),
-		Apply: s.apply, Answer: s.answer, Grace: max(s.grace.Duration(), s.backups.Duration()), Backups: s.backups.Duration(), MaxDelete: s.maxDelete, ListFile: s.listFile, Forget: s.forget,
+		Apply: s.apply, Answer: s.answer, Erase: s.erase, Grace: max(s.grace.Duration(), s.backups.Duration()), Backups: s.backups.Duration(), MaxDelete: s.maxDelete, ListFile: s.listFile, Forget: s.forget,
 		StateDir: s.stateDir, MetricsFile: s.metrics(origins), LockWait: s.lockWait.Duration(),
 		Verbose: s.verbose, JSON: s.json,
 	}

@@ -104,6 +104,15 @@ func (c Catalog) Refs(ctx context.Context, visit func(Ref) error) error {
 	})
 }
 
+// Entries visits the entries of the tree once.
+func (c Catalog) Entries(ctx context.Context, visit func(Entry) error) error {
+	t, err := c.FetchTree(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(t.Tree(ctx, visit), t.Close())
+}
+
 // FetchTree brings the tree of the brick to this host, to be read several times.
 func (c Catalog) FetchTree(ctx context.Context) (*Tree, error) {
 	part, err := fetch(ctx, c.place.Store, c.dir, c.place.key(c.Scan, treePart), c.Tree)

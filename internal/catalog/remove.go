@@ -32,14 +32,26 @@ func (p Place) Remove(ctx context.Context, deleter objstore.Deleter, before time
 		if newer[scan] || keep[scan] {
 			continue
 		}
-		for _, part := range []string{manifestPart, treePart, refsPart, beginPart} {
-			if parts[part] {
-				if err := objstore.Remove(ctx, p.Store, deleter, p.key(scan, part)); err != nil {
-					return scans, err
-				}
-			}
+		if err := p.remove(ctx, deleter, scan, parts); err != nil {
+			return scans, err
 		}
 		scans++
 	}
 	return scans, nil
+}
+
+// RemoveScan deletes one catalog.
+func (p Place) RemoveScan(ctx context.Context, deleter objstore.Deleter, scan string) error {
+	return p.remove(ctx, deleter, scan, map[string]bool{manifestPart: true, treePart: true, refsPart: true, beginPart: true})
+}
+
+func (p Place) remove(ctx context.Context, deleter objstore.Deleter, scan string, parts map[string]bool) error {
+	for _, part := range []string{manifestPart, treePart, refsPart, beginPart} {
+		if parts[part] {
+			if err := objstore.Remove(ctx, p.Store, deleter, p.key(scan, part)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/coldbrick/coldbrick/internal/catalog"
+	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore"
 )
@@ -19,37 +20,51 @@ type Answer struct {
 	Kind   string          `json:"coldbrick"`
 	Format int             `json:"format"`
 	List   string          `json:"list"`
-	Sum    string          `json:"sum"`    // of the list's text
-	Volume string          `json:"volume"` // id
-	Brick  string          `json:"brick"`  // HOST:DIR
-	Begin  catalog.Cluster `json:"begin"`  // what glusterd said before the look
-	End    catalog.Cluster `json:"end"`    // and after it
-	Refers []int           `json:"refers"` // candidates, by their number in the list
+	Sum    string          `json:"sum"`             // of the list's text
+	Volume string          `json:"volume"`          // id
+	Brick  string          `json:"brick"`           // HOST:DIR
+	Begin  catalog.Cluster `json:"begin"`           // what glusterd said before the look
+	End    catalog.Cluster `json:"end"`             // and after it
+	Refers []int           `json:"refers"`          // candidates, by their number in the list
+	Lives  []gluster.GFID  `json:"lives,omitempty"` // of the files of an erasure
 }
 
 const answerKind = "gc-answer"
 
+// Look is how a brick is looked at.
+type Look struct {
+	References func(ctx context.Context, visit func(catalog.Ref) error) error // in order by key
+	Lives      func(gluster.GFID) (bool, error)
+}
+
 // Answer has a brick looked at, after the list was read, and publishes what it refers to.
-// References are those that look visits, in order by key.
-func (p Place) Answer(ctx context.Context, l *List, volumeID string, subject catalog.Subject,
-	look func(ctx context.Context, visit func(catalog.Ref) error) error) (Answer, error) {
+func (p Place) Answer(ctx context.Context, l *List, volumeID string, subject catalog.Subject, look Look) (Answer, error) {
 	a := Answer{Kind: answerKind, Format: format, List: l.ID, Sum: l.sum, Volume: volumeID, Brick: subject.Brick, Refers: []int{}}
 	var err error
 	if a.Begin, err = subject.Ask(ctx); err != nil {
 		return a, err
 	}
 	next := 0
-	err = look(ctx, func(r catalog.Ref) error {
+	err = look.References(ctx, func(r catalog.Ref) error {
 		for next < len(l.Candidates) && l.Candidates[next].Key < r.Key {
 			next++
 		}
-		if next < len(l.Candidates) && l.Candidates[next].Key == r.Key {
+		for ; next < len(l.Candidates) && l.Candidates[next].Key == r.Key; next++ { // each version
 			a.Refers = append(a.Refers, next)
 		}
 		return nil
 	})
 	if err != nil {
 		return a, err
+	}
+	for _, gfid := range l.files() {
+		lives, err := look.Lives(gfid)
+		if err != nil {
+			return a, err
+		}
+		if lives {
+			a.Lives = append(a.Lives, gfid)
+		}
 	}
 	if a.End, err = subject.Ask(ctx); err != nil {
 		return a, err
@@ -95,11 +110,17 @@ func (l *List) Missing(answers []Answer) (missing []Silent) {
 	return missing
 }
 
-// Garbage are the candidates to which no brick refers; to the others, kept, one does. It
-// returns ErrNotProven unless every brick of every volume has answered, about this very
+// Kept is a candidate that is not deleted.
+type Kept struct {
+	Candidate
+	Why error
+}
+
+// Garbage are the candidates to which no brick refers, and whose files do not live; the
+// others are kept. It returns ErrNotProven unless every brick of every volume has answered, about this very
 // list, while the volume was whole, nothing moved, and no snapshot kept what files had
 // referred to.
-func (l *List) Garbage(answers []Answer) (garbage, kept []Candidate, err error) {
+func (l *List) Garbage(answers []Answer) (garbage []Candidate, kept []Kept, err error) {
 	if missing := l.Missing(answers); missing != nil {
 		var names []string
 		for _, m := range missing {
@@ -135,14 +156,29 @@ func (l *List) Garbage(answers []Answer) (garbage, kept []Candidate, err error) 
 			}
 		}
 	}
+	living := living(answers)
 	for n, c := range l.Candidates {
-		if refers[n] {
-			kept = append(kept, c)
-		} else {
+		switch {
+		case refers[n] && !c.Covered:
+			kept = append(kept, Kept{c, ErrReferred})
+		case slices.ContainsFunc(c.Of, func(gfid gluster.GFID) bool { return living[gfid] }):
+			kept = append(kept, Kept{c, ErrLives})
+		default:
 			garbage = append(garbage, c)
 		}
 	}
 	return garbage, kept, nil
+}
+
+// living are the files of an erasure that some brick has.
+func living(answers []Answer) map[gluster.GFID]bool {
+	found := map[gluster.GFID]bool{}
+	for _, a := range answers {
+		for _, gfid := range a.Lives {
+			found[gfid] = true
+		}
+	}
+	return found
 }
 
 // whole returns an error if files of a volume may refer to objects that no brick shows.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/owner"
@@ -33,13 +34,19 @@ type Deletion struct {
 
 	// Record is called before each delete, and is on disk when it returns.
 	Record func(Candidate) error
-	// Tell is told what became of each. Calls do not overlap. ErrReferred,
-	// fs.ErrNotExist and object.ErrChanged mean that it is no garbage.
+	// Tell is told what became of each. Calls do not overlap. ErrReferred, ErrLives,
+	// fs.ErrNotExist and object.ErrChanged mean that it is no garbage, LockedError and
+	// fs.ErrPermission that the store keeps it.
 	Tell func(Candidate, error)
+	// Erased is told of each target of an erasure, in the end: nil means that nothing is
+	// left of it that could be found.
+	Erased func(Target, error)
 
-	claimed time.Duration // of the host's uptime
-	late    time.Duration // by then, how old the list was
-	unclear atomic.Bool   // a request to delete had no clear answer
+	claimed time.Duration          // of the host's uptime
+	late    time.Duration          // by then, how old the list was
+	unclear atomic.Bool            // a request to delete had no clear answer
+	left    map[gluster.GFID]error // why a target is not erased; guarded as Tell is
+	keeper  objstore.Versioner     // of an erasure from a store that keeps versions
 }
 
 // Run deletes what no brick refers to. Nothing is deleted before all that is to be
@@ -55,17 +62,36 @@ func (d *Deletion) Run(ctx context.Context) error {
 	if err := d.claim(ctx); err != nil {
 		return err
 	}
+	err := d.work(ctx, deleter)
+	if !d.unclear.Load() { // else the list stays open: a request may still be on its way
+		err = errors.Join(err, d.Place.Finish(context.WithoutCancel(ctx), d.List.ID))
+	}
+	if err == nil && d.List.Erases() {
+		err = d.dropLists(ctx, deleter)
+	}
+	for _, t := range d.List.Targets {
+		why := d.left[t.GFID]
+		if why == nil {
+			why = err
+		}
+		d.Erased(t, why)
+	}
+	return err
+}
+
+func (d *Deletion) work(ctx context.Context, deleter objstore.Deleter) error {
+	d.left = map[gluster.GFID]error{}
 	garbage, err := d.garbage(ctx)
 	if err == nil {
-		err = d.lookAgain(ctx, garbage)
+		garbage, err = d.lookAgain(ctx, garbage)
 	}
-	if err == nil {
-		err = d.delete(ctx, deleter, garbage)
+	switch {
+	case err != nil:
+		return err
+	case d.List.Erases():
+		return d.erase(ctx, deleter, garbage)
 	}
-	if d.unclear.Load() {
-		return err // the list stays open: a request may still be on its way
-	}
-	return errors.Join(err, d.Place.Finish(context.WithoutCancel(ctx), d.List.ID))
+	return d.delete(ctx, deleter, garbage)
 }
 
 // claim makes this the only run that deletes by the list.
@@ -104,14 +130,30 @@ func (d *Deletion) garbage(ctx context.Context) ([]Candidate, error) {
 	if err != nil {
 		return nil, err
 	}
+	living := living(answers)
+	for _, t := range d.List.Targets {
+		if living[t.GFID] {
+			d.left[t.GFID] = ErrLives
+		}
+	}
 	for _, c := range kept {
-		d.Tell(c, ErrReferred)
+		d.keep(c.Candidate, c.Why)
 	}
 	if int64(len(garbage)) > d.Most {
 		slices.SortFunc(garbage, func(a, b Candidate) int { return a.Modified.Compare(b.Modified) }) // oldest first
 		garbage = garbage[:d.Most]
 	}
 	return garbage, nil
+}
+
+// keep notes that a candidate stays, and so its files are not erased.
+func (d *Deletion) keep(c Candidate, why error) {
+	for _, gfid := range c.Of {
+		if d.left[gfid] == nil {
+			d.left[gfid] = why
+		}
+	}
+	d.Tell(c, why)
 }
 
 func (d *Deletion) status(ctx context.Context) (Status, error) {
@@ -127,26 +169,47 @@ func (d *Deletion) status(ctx context.Context) (Status, error) {
 	return Status{}, fmt.Errorf("%w: list %s was ended", ErrNotProven, d.List.ID)
 }
 
-// lookAgain asks the store about each object: all are still what the list says.
-func (d *Deletion) lookAgain(ctx context.Context, garbage []Candidate) error {
+// lookAgain asks the store about each object: all are still what the list says. What the
+// store keeps is left out.
+func (d *Deletion) lookAgain(ctx context.Context, garbage []Candidate) ([]Candidate, error) {
 	known, err := d.known(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	locks := make([]objstore.Lock, len(garbage))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(max(d.Jobs, 1))
-	for _, c := range garbage {
+	for n, c := range garbage {
+		if c.Marker {
+			continue
+		}
 		group.Go(func() error {
 			return workers.Guard(func() error {
 				if ctx.Err() != nil {
 					return context.Cause(ctx)
 				}
-				_, err := d.Place.identify(ctx, objstore.Listed{Key: string(c.Key), Size: c.Size, Modified: c.Modified}, known)
+				now, err := d.Place.identify(ctx, objstore.Version{
+					Listed: objstore.Listed{Key: string(c.Key), Size: c.Size, Modified: c.Modified}, ID: c.Version,
+				}, known)
+				if now != nil {
+					locks[n] = now.lock
+				}
 				return err
 			})
 		})
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	var free []Candidate
+	for n, c := range garbage {
+		if locks[n].Holds(time.Now()) {
+			d.keep(c, LockedError{locks[n]})
+		} else {
+			free = append(free, c)
+		}
+	}
+	return free, nil
 }
 
 // known are the volumes of the list. One that has come since may refer to anything.
@@ -233,10 +296,15 @@ func (d *Deletion) one(ctx context.Context, deleter objstore.Deleter, c Candidat
 	if err := d.Record(c); err != nil {
 		return err
 	}
-	err := deleter.Delete(ctx, string(c.Key), object.Info{
-		Size: c.Size, ETag: c.ETag, Modified: c.Modified, Metadata: map[string]string{object.MetaAttempt: c.Attempt},
-	})
-	if err != nil && !noGarbage(err) {
+	var err error
+	if c.Version != "" {
+		err = d.keeper.DeleteVersion(ctx, string(c.Key), c.Version)
+	} else {
+		err = deleter.Delete(ctx, string(c.Key), object.Info{
+			Size: c.Size, ETag: c.ETag, Modified: c.Modified, Metadata: map[string]string{object.MetaAttempt: c.Attempt},
+		})
+	}
+	if err != nil && !noGarbage(err) && !errors.Is(err, fs.ErrPermission) {
 		d.unclear.Store(true)
 	}
 	return err
@@ -250,9 +318,13 @@ func noGarbage(err error) bool {
 // told reports what became of a candidate; any error but that it is no garbage any more
 // ends the run.
 func (d *Deletion) told(c Candidate, err error) error {
-	d.Tell(c, err)
-	if noGarbage(err) {
+	if err == nil || noGarbage(err) {
+		d.Tell(c, err)
 		return nil
+	}
+	d.keep(c, err)
+	if d.List.Erases() && errors.Is(err, fs.ErrPermission) {
+		return nil // of this one
 	}
 	return err
 }

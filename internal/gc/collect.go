@@ -70,7 +70,7 @@ func (p Place) Search(ctx context.Context, s Search) (f Found, err error) {
 		group.Go(func() error {
 			return workers.Guard(func() error {
 				for o := range listed {
-					c, err := p.identify(ctx, o, known)
+					c, err := p.identify(ctx, objstore.Version{Listed: o}, known)
 					if err != nil {
 						return err
 					}
@@ -132,8 +132,8 @@ func (p Place) generations(ctx context.Context, known Known, grace time.Duration
 
 // identify asks the store what an object is. It is nil for one that coldbrick has not
 // made, that is another one by now, or gone.
-func (p Place) identify(ctx context.Context, o objstore.Listed, known Known) (*Candidate, error) {
-	info, err := p.Store.Head(ctx, o.Key)
+func (p Place) identify(ctx context.Context, o objstore.Version, known Known) (*Candidate, error) {
+	info, err := p.head(ctx, o.Key, o.ID)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -156,5 +156,19 @@ func (p Place) identify(ctx context.Context, o objstore.Listed, known Known) (*C
 	}
 	return &Candidate{
 		Key: catalog.Bytes(o.Key), Size: info.Size, Modified: info.Modified, ETag: info.ETag, Attempt: made.Attempt, Class: info.Class, Volume: made.Volume,
+		Version: o.ID, lock: info.Lock, gfid: made.GFID,
 	}, nil
+}
+
+// head asks about one version of an object, or about the object where version is "".
+func (p Place) head(ctx context.Context, key, version string) (v objstore.VersionInfo, err error) {
+	if version == "" {
+		v.Info, err = p.Store.Head(ctx, key)
+		return v, err
+	}
+	keeper, ok := p.Store.(objstore.Versioner)
+	if !ok {
+		return v, fmt.Errorf("%w: the store has no versions", ErrNotProven)
+	}
+	return keeper.HeadVersion(ctx, key, version)
 }

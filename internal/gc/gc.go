@@ -34,12 +34,17 @@ type Place struct {
 
 	// Scans reads the catalogs of a volume.
 	Scans func(ctx context.Context, volumeID string) ([]Scan, error)
+	// remove deletes a catalog of a volume.
+	remove func(ctx context.Context, deleter objstore.Deleter, volumeID, scan string) error
 }
 
 // NewPlace is a place whose catalogs are in the store.
 func NewPlace(store Store, prefix, secret, dir string) Place {
 	p := Place{Store: store, Prefix: prefix, Secret: secret, Dir: dir}
 	p.Scans = p.readScans
+	p.remove = func(ctx context.Context, deleter objstore.Deleter, volumeID, scan string) error {
+		return p.catalogs(volumeID).RemoveScan(ctx, deleter, scan)
+	}
 	return p
 }
 

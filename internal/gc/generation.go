@@ -15,6 +15,7 @@ type Scan struct {
 	catalog.Manifest
 	Begun, Stored time.Time // by the store's clock: before the scan, and after it
 	Refs          func(ctx context.Context, visit func(catalog.Ref) error) error
+	Tree          func(ctx context.Context, visit func(catalog.Entry) error) error
 }
 
 func (p Place) readScans(ctx context.Context, volumeID string) ([]Scan, error) {
@@ -29,7 +30,7 @@ func (p Place) catalogs(volumeID string) catalog.Place {
 
 func scansOf(all []catalog.Catalog) (scans []Scan) {
 	for _, c := range all {
-		scans = append(scans, Scan{Manifest: c.Manifest, Begun: c.Time, Stored: c.Stored, Refs: c.Refs})
+		scans = append(scans, Scan{Manifest: c.Manifest, Begun: c.Time, Stored: c.Stored, Refs: c.Refs, Tree: c.Entries})
 	}
 	return scans
 }
@@ -47,20 +48,28 @@ type Generation struct {
 // Generations picks two generations of the catalogs of a volume, oldest first: the
 // newest there is, and the newest that was complete a grace before that one began.
 func Generations(scans []Scan, now time.Time, grace time.Duration) (older, newer Generation, err error) {
-	scans = slices.Clone(scans)
-	slices.SortStableFunc(scans, func(a, b Scan) int { return a.Begun.Compare(b.Begun) })
-	if newer, err = newest(scans); err != nil {
+	if newer, err = latest(scans, now); err != nil {
 		return older, newer, err
 	}
-	if age := now.Sub(newer.Begun); age > newestFor || age < -time.Hour {
-		return older, newer, fmt.Errorf("its newest complete catalogs are of %s: run coldbrick catalog on every host",
-			newer.Begun.UTC().Format(time.DateTime))
-	}
 	before := newer.Begun.Add(-grace)
-	if older, err = newest(slices.DeleteFunc(scans, func(s Scan) bool { return s.Stored.After(before) })); err != nil {
+	past := slices.DeleteFunc(slices.Clone(scans), func(s Scan) bool { return s.Stored.After(before) })
+	if older, err = newest(past); err != nil {
 		return older, newer, fmt.Errorf("of before %s, a grace earlier than the newest: %w", before.UTC().Format(time.DateTime), err)
 	}
 	return older, newer, nil
+}
+
+// latest is the newest generation, which must not be old.
+func latest(scans []Scan, now time.Time) (Generation, error) {
+	g, err := newest(scans)
+	if err != nil {
+		return g, err
+	}
+	if age := now.Sub(g.Begun); age > newestFor || age < -time.Hour {
+		return g, fmt.Errorf("its newest complete catalogs are of %s: run coldbrick catalog on every host",
+			g.Begun.UTC().Format(time.DateTime))
+	}
+	return g, nil
 }
 
 // newest is the newest generation among the catalogs, or says why the newest ones are
@@ -69,6 +78,8 @@ func newest(scans []Scan) (Generation, error) {
 	if len(scans) == 0 {
 		return Generation{}, fmt.Errorf("there is no catalog")
 	}
+	scans = slices.Clone(scans)
+	slices.SortStableFunc(scans, func(a, b Scan) int { return a.Begun.Compare(b.Begun) })
 	var first error
 	for end := len(scans); end > 0; end-- {
 		g, err := generationOf(scans[:end])

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/catalog"
+	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/owner"
@@ -44,6 +45,15 @@ type Candidate struct {
 	Attempt  string        `json:"attempt,omitempty"`
 	Class    string        `json:"class,omitempty"` // storage class, empty for the standard one
 	Volume   string        `json:"volume"`          // id
+
+	// Of an erasure.
+	Of      []gluster.GFID `json:"of,omitempty"`      // made from this file; a marker: from these
+	Version string         `json:"version,omitempty"` // "" where the store keeps none
+	Marker  bool           `json:"marker,omitempty"`
+	Covered bool           `json:"covered,omitempty"` // by the object of another file: references mean that one
+
+	lock objstore.Lock
+	gfid gluster.GFID // that the object was made from
 }
 
 // Shared is a volume that shares the prefix: all of its bricks have to answer.
@@ -63,19 +73,28 @@ type List struct {
 	Volumes    []Shared    `json:"volumes"`
 	Forgotten  []string    `json:"forgotten,omitempty"`
 	Grace      int64       `json:"grace_seconds"`
-	Objects    int64       `json:"objects"`    // that there were, referred to or not
-	Candidates []Candidate `json:"candidates"` // in order by key
+	Objects    int64       `json:"objects"`            // that there were, referred to or not
+	Candidates []Candidate `json:"candidates"`         // in order by key
+	Targets    []Target    `json:"targets,omitempty"`  // of an erasure
+	Versions   bool        `json:"versions,omitempty"` // the store keeps them
 
 	Published time.Time `json:"-"` // by the store's clock
 	sum       string    // of the text
 }
 
-const listKind = "gc-list"
+// What a list may be. A version that knows no erasure answers none.
+const (
+	listKind    = "gc-list"
+	erasureKind = "gc-erasure"
+)
+
+// Erases reports whether the list is of an erasure on purpose.
+func (l *List) Erases() bool { return l.Kind == erasureKind }
 
 // KeepsFor returns an error if the grace by which the list was made is shorter than the
 // backups of a host are old that may be put back.
 func (l *List) KeepsFor(backups time.Duration) error {
-	if grace := time.Duration(l.Grace) * time.Second; grace < backups {
+	if grace := time.Duration(l.Grace) * time.Second; grace < backups && !l.Erases() {
 		return fmt.Errorf("%w: list %s was made with a grace of %v, and backups of %v may be put back here: see backups-older-than",
 			ErrNotProven, l.ID, grace, backups)
 	}
@@ -149,7 +168,7 @@ func (p Place) Open(ctx context.Context) (*Status, error) {
 // whoever is about to says so first and looks for lists then, as this looks for such
 // intents after it has written the list. So at least one of two sees the other.
 func (p Place) Publish(ctx context.Context, l *List) error {
-	l.Kind, l.Format, l.ID = listKind, format, object.NewID()
+	l.Kind, l.Format, l.ID = cmp.Or(l.Kind, listKind), format, object.NewID()
 	text, err := json.Marshal(l)
 	if err != nil {
 		return err
@@ -200,7 +219,7 @@ func (p Place) Read(ctx context.Context, s Status) (*List, error) {
 	if err := json.Unmarshal(text, &l); err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
-	if l.Kind != listKind || l.Format != format || l.ID != s.ID {
+	if l.Kind != listKind && !l.Erases() || l.Format != format || l.ID != s.ID {
 		return nil, fmt.Errorf("%s: is %q of format %d", key, l.Kind, l.Format)
 	}
 	l.Published, l.sum = s.Published, sumOf(text)

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coldbrick/coldbrick/internal/catalog"
+	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/owner"
 )
@@ -22,12 +24,50 @@ type history struct {
 	vols    []*model
 	intents []undeleting
 	made    int
+
+	erasures int
+}
+
+// someone is a file that has an object, and all of a path, to be erased. Some have not
+// been deleted, and the next archive may adopt what the one before has made of them.
+func (h *history) someone() (e Erasure) {
+	for _, v := range h.vols {
+		for _, f := range v.files {
+			if len(f.keys) == 0 {
+				e.GFIDs = append(e.GFIDs, h.id(f))
+			}
+		}
+	}
+	if keys := h.keys(); len(keys) > 0 {
+		e.GFIDs = append(e.GFIDs, h.madeFrom(keys[h.IntN(len(keys))]))
+	}
+	if path := fmt.Sprint("path ", h.IntN(5)); h.IntN(2) == 0 {
+		for _, s := range h.volumes[mine].scans {
+			_ = s.Tree(context.Background(), func(entry catalog.Entry) error {
+				if string(entry.Path) == path {
+					e.Paths = []string{path}
+				}
+				return nil
+			})
+		}
+	}
+	return e
+}
+
+// madeFrom is the file that an object was made from.
+func (w *world) madeFrom(key string) gluster.GFID {
+	info, err := w.store.Head(context.Background(), key)
+	made, decodeErr := object.DecodeMetadata(info.Metadata)
+	if err := errors.Join(err, decodeErr); err != nil {
+		w.t.Fatal(err)
+	}
+	return made.GFID
 }
 
 // No object is ever deleted that a file, a snapshot or a file yet to come refers to:
 // the store of the world fails the test.
 func TestAReferencedObjectIsNeverDeleted(t *testing.T) {
-	deleted := 0
+	deleted, erasures := 0, 0
 	for seed := range histories {
 		h := &history{world: newWorld(t), Rand: rand.New(rand.NewPCG(uint64(seed), 0))}
 		h.vols = []*model{h.volume(mine), h.volume(other)}
@@ -41,17 +81,21 @@ func TestAReferencedObjectIsNeverDeleted(t *testing.T) {
 					h.writeDown(v)
 				}
 			}
+			for range h.IntN(3) {
+				h.step()
+			}
 			if h.IntN(3) > 0 {
 				h.collect()
 			}
 		}
 		deleted += h.deleted
+		erasures += h.erasures
 		if t.Failed() {
 			t.Fatalf("history %d", seed)
 		}
 	}
-	if deleted < histories/4 {
-		t.Errorf("%d objects were deleted in %d histories: they prove nothing", deleted, histories)
+	if deleted < histories/4 || erasures < histories/4 {
+		t.Errorf("%d objects were deleted in %d histories, with %d erasures: they prove nothing", deleted, histories, erasures)
 	}
 }
 
@@ -93,7 +137,7 @@ func (h *history) step() {
 	case 13: // archived again: the pointer of before is still there until the stamp
 		if f := v.files[name]; f != nil {
 			key := object.NonceKey(prefix, [16]byte{1})
-			h.put(v.id, key)
+			h.putOf(v.id, key, h.id(f))
 			f.keys = append(f.keys[:min(len(f.keys), 1)], key)
 			if h.IntN(2) == 0 {
 				f.keys = f.keys[1:]
@@ -105,21 +149,27 @@ func (h *history) step() {
 // archive makes a file a stub. Its path may be that of an object that is there.
 func (h *history) archive(v *model) {
 	path := fmt.Sprint("path ", h.IntN(5))
-	if v.files[path] != nil {
+	f := v.files[path]
+	if f == nil {
+		f = &file{brick: fmt.Sprint(h.IntN(2))}
+		v.files[path] = f
+	}
+	if len(f.keys) > 0 {
 		return
 	}
 	key := prefix + v.id[34:] + "/" + path
 	info, err := h.store.Head(context.Background(), key)
+	made, _ := object.DecodeMetadata(info.Metadata)
 	switch {
-	case err == nil && info.Adoptable():
+	case err == nil && info.Adoptable() && made.GFID == h.id(f):
 	case err == nil:
 		key = object.NonceKey(prefix, [16]byte{1})
-		h.put(v.id, key)
+		h.putOf(v.id, key, h.id(f))
 	default:
-		h.put(v.id, key)
+		h.putOf(v.id, key, h.id(f))
 	}
 	if h.IntN(4) > 0 { // else it dies before the stamp, and the next run gives the pointer up
-		v.files[path] = &file{fmt.Sprint(h.IntN(2)), []string{key}}
+		f.keys = []string{key}
 	}
 }
 
@@ -127,7 +177,9 @@ func (h *history) snapshot(v *model) {
 	switch {
 	case v.cluster.Snapshots == 0:
 		for _, f := range v.files {
-			v.kept = append(v.kept, &file{f.brick, slices.Clone(f.keys)})
+			kept := &file{f.brick, slices.Clone(f.keys)}
+			h.ids[kept] = h.id(f)
+			v.kept = append(v.kept, kept)
 		}
 		v.cluster.Snapshots = 1
 		return
@@ -161,6 +213,20 @@ func (h *history) undelete(v *model) {
 	if err != nil {
 		return
 	}
+	erased, err := h.place().Erased(context.Background())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	keys = slices.DeleteFunc(keys, func(key string) bool {
+		is, err := erased(context.Background(), h.madeFrom(key))
+		return is || err != nil
+	})
+	if len(keys) == 0 {
+		if err := i.End(context.Background()); err != nil {
+			h.t.Fatal(err)
+		}
+		return
+	}
 	if u := (undeleting{i, keys[h.IntN(len(keys))]}); h.IntN(2) == 0 {
 		h.stub(v, u)
 	} else {
@@ -173,7 +239,9 @@ func (h *history) stub(v *model, u undeleting) {
 		h.t.Errorf("%q is deleted, and an undelete needs it", u.key)
 	}
 	h.made++
-	v.files[fmt.Sprint("undeleted ", h.made)] = &file{fmt.Sprint(h.IntN(2)), []string{u.key}}
+	f := &file{fmt.Sprint(h.IntN(2)), []string{u.key}}
+	h.ids[f] = h.madeFrom(u.key)
+	v.files[fmt.Sprint("undeleted ", h.made)] = f
 	if err := u.End(context.Background()); err != nil {
 		h.t.Fatal(err)
 	}
@@ -200,7 +268,7 @@ func (h *history) collect() {
 		if h.IntN(400) == 0 {
 			return errors.New("a fault of the test")
 		}
-		if h.IntN(20) == 0 {
+		if h.IntN(12) == 0 {
 			fault := h.fault
 			h.fault = nil
 			h.step()
@@ -209,7 +277,15 @@ func (h *history) collect() {
 		return nil
 	}
 	defer func() { h.fault = nil }()
-	l, err := h.publish()
+	var l *List
+	var err error
+	if h.IntN(3) > 0 {
+		l, err = h.publish()
+	} else if f, searchErr := h.want(h.someone()); searchErr != nil {
+		err = searchErr
+	} else if l, err = h.show(&f.List); err == nil {
+		h.erasures++
+	}
 	if err != nil {
 		h.close()
 		return

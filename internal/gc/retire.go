@@ -50,11 +50,13 @@ func (p Place) Retire(ctx context.Context, grace time.Duration) (r Retired, err 
 		}
 	}
 	before := now.Add(-grace)
-	lists, err := p.removeOld(ctx, deleter, object.GarbageKey(p.Prefix, "", ""), before, "", listPart, answersPart, claimPart, donePart)
+	lists, err := p.removeLists(ctx, deleter, func(_ string, _ []string, newest time.Time) bool { return newest.Before(before) })
 	if err != nil {
 		return r, err
 	}
-	intents, err := p.removeOld(ctx, deleter, object.IntentKey(p.Prefix, "", ""), before, endedPart, begunPart, endedPart)
+	intents, err := p.removeRecords(ctx, deleter, object.IntentKey(p.Prefix, "", ""), func(_ string, parts []string, newest time.Time) bool {
+		return newest.Before(before) && slices.Contains(parts, endedPart)
+	}, begunPart, endedPart)
 	r.Records = lists + intents
 	return r, err
 }
@@ -94,23 +96,31 @@ func needed(all []catalog.Catalog, now time.Time, grace time.Duration) (keep map
 	return keep, older.Begun, true
 }
 
-// removeOld deletes records that were written before a moment, all parts of each, in the
-// order of parts, of which one that ends in a slash stands for all below it. Without the
-// part that must be there, which may be "", none of that record is deleted.
-func (p Place) removeOld(ctx context.Context, deleter objstore.Deleter, top string, before time.Time, must string, parts ...string) (records int, err error) {
+func (p Place) removeLists(ctx context.Context, deleter objstore.Deleter, which chosen) (int, error) {
+	return p.removeRecords(ctx, deleter, object.GarbageKey(p.Prefix, "", ""), which, listPart, answersPart, claimPart, donePart)
+}
+
+// chosen says which records are to go: by id, parts, and when the newest part was written.
+type chosen func(id string, parts []string, newest time.Time) bool
+
+// removeRecords deletes all parts of some records, in the order of parts, of which one
+// that ends in a slash stands for all below it.
+func (p Place) removeRecords(ctx context.Context, deleter objstore.Deleter, top string, which chosen, parts ...string) (records int, err error) {
 	found := map[string][]string{} // names of parts by id
-	newer := map[string]bool{}
+	newest := map[string]time.Time{}
 	err = p.Store.List(ctx, top, func(o objstore.Listed) error {
 		id, name, _ := strings.Cut(strings.TrimPrefix(o.Key, top), "/")
 		found[id] = append(found[id], name)
-		newer[id] = newer[id] || !o.Modified.Before(before)
+		if o.Modified.After(newest[id]) {
+			newest[id] = o.Modified
+		}
 		return nil
 	})
 	if err != nil {
 		return 0, err
 	}
 	for id, names := range found {
-		if newer[id] || must != "" && !slices.Contains(names, must) {
+		if !which(id, names, newest[id]) {
 			continue
 		}
 		for _, part := range parts {

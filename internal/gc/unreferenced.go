@@ -23,6 +23,24 @@ const (
 // none of the catalogs refers to. It tells how many objects there are. Memory does not
 // depend on their number. The visits count only if the error is nil.
 func (p Place) Unreferenced(ctx context.Context, scans []Scan, before time.Time, visit func(objstore.Listed) error) (objects int64, err error) {
+	return p.join(ctx, scans, p.listed, func(found []objstore.Version, refers bool) error {
+		if refers || !found[0].Modified.Before(before) {
+			return nil
+		}
+		return visit(found[0].Listed)
+	})
+}
+
+// listed lists the objects of a store that keeps no versions, or the latest ones.
+func (p Place) listed(ctx context.Context, prefix string, visit func(objstore.Version) error) error {
+	return p.Store.List(ctx, prefix, func(o objstore.Listed) error { return visit(objstore.Version{Listed: o}) })
+}
+
+// join visits, in order by key, what is listed under each key, and whether one of the
+// catalogs refers to it. It tells how much was listed.
+func (p Place) join(ctx context.Context, scans []Scan,
+	list func(ctx context.Context, prefix string, visit func(objstore.Version) error) error,
+	visit func(found []objstore.Version, refers bool) error) (objects int64, err error) {
 	sorter := extsort.Sorter{Dir: p.Dir}
 	defer sorter.Close()
 	for _, s := range scans {
@@ -30,7 +48,7 @@ func (p Place) Unreferenced(ctx context.Context, scans []Scan, before time.Time,
 			return 0, fmt.Errorf("references of brick %s: %w", s.Brick, err)
 		}
 	}
-	err = p.Store.List(ctx, p.Prefix, func(o objstore.Listed) error {
+	err = list(ctx, p.Prefix, func(o objstore.Version) error {
 		if !object.IsData(p.Prefix, o.Key) {
 			return p.notNested(o.Key)
 		}
@@ -40,27 +58,29 @@ func (p Place) Unreferenced(ctx context.Context, scans []Scan, before time.Time,
 	if err != nil {
 		return 0, err
 	}
-	var last *objstore.Listed // no reference to it so far
+	var found []objstore.Version // under one key
+	refers := false
 	settle := func() error {
-		if last == nil || !last.Modified.Before(before) {
+		if len(found) == 0 {
 			return nil
 		}
-		return visit(*last)
+		return visit(found, refers)
 	}
 	err = sorter.Each(func(key, value string) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if encoded, ok := strings.CutPrefix(value, listedMark); ok {
+		if len(found) > 0 && found[0].Key != key {
 			if err := settle(); err != nil {
 				return err
 			}
-			o := decode(key, encoded)
-			last = &o
-			return nil
+			found = found[:0]
 		}
-		if last != nil && last.Key == key {
-			last = nil
+		if encoded, ok := strings.CutPrefix(value, listedMark); ok {
+			refers = len(found) > 0 && refers
+			found = append(found, decode(key, encoded))
+		} else if len(found) > 0 {
+			refers = true
 		}
 		return nil
 	})
@@ -81,16 +101,35 @@ func (p Place) notNested(key string) error {
 	return nil
 }
 
-func encode(o objstore.Listed) string {
+func encode(o objstore.Version) string {
 	b := binary.BigEndian.AppendUint64(nil, uint64(o.Size))
 	b = binary.BigEndian.AppendUint64(b, uint64(o.Modified.Unix()))
-	return string(binary.BigEndian.AppendUint32(b, uint32(o.Modified.Nanosecond())))
+	b = binary.BigEndian.AppendUint32(b, uint32(o.Modified.Nanosecond()))
+	if o.ID == "" {
+		return string(b)
+	}
+	flags := byte(0)
+	if o.Latest {
+		flags |= isLatest
+	}
+	if o.Marker {
+		flags |= isMarker
+	}
+	return string(append(append(b, flags), o.ID...))
 }
 
-func decode(key, value string) objstore.Listed {
+// Flags of a version.
+const (
+	isLatest = 1 << iota
+	isMarker
+)
+
+func decode(key, value string) (v objstore.Version) {
 	b := []byte(value)
-	return objstore.Listed{
-		Key: key, Size: int64(binary.BigEndian.Uint64(b)),
-		Modified: time.Unix(int64(binary.BigEndian.Uint64(b[8:])), int64(binary.BigEndian.Uint32(b[16:]))),
+	v.Key, v.Size = key, int64(binary.BigEndian.Uint64(b))
+	v.Modified = time.Unix(int64(binary.BigEndian.Uint64(b[8:])), int64(binary.BigEndian.Uint32(b[16:])))
+	if b = b[20:]; len(b) > 0 {
+		v.Latest, v.Marker, v.ID = b[0]&isLatest != 0, b[0]&isMarker != 0, string(b[1:])
 	}
+	return v
 }

@@ -38,6 +38,17 @@ type world struct {
 	volumes map[string]*model
 	deleted int
 	dir     string
+	ids     map[*file]gluster.GFID
+	erased  map[gluster.GFID]error // what the last runs said of files to be erased
+}
+
+// id is the gfid of a file, which it keeps for life.
+func (w *world) id(f *file) gluster.GFID {
+	if w.ids[f].IsZero() {
+		n := len(w.ids) + 1
+		w.ids[f] = gluster.GFID{1, 14: byte(n >> 8), 15: byte(n)}
+	}
+	return w.ids[f]
 }
 
 // model is a volume: of each brick, what its files refer to.
@@ -58,7 +69,7 @@ type file struct {
 }
 
 func newWorld(t testing.TB) *world {
-	w := &world{t: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), volumes: map[string]*model{}, dir: t.TempDir()}
+	w := &world{t: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), volumes: map[string]*model{}, ids: map[*file]gluster.GFID{}, erased: map[gluster.GFID]error{}, dir: t.TempDir()}
 	w.store = &memory.Store{Now: func() time.Time { return w.now }}
 	if err := w.store.Init(t.Context(), map[string]string{"memory-place": object.NewID()}); err != nil {
 		t.Fatal(err)
@@ -94,6 +105,13 @@ func (w *world) place() Place {
 			return v.scans, nil
 		}
 		return nil, nil
+	}, remove: func(_ context.Context, _ objstore.Deleter, id, scan string) error {
+		v := w.volumes[id]
+		v.scans = slices.DeleteFunc(slices.Clone(v.scans), func(s Scan) bool { return s.Scan == scan })
+		if _, err := newest(v.scans); err != nil {
+			w.t.Errorf("the catalogs that are left of volume %s: %v", id, err)
+		}
+		return nil
 	}}
 }
 
@@ -169,9 +187,12 @@ func (w *world) referred(key string) string {
 	return ""
 }
 
-// put makes an object of a file.
-func (w *world) put(volumeID, key string) {
-	meta := object.Metadata{Volume: volumeID, GFID: gluster.GFID{1}, Size: 1, Attempt: object.NewID()}
+// put makes an object of a file that nobody knows.
+func (w *world) put(volumeID, key string) { w.putOf(volumeID, key, gluster.GFID{1}) }
+
+// putOf makes an object of a file.
+func (w *world) putOf(volumeID, key string, gfid gluster.GFID) {
+	meta := object.Metadata{Volume: volumeID, GFID: gfid, Size: 1, Attempt: object.NewID()}
 	if _, err := w.store.Create(context.Background(), key, bytes.NewReader([]byte("x")), 1, meta.Encode()); err != nil {
 		w.t.Fatal(err)
 	}
@@ -180,42 +201,57 @@ func (w *world) put(volumeID, key string) {
 // archive makes a file on a replica set refer to a new object under a key of its own.
 func (v *model) archive(set int, name string) string {
 	key := prefix + "data/" + name
-	v.w.put(v.id, key)
 	v.files[name] = &file{fmt.Sprint(set), []string{key}}
+	v.w.putOf(v.id, key, v.w.id(v.files[name]))
 	return key
 }
 
 // refs are what a brick's files refer to now.
-func (v *model) refs(brick string) []string {
+func (v *model) refs(brick string) (refs []catalog.Ref) {
 	set := fmt.Sprint(slices.Index(v.bricks, brick) / 2)
-	found := map[string]bool{}
+	found := map[string]gluster.GFID{}
 	for _, f := range v.files {
 		if f.brick == set {
 			for _, key := range f.keys {
-				found[key] = true
+				found[key] = v.w.id(f)
 			}
 		}
 	}
-	return slices.Sorted(maps.Keys(found))
+	for _, key := range slices.Sorted(maps.Keys(found)) {
+		refs = append(refs, catalog.Ref{Key: catalog.Bytes(key), GFID: found[key]})
+	}
+	return refs
 }
 
 // scan writes down one brick; in the meantime, which may be nil, happens half way.
 func (v *model) scan(brick string, meanwhile func()) {
 	s := Scan{Begun: v.w.now}
-	s.Volume, s.Brick, s.Begin = v.id, brick, v.asked()
-	refs := v.refs(brick)
+	s.Scan, s.Volume, s.Brick, s.Begin = object.NewID(), v.id, brick, v.asked()
+	refs, tree := v.refs(brick), v.tree(brick)
 	if meanwhile != nil {
 		meanwhile()
 	}
 	s.End = v.asked()
 	s.Stored = v.w.now
 	s.Refs = func(_ context.Context, visit func(catalog.Ref) error) error { return visitAll(refs, visit) }
+	s.Tree = func(_ context.Context, visit func(catalog.Entry) error) error { return visitAll(tree, visit) }
 	v.scans = append(v.scans, s)
 }
 
-func visitAll(keys []string, visit func(catalog.Ref) error) error {
-	for _, key := range keys {
-		if err := visit(catalog.Ref{Key: catalog.Bytes(key)}); err != nil {
+// tree are the names of a brick's files.
+func (v *model) tree(brick string) (tree []catalog.Entry) {
+	set := fmt.Sprint(slices.Index(v.bricks, brick) / 2)
+	for _, name := range slices.Sorted(maps.Keys(v.files)) {
+		if f := v.files[name]; f.brick == set {
+			tree = append(tree, catalog.Entry{Kind: catalog.Stub, Path: catalog.Bytes(name), GFID: v.w.id(f)})
+		}
+	}
+	return tree
+}
+
+func visitAll[T any](all []T, visit func(T) error) error {
+	for _, one := range all {
+		if err := visit(one); err != nil {
 			return err
 		}
 	}
@@ -245,8 +281,13 @@ func (w *world) publish() (*List, error) {
 	if err != nil {
 		return nil, err
 	}
+	return w.show(&f.List)
+}
+
+// show publishes a list.
+func (w *world) show(l *List) (*List, error) {
 	p := w.place()
-	if err := p.Publish(context.Background(), &f.List); err != nil {
+	if err := p.Publish(context.Background(), l); err != nil {
 		return nil, err
 	}
 	status, err := p.Open(context.Background())
@@ -260,7 +301,10 @@ func (w *world) publish() (*List, error) {
 func (v *model) answer(l *List, brick string) error {
 	ask := func(context.Context) (catalog.Cluster, error) { return v.asked(), nil }
 	_, err := v.w.place().Answer(context.Background(), l, v.id, catalog.Subject{Brick: brick, Ask: ask},
-		func(_ context.Context, visit func(catalog.Ref) error) error { return visitAll(v.refs(brick), visit) })
+		Look{func(_ context.Context, visit func(catalog.Ref) error) error { return visitAll(v.refs(brick), visit) },
+			func(gfid gluster.GFID) (bool, error) {
+				return slices.ContainsFunc(v.tree(brick), func(e catalog.Entry) bool { return e.GFID == gfid }), nil
+			}})
 	return err
 }
 
@@ -280,7 +324,8 @@ func (w *world) delete(l *List) error { return w.deleteTelling(l, func(Candidate
 
 func (w *world) deleteTelling(l *List, tell func(Candidate, error)) error {
 	d := Deletion{Place: w.place(), List: l, Owner: owner.Owner{Run: object.NewID()}, Jobs: 1, Most: 1 << 40,
-		Record: func(Candidate) error { return nil }, Tell: tell}
+		Record: func(Candidate) error { return nil }, Tell: tell,
+		Erased: func(t Target, err error) { w.erased[t.GFID] = err }}
 	return d.Run(context.Background())
 }
 

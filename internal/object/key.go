@@ -68,12 +68,15 @@ func SignedVolumeKey(prefix, volumeID string) string {
 // the key. With part "" it is what all keys of that catalog begin with, and with scan
 // "" too, those of all catalogs of the volume.
 func CatalogKey(prefix, volumeID, scan, part string) string {
-	key := prefix + ReservedPrefix + "catalogs/" + volumeID + "/"
+	key := CatalogsPrefix(prefix) + volumeID + "/"
 	if scan != "" {
 		key += scan + "/" + part
 	}
 	return key
 }
+
+// CatalogsPrefix is what the keys of all catalogs of all volumes begin with.
+func CatalogsPrefix(prefix string) string { return prefix + ReservedPrefix + "catalogs/" }
 
 // IsRecord reports whether a key under a prefix is that of one of coldbrick's own
 // records, such as a catalog, and not that of a file's data.
@@ -101,6 +104,16 @@ func IntentKey(prefix, intent, part string) string {
 	key := prefix + ReservedPrefix + "intents/"
 	if intent != "" {
 		key += intent + "/" + part
+	}
+	return key
+}
+
+// ErasedKey is the key of the object that says that a file was erased on purpose. For
+// the zero GFID it is what all such keys begin with.
+func ErasedKey(prefix string, gfid gluster.GFID) string {
+	key := prefix + ReservedPrefix + "erased/"
+	if !gfid.IsZero() {
+		key += gfid.String()
 	}
 	return key
 }

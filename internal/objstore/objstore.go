@@ -91,6 +91,52 @@ type Deleter interface {
 	Delete(ctx context.Context, key string, is object.Info) error
 }
 
+// Versioner is a store that may keep what was deleted or overwritten, as versions.
+type Versioner interface {
+	// KeepsVersions reports whether it does. That it cannot tell, or that versions
+	// could be overwritten, is an error.
+	KeepsVersions(ctx context.Context) (bool, error)
+	// Versions visits all versions of the objects whose keys begin with prefix, also
+	// the markers of those that were deleted, in no order. An error of visit ends it.
+	Versions(ctx context.Context, prefix string, visit func(Version) error) error
+	// HeadVersion tells of one version that is no marker.
+	HeadVersion(ctx context.Context, key, id string) (VersionInfo, error)
+	// DeleteVersion deletes one version for good. It is asked for once, but no other
+	// version will ever have its id. That it is gone may be fs.ErrNotExist or a
+	// success; fs.ErrPermission means that the store has refused, as for a Lock.
+	DeleteVersion(ctx context.Context, key, id string) error
+}
+
+// Version is what a listing tells of a version of an object.
+type Version struct {
+	Listed
+	ID     string
+	Latest bool
+	Marker bool // that the object was deleted: it has no data
+}
+
+// VersionInfo is what the store knows of a version.
+type VersionInfo struct {
+	object.Info
+	Lock Lock
+}
+
+// Lock is a promise of the store that nobody can delete a version.
+type Lock struct {
+	Until time.Time `json:"until,omitzero"`
+	Hold  bool      `json:"hold,omitempty"` // until somebody ends it
+}
+
+// Holds reports whether the lock is in force.
+func (l Lock) Holds(now time.Time) bool { return l.Hold || l.Until.After(now) }
+
+func (l Lock) String() string {
+	if l.Hold {
+		return "a legal hold"
+	}
+	return "an object lock until " + l.Until.UTC().Format(time.DateTime)
+}
+
 // Listed is what a listing tells of an object.
 type Listed struct {
 	Key      string

@@ -25,6 +25,7 @@ const (
 const (
 	Unreferenced Outcome = "unreferenced" // no catalog refers to it
 	Deleted      Outcome = "deleted"
+	Erased       Outcome = "erased" // a file of which nothing is left in the store
 )
 
 // Reason says why a file was left alone or failed. The same words stand in
@@ -93,6 +94,12 @@ const (
 
 	// Of gc.
 	Referred Reason = "referred"
+
+	// Of an erasure.
+	NotDeleted  Reason = "not-deleted"
+	StoreKeeps  Reason = "store-keeps"
+	ErasedFile  Reason = "erased"
+	NotErasable Reason = "not-erased"
 )
 
 // Meaning explains each reason in one line of the manual.
@@ -148,5 +155,9 @@ var Meaning = map[Reason]string{
 	GFIDTaken:        "the volume has it already, under another name",
 	Present:          "was rebuilt by an earlier run",
 	Referred:         "refers to an object that gc would have deleted: the object stays",
+	NotDeleted:       "is to be erased, and lives, or the newest catalogs know it: delete it, then run coldbrick catalog on every host",
+	StoreKeeps:       "the store lets nobody delete its object: an object lock or a legal hold, or these credentials may not",
+	ErasedFile:       "was erased on purpose: it is not brought back",
+	NotErasable:      "is to be erased, and the run could not be completed",
 	OverBudget:       "larger than --max-bytes: no run with this budget can take it",
 }

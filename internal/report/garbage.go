@@ -14,6 +14,7 @@ type Object struct {
 	Size     int64
 	Modified time.Time
 	Volume   string // id of that of its file
+	Version  string // of an erasure, where the store keeps versions
 	Outcome  outcome.Outcome
 	Reason   outcome.Reason // of skipped and failed
 	Err      error
@@ -21,6 +22,9 @@ type Object struct {
 
 func (o Object) line() (string, audience) {
 	text := fmt.Sprintf("%s: %s, %s, of %s", o.Outcome, Quote(o.Key), Bytes(o.Size), o.Modified.UTC().Format(time.DateOnly))
+	if o.Version != "" {
+		text += ", version " + o.Version
+	}
 	if o.Reason != "" {
 		text += ": " + string(o.Reason)
 	}
@@ -38,10 +42,11 @@ func (o Object) MarshalJSON() ([]byte, error) {
 		Size     int64           `json:"size"`
 		Modified string          `json:"modified"`
 		Volume   string          `json:"volume"`
+		Version  string          `json:"version,omitempty"`
 		Outcome  outcome.Outcome `json:"outcome"`
 		Reason   outcome.Reason  `json:"reason,omitempty"`
 		Error    string          `json:"error,omitempty"`
-	}{"object", keyNameOf(o.Key), o.Size, timestamp(o.Modified), o.Volume, o.Outcome, o.Reason, message(o.Err)})
+	}{"object", keyNameOf(o.Key), o.Size, timestamp(o.Modified), o.Volume, o.Version, o.Outcome, o.Reason, message(o.Err)})
 }
 
 // Garbage is what gc has found below a key prefix.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"time"
@@ -26,15 +27,20 @@ import (
 // GC looks for objects that nothing refers to. With Apply it deletes them, once all
 // bricks of all volumes with this key prefix have said that they do not refer to them
 // either; with Answer the bricks of this host say so.
-func GC(ctx context.Context, s *Session) error {
+//
+// With Erase it is about the files that named yields, as paths or gfids, and deletes all
+// that was made from them.
+func GC(ctx context.Context, s *Session, named iter.Seq2[string, error]) error {
 	aim := outcome.Unreferenced
 	switch {
+	case s.Apply && s.Erase:
+		aim = outcome.Erased
 	case s.Apply:
 		aim = outcome.Deleted
 	case s.Answer, s.Forget != "":
 		aim = ""
 	}
-	return s.Finish("gc", aim, collectGarbage(ctx, s))
+	return s.Finish("gc", aim, collectGarbage(ctx, s, named))
 }
 
 // collection is one run of gc.
@@ -45,7 +51,7 @@ type collection struct {
 	self  owner.Owner
 }
 
-func collectGarbage(ctx context.Context, s *Session) (err error) {
+func collectGarbage(ctx context.Context, s *Session, named iter.Seq2[string, error]) (err error) {
 	ctx, stop := s.drains(ctx)
 	defer stop()
 	defer func() { err = causeOf(ctx, err) }()
@@ -59,6 +65,8 @@ func collectGarbage(ctx context.Context, s *Session) (err error) {
 	switch {
 	case s.Volume == "":
 		return Usagef("no volume given: write --volume NAME")
+	case s.Erase && (s.Answer || s.Forget != ""):
+		return Usagef("--erase: goes with --apply alone; other hosts write gc --answer")
 	case s.Apply && s.Answer, s.Forget != "" && (s.Apply || s.Answer):
 		return Usagef("write one of --apply, --answer and --forget-volume")
 	case s.Grace < gc.LeastGrace:
@@ -97,6 +105,8 @@ func collectGarbage(ctx context.Context, s *Session) (err error) {
 		return c.forget(ctx)
 	case s.Answer:
 		return c.answerOpen(ctx)
+	case s.Erase:
+		return c.erase(ctx, named)
 	case s.Apply:
 		return c.apply(ctx)
 	}
@@ -156,7 +166,7 @@ func (c *collection) search(ctx context.Context) (found gc.Found, err error) {
 }
 
 func objectRecord(o gc.Candidate, became outcome.Outcome, why outcome.Reason, err error) report.Object {
-	return report.Object{Key: string(o.Key), Size: o.Size, Modified: o.Modified, Volume: o.Volume, Outcome: became, Reason: why, Err: err}
+	return report.Object{Key: string(o.Key), Size: o.Size, Modified: o.Modified, Volume: o.Volume, Version: o.Version, Outcome: became, Reason: why, Err: err}
 }
 
 // becameOf says what became of a candidate that was to be deleted.
@@ -170,6 +180,10 @@ func becameOf(err error) (outcome.Outcome, outcome.Reason) {
 		return outcome.Skipped, outcome.Vanished
 	case errors.Is(err, object.ErrChanged):
 		return outcome.Skipped, outcome.Changed
+	case errors.Is(err, gc.ErrLives):
+		return outcome.Skipped, outcome.NotDeleted
+	case errors.As(err, new(gc.LockedError)), errors.Is(err, fs.ErrPermission):
+		return outcome.Skipped, outcome.StoreKeeps
 	}
 	return outcome.Failed, outcome.StoreRefused
 }
@@ -206,10 +220,14 @@ func (c *collection) apply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if list.Erases() {
+		return fmt.Errorf("%w: an erasure is under way, by list %s of %s: end it by gc --erase --apply, or wait two days",
+			gc.ErrNotProven, list.ID, moment(list.Published))
+	}
 	if err := c.answerOwn(ctx, list, *status); err != nil {
 		return err
 	}
-	if err := c.delete(ctx, list); err != nil {
+	if err := c.delete(ctx, list, nil); err != nil {
 		return err
 	}
 	return c.retire(ctx)
@@ -314,11 +332,14 @@ func (c *collection) answer(ctx context.Context, list *gc.List, dir string) erro
 	g.Total.Store(c.filesOf([]string{dir}))
 	c.UI.ShowBar("looking for references", ByFiles, &g)
 	defer c.UI.HideBar()
-	a, err := c.place.Answer(ctx, list, brick.VolumeID, subject, func(ctx context.Context, visit func(catalog.Ref) error) error {
-		return catalog.References(ctx, catalog.Scan{
-			Brick: brick, Dir: c.place.Dir, Workers: c.Crawlers, Notes: recalling, Seen: &g.Seen.Files,
-			Unreadable: func(path string, err error) { c.failed(path, outcome.Unreadable, err) },
-		}, visit)
+	a, err := c.place.Answer(ctx, list, brick.VolumeID, subject, gc.Look{
+		References: func(ctx context.Context, visit func(catalog.Ref) error) error {
+			return catalog.References(ctx, catalog.Scan{
+				Brick: brick, Dir: c.place.Dir, Workers: c.Crawlers, Notes: recalling, Seen: &g.Seen.Files,
+				Unreadable: func(path string, err error) { c.failed(path, outcome.Unreadable, err) },
+			}, visit)
+		},
+		Lives: func(gfid gluster.GFID) (bool, error) { return catalog.Lives(brick, gfid) },
 	})
 	if errors.Is(err, catalog.ErrIncomplete) {
 		return fmt.Errorf("%w: brick %s could not be read whole", gc.ErrNotProven, dir)
@@ -329,8 +350,8 @@ func (c *collection) answer(ctx context.Context, list *gc.List, dir string) erro
 	return err
 }
 
-// delete deletes what no brick refers to.
-func (c *collection) delete(ctx context.Context, list *gc.List) (err error) {
+// delete deletes what no brick refers to. Of an erasure, erased is told of each file.
+func (c *collection) delete(ctx context.Context, list *gc.List, p *report.Protocol) (err error) {
 	answers, err := c.answers(ctx, list)
 	if err != nil {
 		return err
@@ -348,7 +369,7 @@ func (c *collection) delete(ctx context.Context, list *gc.List) (err error) {
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
 	most := c.MaxDelete.Of(list.Objects)
-	if c.MaxDelete.IsZero() {
+	if c.MaxDelete.IsZero() || list.Erases() { // what is named is meant
 		most = list.Objects
 	}
 	d := gc.Deletion{
@@ -359,8 +380,13 @@ func (c *collection) delete(ctx context.Context, list *gc.List) (err error) {
 		Tell: func(o gc.Candidate, err error) {
 			became, why := becameOf(err)
 			c.tally.Add(became, why, o.Size)
-			c.print(objectRecord(o, became, why, err))
+			r := objectRecord(o, became, why, err)
+			c.print(r)
+			if p != nil {
+				p.Objects = append(p.Objects, r)
+			}
 		},
+		Erased: func(t gc.Target, err error) { p.Files = append(p.Files, c.toldErasure(t, err)) },
 	}
 	return d.Run(ctx)
 }

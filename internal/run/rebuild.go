@@ -127,6 +127,10 @@ func makeAnew(ctx context.Context, s *Session) (err error) {
 func (s *Session) build(ctx context.Context, private *volume.Private, place catalog.Place, own string, trees []rebuild.Catalog, formerly []string) error {
 	var g Gauge
 	s.UI.ShowBar("rebuilding", ByFiles, &g)
+	trees, err := s.honour(ctx, place, trees)
+	if err != nil {
+		return err
+	}
 	b := rebuild.Builder{
 		Volume: private, Store: place.Store.(listing), From: place.Volume, Formerly: formerly, Under: s.Under, Jobs: s.Jobs, DryRun: s.DryRun,
 		Tell: func(r rebuild.Result) {
@@ -141,7 +145,7 @@ func (s *Session) build(ctx context.Context, private *volume.Private, place cata
 	if own == place.Volume {
 		work = b.Undelete
 	}
-	err := work(ctx, trees)
+	err = work(ctx, trees)
 	switch {
 	case errors.Is(err, rebuild.ErrUnder):
 		return Usagef("--under: %w", err)

@@ -54,12 +54,12 @@ type Settings struct {
 	CatalogSecret string // by which catalogs are sealed; "" if none is set
 
 	// Of gc.
-	Apply, Answer bool
-	Grace         time.Duration // at least Backups
-	Backups       time.Duration // how old a backup of a brick is at most that is put back
-	MaxDelete     config.Portion
-	ListFile      string
-	Forget        string // id of a volume
+	Apply, Answer, Erase bool
+	Grace                time.Duration // at least Backups
+	Backups              time.Duration // how old a backup of a brick is at most that is put back
+	MaxDelete            config.Portion
+	ListFile             string
+	Forget               string // id of a volume
 
 	StateDir, MetricsFile string
 	LockWait              time.Duration

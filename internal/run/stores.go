@@ -113,6 +113,25 @@ func (s StoreSettings) open(ctx context.Context, ui UI, graph gluster.Graph, not
 	return store, meter, nil
 }
 
+// whereIn says for people where the objects are.
+func (s StoreSettings) whereIn(graph gluster.Graph) string {
+	where := s.Name
+	kind, err := s.kind()
+	if err != nil {
+		return where
+	}
+	options, err := s.options(kind, graph)
+	if err != nil {
+		return where
+	}
+	for _, name := range []string{"bucket", "endpoint-url", "store-dir"} {
+		if value := options[name]; value != "" {
+			where += ", " + name + " " + value
+		}
+	}
+	return where
+}
+
 // OfVolume are the settings of the store that the volume, or the file of its keys, gives
 // where nobody has set others. They hold secrets.
 func (s *Session) OfVolume(ctx context.Context) (map[string]string, error) {

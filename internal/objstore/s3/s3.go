@@ -250,16 +250,23 @@ func (s *Store) Head(ctx context.Context, key string) (object.Info, error) {
 }
 
 func (n *session) head(ctx context.Context, key string) (object.Info, error) {
+	info, _, err := n.headVersion(ctx, key, nil)
+	return info, err
+}
+
+// headVersion tells of a version, the latest if id is nil.
+func (n *session) headVersion(ctx context.Context, key string, id *string) (info object.Info, lock objstore.Lock, err error) {
 	out, err := n.client.HeadObject(ctx, &s3.HeadObjectInput{
-		Bucket: &n.bucket, Key: &key, ChecksumMode: types.ChecksumModeEnabled,
+		Bucket: &n.bucket, Key: &key, VersionId: id, ChecksumMode: types.ChecksumModeEnabled,
 	})
 	if err != nil {
-		return object.Info{}, n.explainHead(ctx, "head object", key, err)
+		return info, lock, n.explainHead(ctx, "head object", key, err)
 	}
 	if out.ContentLength == nil {
-		return object.Info{}, &objstore.Error{Op: "head object", Text: "the answer has no length"}
+		return info, lock, &objstore.Error{Op: "head object", Text: "the answer has no length"}
 	}
-	info := object.Info{
+	lock.Until, lock.Hold = aws.ToTime(out.ObjectLockRetainUntilDate), out.ObjectLockLegalHoldStatus == types.ObjectLockLegalHoldStatusOn
+	info = object.Info{
 		Size:     *out.ContentLength,
 		ETag:     aws.ToString(out.ETag),
 		Class:    className(out.StorageClass),
@@ -269,7 +276,7 @@ func (n *session) head(ctx context.Context, key string) (object.Info, error) {
 	}
 	info.CRC32, info.HasCRC32 = wholeCRC(out.ChecksumCRC32, out.ChecksumType)
 	info.Date, _ = middleware.GetServerTime(out.ResultMetadata)
-	return info, nil
+	return info, lock, nil
 }
 
 // className is empty for the standard class, which stores name or do not.
