@@ -87,7 +87,7 @@ func decodeNotes2(text string) (n Notes, err error) {
 	}
 	f := strings.SplitN(text, " ", noteFields)
 	if len(f) != noteFields || f[5] != keepBytes && f[5] != loseBytes {
-		return n, fmt.Errorf("no notes: %.100q", text)
+		return n, fmt.Errorf("these are not the notes of a recall: %.100q", text)
 	}
 	n = Notes{Version: notesVersion, Keep: f[5] == keepBytes, Run: f[6], Host: f[7], Key: f[8]}
 	var errs [4]error

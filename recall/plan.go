@@ -24,6 +24,14 @@ const (
 	StepTidy     Step = "tidy"     // a last look; then the pointer is spent and the notes are gone
 )
 
+// doing says in an error what was tried.
+var doing = map[Step]string{
+	StepNote: "noting on it what ends the recall", StepMark: "marking it as half written", StepClaim: "claiming it for this recall",
+	StepBarrier: "waiting for other clients", StepTruncate: "emptying it", StepDownload: "downloading it",
+	StepCheck: "comparing it with its object", StepTimes: "setting its times", StepSizes: "removing the size of the stub",
+	StepRelease: "making it local", StepTidy: "removing the notes of the recall",
+}
+
 // Plan lists the steps that make a file local. Any prefix of them may have run
 // before: the plan for the state in which that leaves the file ends the same.
 //

@@ -232,7 +232,7 @@ func (t *transaction) carryOut(ctx context.Context, steps []Step) error {
 			})
 		}
 		if err != nil {
-			return errors.Join(fmt.Errorf("%s: %w", step, err), t.rollBack())
+			return errors.Join(fmt.Errorf("%s: %w", doing[step], err), t.rollBack())
 		}
 	}
 	return nil

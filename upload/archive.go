@@ -144,6 +144,14 @@ const (
 	StepEnter    Step = "enter" // with Keep, in place of all from the stamp on
 )
 
+// doing says in an error what was tried.
+var doing = map[Step]string{
+	StepOpen: "opening it", StepPoint: "marking it as in work", StepIdentify: "noting what must not change",
+	StepPut: "copying it to the store", StepRecord: "writing the run record", StepRecheck: "looking at it again",
+	StepStamp: "making it a stub", StepVerify: "checking the stub", StepBlocks: "setting the size of the stub",
+	StepNote: "noting the proof on the stub", StepEnter: "entering it in the index of copies",
+}
+
 type step struct {
 	name Step
 	do   func(context.Context) error
@@ -225,7 +233,7 @@ func (a *Archiver) attempt(ctx context.Context, f gluster.File, key string) (_ *
 			})
 		}
 		if err != nil {
-			return t, errors.Join(fmt.Errorf("%s: %w", s.name, err), workers.Guard(t.withdraw))
+			return t, errors.Join(fmt.Errorf("%s: %w", doing[s.name], err), workers.Guard(t.withdraw))
 		}
 	}
 	return t, t.unwatched
@@ -829,7 +837,7 @@ func (t *transaction) sound(attrs volume.Attrs) error {
 	// The stamp truncates, once, after it has set attributes. What a recall writes
 	// comes after its mark.
 	if t.changes > 1 && !attrs.Downloading && attrs.Recall == nil {
-		return outcome.Fail(outcome.Broken, "written to at the instant of the stamp: the brick has changed its bytes not only by the stamp")
+		return outcome.Fail(outcome.Broken, "written to at the instant of the stamp: its bytes on the brick have changed by more than the stamp")
 	}
 	return t.asUploaded()
 }
@@ -853,7 +861,7 @@ func (t *transaction) noStub(attrs volume.Attrs) error {
 		return err
 	}
 	if !attrs.Linkto && st.Links > 0 {
-		return outcome.Fail(outcome.Degraded, "this brick did not take the stamp, which others took: it may have been away for a moment")
+		return outcome.Fail(outcome.Degraded, "this brick has not made it a stub and others have: it may have been away for a moment")
 	}
 	key, err := volume.Get(t.file, gluster.XattrRemote)
 	if err == nil && string(key) == t.key {

@@ -55,7 +55,7 @@ func Open(dir string, brick *volume.Brick) (*Index, error) {
 	}
 	life, err := lifeOf(brick.Fd())
 	if err != nil {
-		return nil, fmt.Errorf("index: brick %s: %w", brick.Dir(), err)
+		return nil, fmt.Errorf("index of copies: brick %s: %w", brick.Dir(), err)
 	}
 	now := func() (clock, error) { return readClock(life) } // while the brick is open, it stays mounted
 	return open(filepath.Join(dir, fmt.Sprintf("%x", salt[:8])), salt, now)
@@ -86,7 +86,7 @@ func open(dir string, salt [sha256.Size]byte, now func() (clock, error)) (*Index
 func saltOf(brick *volume.Brick) (salt [sha256.Size]byte, err error) {
 	var st unix.Statx_t
 	if err := unix.Statx(brick.Fd(), "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st); err != nil {
-		return salt, fmt.Errorf("index: brick %s: %w", brick.Dir(), err)
+		return salt, fmt.Errorf("index of copies: brick %s: %w", brick.Dir(), err)
 	}
 	return sha256.Sum256(fmt.Appendf(nil, "%q %q %d %d.%09d", brick.VolumeID, brick.Dir(), st.Ino, st.Btime.Sec, st.Btime.Nsec)), nil
 }

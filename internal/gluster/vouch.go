@@ -47,7 +47,7 @@ func ParseVouch(value []byte) (Vouch, error) {
 	var seconds int64
 	_, err := fmt.Sscanf(string(value), vouchFormat, &seconds, &v.Guard, &v.Glusterfs)
 	if v.Time = time.Unix(seconds, 0); err != nil || !bytes.Equal(value, v.Encode()) {
-		return Vouch{}, fmt.Errorf("%.100q is no vouch", value)
+		return Vouch{}, fmt.Errorf("%.100q does not say that a client has the guard", value)
 	}
 	return v, nil
 }

@@ -149,7 +149,7 @@ type answer struct {
 
 func (a answer) check() error {
 	if a.OpRet == nil {
-		return errors.New("answer of gluster has no opRet")
+		return errors.New("the answer of gluster does not say whether it succeeded")
 	}
 	if *a.OpRet != 0 {
 		return &CLIError{Ret: *a.OpRet, Errno: a.OpErrno, Text: strings.TrimSpace(a.OpErrstr)}

@@ -219,7 +219,7 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 	part := a.begin(a.command(), dir, &lockedBy{self, pluginLoaded(a.scope.mount)})
 	defer func() { part.end(err) }()
 	if err := a.private.SweepVouches(time.Now()); err != nil {
-		a.Log.Info("the vouches of clients that have gone were not removed", "err", err)
+		a.Log.Info("what clients that have gone said of their guard was not removed", "err", err)
 	}
 	a.log, err = record.Create(a.records(), self, brick.Dir())
 	if err != nil {

@@ -161,7 +161,7 @@ func (l *leftovers) fix(ctx context.Context, suspects []record.Entry) (all bool,
 				continue
 			}
 			if f.Repaired {
-				l.Log.Info("fixed a file whose stamp had gone wrong", "path", e.Path, "gfid", e.GFID)
+				l.Log.Info("fixed a file that had been made a stub only in part", "path", e.Path, "gfid", e.GFID)
 				continue
 			}
 			all = false

@@ -15,7 +15,7 @@ import (
 )
 
 // ErrRootGone means that the client has left the graph to which a root belongs.
-var ErrRootGone = errors.New("the graph is no longer in use")
+var ErrRootGone = errors.New("the volume's options were changed: this client uses new ones")
 
 // Root is the root of the volume, as one graph of a client has it. No call waits for
 // longer than its context lasts.

@@ -194,7 +194,7 @@ func readJSON(root *Root, path string, into any) error {
 
 // ErrGraphChanged means that somebody changed the volume since it was looked
 // at; whether it is still safe to stamp has to be judged anew.
-var ErrGraphChanged = errors.New("the volume's translators or bricks changed")
+var ErrGraphChanged = errors.New("the volume's options or bricks changed")
 
 // Unchanged looks whether the volume still has the graph that Inspect or
 // FromVolume saw. Translators and bricks that come or go (quick-read, cloudsync,
