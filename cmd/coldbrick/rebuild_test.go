@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coldbrick/coldbrick/internal/object"
+	"github.com/coldbrick/coldbrick/internal/objstore"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
@@ -186,7 +188,7 @@ func TestObjectsAloneAreEnoughForTheData(t *testing.T) {
 	d := newDisaster(t)
 	old := testkit.NewVolume(t)
 	data := map[string]string{}
-	for _, path := range []string{"d/a", "d/hostile\n\xff\"", "d/in/b", "twice", "moved"} {
+	for _, path := range []string{"d/a", "d/hostile\n\xff\"", "d/in/b", "twice", "moved", "erased"} {
 		data[path] = "data of " + path
 		old.Write(path, []byte(data[path]), testkit.Old)
 	}
@@ -209,13 +211,20 @@ func TestObjectsAloneAreEnoughForTheData(t *testing.T) {
 		want[path] = info
 	}
 
+	// A note that it was erased counts, also where its object is, as in a replica of the bucket.
+	note := object.ErasedKey("", old.GFID("erased"))
+	check(t, os.MkdirAll(filepath.Dir(d.s3.ObjectFile(note)), 0o755))
+	check(t, os.WriteFile(d.s3.ObjectFile(note), objstore.Seal("kept where the volume is not", note, nil), 0o644))
+	delete(data, "erased")
+	delete(want, "erased")
+
 	next := testkit.NewVolume(t)
 	to := []string{"--from", old.ID, "--mount", next.MountDir(), "--brick", next.BrickDir()}
 	if out := d.run(2, append([]string{"rebuild"}, to...)...); !strings.Contains(out, "--without-catalog") {
 		t.Error(out)
 	}
 	out := d.run(0, append([]string{"rebuild", "--without-catalog"}, to...)...)
-	for _, said := range []string{"rebuilt 5 files", "nobody can tell", "there is a newer object of the file"} {
+	for _, said := range []string{"rebuilt 5 files", "erased 1", "nobody can tell", "there is a newer object of the file"} {
 		if !strings.Contains(out, said) {
 			t.Errorf("%q is not said: %s", said, out)
 		}

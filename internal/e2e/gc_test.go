@@ -3,9 +3,10 @@
 package e2e
 
 import (
-	"errors"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,6 +92,34 @@ func TestOnlyGarbageIsCollected(t *testing.T) {
 	if b, err := os.ReadFile(mnt + "/back/file"); err != nil || string(b) != "of a file that comes back" {
 		t.Errorf("what came back is %q, %v", b, err)
 	}
-	must(t, errors.Join(os.Remove(mnt+"/hard"), os.RemoveAll(mnt+"/back")))
+	must(t, os.Remove(mnt+"/hard"))
+
+	// What is to be erased has to be deleted first, and known to be.
+	erase := []string{"--erase", "--apply", "back"}
+	if r := gc(3, erase...); !r.names(`"reason":"not-deleted"`) || !slices.Contains(keys(), "back/file") {
+		t.Errorf("%s", r)
+	}
+	must(t, os.RemoveAll(mnt+"/back"))
+	everywhere(0, "catalog")
+	if r := gc(13, erase...); !r.names("have not answered") || !slices.Contains(keys(), "back/file") {
+		t.Errorf("%s", r)
+	}
+	everywhere(0, "gc", "--answer")
+	if r := gc(0, erase...); !r.names(`"key":"back/file"`) || !r.names(`"path":"back/file"`) || slices.Contains(keys(), "back/file") {
+		t.Errorf("%s", r)
+	}
+	protocols, err := filepath.Glob(n.Path("/var/lib/coldbrick/erasures/*.txt"))
+	must(t, err)
+	for _, name := range protocols {
+		text, err := os.ReadFile(name)
+		must(t, err)
+		if !strings.Contains(string(text), "    back/file\n") || strings.Contains(string(text), "because") {
+			t.Errorf("%s", text)
+		}
+	}
+	if len(protocols) != 1 {
+		t.Errorf("%q", protocols)
+	}
+	run(t, n, 2, append([]string{"rebuild", "--volume", "years", "--under", "back"}, config...)...) // nobody knows it
 	v.same(data)
 }

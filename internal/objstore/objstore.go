@@ -102,8 +102,8 @@ type Versioner interface {
 	// HeadVersion tells of one version that is no marker.
 	HeadVersion(ctx context.Context, key, id string) (VersionInfo, error)
 	// DeleteVersion deletes one version for good. It is asked for once, but no other
-	// version will ever have its id. That it is gone may be fs.ErrNotExist or a
-	// success; fs.ErrPermission means that the store has refused, as for a Lock.
+	// version will ever have its id. What an answer says of one that is gone differs
+	// from server to server; fs.ErrPermission means that the store has refused, as for a Lock.
 	DeleteVersion(ctx context.Context, key, id string) error
 }
 

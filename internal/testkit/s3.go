@@ -36,6 +36,7 @@ type S3Server struct {
 	product product
 	address string
 	dir     string
+	keeps   bool // versions
 	running *exec.Cmd // nil: stopped
 	exited  chan *os.ProcessState
 }
@@ -57,7 +58,11 @@ var versitygw = product{"versitygw", "/health", func(s *S3Server, program, data 
 	if s.Domain != "" {
 		args = append(args, "--virtual-domain", s.Domain)
 	}
-	cmd := exec.Command(program, append(args, "posix", data)...)
+	args = append(args, "posix")
+	if s.keeps {
+		args = append(args, "--versioning-dir", filepath.Join(s.dir, "versions"))
+	}
+	cmd := exec.Command(program, append(args, data)...)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.AccessKey, "ROOT_SECRET_KEY="+s.SecretKey)
 	return cmd
 }}
@@ -84,6 +89,9 @@ func WithRegion(name string) S3Option { return func(s *S3Server) { s.Region = na
 // as AWS does, and names both in its certificate. No name server knows the names: the
 // client under test has to dial the server's Endpoint for them.
 func WithDomain(domain string) S3Option { return func(s *S3Server) { s.Domain = domain } }
+
+// WithVersions lets S3 keep versions in buckets that are told to.
+func WithVersions() S3Option { return func(s *S3Server) { s.keeps = true } }
 
 // S3 starts a versitygw with an empty bucket named "cold".
 func S3(t testing.TB, options ...S3Option) *S3Server {
@@ -121,6 +129,11 @@ func startServer(t testing.TB, p product, options []S3Option) *S3Server {
 			names = append(names, s.Domain, "*."+s.Domain)
 		}
 		writeCertificate(t, s.CAFile, s.keyFile(), names)
+	}
+	if s.keeps {
+		if err := os.Mkdir(filepath.Join(s.dir, "versions"), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	// CreateBucket would need a signed request; a directory is all it makes.
 	s.MakeBucket(s.Bucket)

@@ -57,6 +57,7 @@ func once(o *s3.Options) { o.RetryMaxAttempts = 1 }
 // probeDelete reports whether a DELETE with the If-Match of another object is refused.
 func (n *session) probeDelete(ctx context.Context) (bool, error) {
 	p := &prober{session: n, prefix: n.keyPrefix + object.ReservedPrefix + "probe/" + object.NewID() + "/"}
+	p.settings(ctx) // clean goes by them
 	defer p.clean(ctx)
 	if err := p.put(ctx, probeFree, []byte("coldbrick probes whether a delete honours If-Match\n"), false); err != nil {
 		return false, n.explain(ctx, "probe", err)

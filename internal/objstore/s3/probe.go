@@ -441,6 +441,9 @@ func (p *prober) clean(ctx context.Context) {
 			for _, v := range out.Versions {
 				p.delete(ctx, aws.ToString(v.Key), v.VersionId)
 			}
+			for _, v := range out.DeleteMarkers {
+				p.delete(ctx, aws.ToString(v.Key), v.VersionId)
+			}
 			return
 		}
 	}
