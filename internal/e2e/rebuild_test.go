@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -30,6 +31,8 @@ func TestALostVolumeIsRebuilt(t *testing.T) {
 		must(t, os.WriteFile(n.Path(secretFile), []byte("catalog-secret = \"kept where the volume is not\"\n"), 0o600))
 	}
 	config := []string{"--config", secretFile}
+	begun := time.Now()
+	done := func(what string) { t.Logf("%s: %v in all", what, time.Since(begun).Round(time.Second)) }
 
 	must(t, g.store.MakeBucket("lost"))
 	made, err := g.CreateVolume("lost", cluster.Replica3, 6, slices.Concat(archivable, g.store.Options("lost"))...)
@@ -43,6 +46,7 @@ func TestALostVolumeIsRebuilt(t *testing.T) {
 			t.Errorf("want exit 0: %s", r)
 		}
 	}
+	done("filled and archived")
 	must(t, os.Link(mnt+"/"+slices.Min(slices.Collect(maps.Keys(data))), mnt+"/a second name of a stub"))
 	want := listing(t, g.Nodes[1].Path(old.mount(g.Nodes[1])))
 	for _, r := range g.everywhere(t, append([]string{"catalog", "--volume", "lost"}, config...)...) {
@@ -56,6 +60,7 @@ func TestALostVolumeIsRebuilt(t *testing.T) {
 	}
 	id := idOf(t, old)
 	must(t, old.Delete())
+	done("written down and destroyed")
 
 	v := g.newVolume(t, "found", cluster.Replica3, 6, g.store.Options("lost")...)
 	n := g.Nodes[2]
@@ -70,6 +75,7 @@ func TestALostVolumeIsRebuilt(t *testing.T) {
 			t.Errorf("lost: %q: %s", lost, r)
 		}
 	}
+	done("rebuilt, after a dry run")
 	delete(want, "and the second")
 	delete(want, "with data and two names")
 	got := listing(t, g.Nodes[1].Path(v.mount(g.Nodes[1])))
@@ -88,7 +94,9 @@ func TestALostVolumeIsRebuilt(t *testing.T) {
 			t.Errorf("want nothing found: %s", r)
 		}
 	}
+	done("compared and checked")
 	run(t, g.Nodes[1], 0, append([]string{"recall", "-r", v.mount(g.Nodes[1])}, config...)...)
+	done("recalled")
 	n1 := g.Nodes[1]
 	after := testkit.Snapshot(t, n1.Path(v.mount(n1)))
 	for path := range after {

@@ -36,7 +36,7 @@ type S3Server struct {
 	product product
 	address string
 	dir     string
-	keeps   bool // versions
+	keeps   bool      // versions
 	running *exec.Cmd // nil: stopped
 	exited  chan *os.ProcessState
 }
