@@ -51,6 +51,7 @@ type Room struct {
 	Size   int64 `json:"size"`
 	Before int64 `json:"before"` // free before the run
 	After  int64 `json:"after"`
+	Goal   int64 `json:"goal,omitempty"` // of --until-free; 0: none
 
 	PluginLoaded bool `json:"plugin_loaded"` // clients can recall by themselves
 }
@@ -150,6 +151,12 @@ func AllMetrics() []Metric {
 		{"coldbrick_brick_size_bytes", "gauge", "Size of the brick's file system.", room(func(r *Room) []sample { return one(r.Size) })},
 		{"coldbrick_brick_free_bytes", "gauge", "Free space of the brick before and after the last run.", room(func(r *Room) []sample {
 			return []sample{{[]string{"when", "before"}, float64(r.Before)}, {[]string{"when", "after"}, float64(r.After)}}
+		})},
+		{"coldbrick_brick_goal_bytes", "gauge", "Free space that --until-free asked of the last run; absent without it.", room(func(r *Room) []sample {
+			if r.Goal == 0 {
+				return nil
+			}
+			return one(r.Goal)
 		})},
 		{"coldbrick_plugin_loaded", "gauge", "1 if clients can recall by themselves; 0 if readers of stubs get EREMOTE.", room(func(r *Room) []sample {
 			if r.PluginLoaded {

@@ -61,7 +61,7 @@ func TestPrometheusReadsTheMetrics(t *testing.T) {
 				LastSuccess: time.Unix(1600000000, 0), FailingSince: time.Unix(1650000000, 0), Started: time.Unix(1700000100, 0),
 				Ended: time.Unix(1700000090, 0), Took: 90 * time.Second, ExitCode: 3, EndedBy: "until-free",
 				Totals: map[outcome.Result]outcome.Total{{Outcome: outcome.Archived}: {Files: 12, Bytes: 1 << 40}, {Outcome: outcome.Skipped, Reason: outcome.TooWarm}: {Files: 3, Bytes: 7}},
-				Room:   &Room{Size: 1 << 51, Before: 100, After: 1 << 50, PluginLoaded: true},
+				Room:   &Room{Size: 1 << 51, Before: 100, After: 1 << 50, Goal: 300, PluginLoaded: true},
 			},
 			"fsck":    {Ended: time.Unix(1700000000, 0), Findings: map[outcome.Severity]int64{outcome.Grave: 2, outcome.Problem: 0}},
 			"catalog": {Started: time.Unix(1700000000, 0)}, // has never come to its end

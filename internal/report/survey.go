@@ -31,6 +31,7 @@ type Survey struct {
 
 	mu          sync.Mutex
 	all, cold   outcome.Total
+	copied      outcome.Total // of what is cold: with an object that may still be theirs
 	ages        [len(ageClasses)]outcome.Total
 	directories map[string]*Directory // by path, at most mostDirectories
 	others      Directory             // those that had to give way
@@ -197,6 +198,15 @@ func (s *Survey) plan() string {
 	return text
 }
 
+// ahead says what of the cold files needs no upload any more.
+func (s *Survey) ahead() string {
+	if s.copied.Files == 0 {
+		return ""
+	}
+	return fmt.Sprintf("of these copied already: %s, %s: release frees them without an upload, unless they have changed since",
+		Count(s.copied.Files, "file"), Bytes(s.copied.Bytes))
+}
+
 // Directory is a top directory of the volume, and the part of it on the brick.
 type Directory struct {
 	Path string // "." for the files in the root itself
@@ -252,6 +262,9 @@ func (s *Survey) Add(f gluster.File) {
 	if age >= s.ColdAfter {
 		s.cold.Add(f.Size)
 		dir.Cold.Add(f.Size)
+		if f.Copied {
+			s.copied.Add(f.Size)
+		}
 	}
 }
 
@@ -300,6 +313,9 @@ func (s *Survey) line() (string, audience) {
 	fmt.Fprintf(&b, "%s\n", s.Archived.text(s.used(), s.Now))
 	fmt.Fprintf(&b, "cold for %s: %s, %s would be freed: %.0f%% free then\n", days(s.ColdAfter),
 		Count(s.cold.Files, "file"), Bytes(s.cold.Bytes), percent(min(s.Size, s.Free+s.cold.Bytes), s.Size))
+	if text := s.ahead(); text != "" {
+		b.WriteString(text + "\n")
+	}
 	if plan := s.plan(); plan != "" {
 		b.WriteString(plan + "\n")
 	}
@@ -414,6 +430,7 @@ func (s *Survey) MarshalJSON() ([]byte, error) {
 		OlderThan   float64                          `json:"older_than_seconds"`
 		All         outcome.Total                    `json:"all"`
 		Cold        outcome.Total                    `json:"cold"`
+		Copied      outcome.Total                    `json:"copied"`
 		Ages        []class                          `json:"ages"`
 		Directories []directory                      `json:"directories"`
 		Others      *others                          `json:"others,omitempty"`
@@ -423,7 +440,7 @@ func (s *Survey) MarshalJSON() ([]byte, error) {
 		Next        outcome.Total                    `json:"next_run"`
 		Rate        int64                            `json:"rate,omitempty"`
 	}{
-		Type: "report", Brick: s.Brick, Size: s.Size, Free: s.Free, OlderThan: s.ColdAfter.Seconds(), All: s.all, Cold: s.cold,
+		Type: "report", Brick: s.Brick, Size: s.Size, Free: s.Free, OlderThan: s.ColdAfter.Seconds(), All: s.all, Cold: s.cold, Copied: s.copied,
 		Directories: []directory{}, Skipped: map[outcome.Reason]outcome.Total{}, Runs: runRecords(s.Runs),
 		Archived: s.Archived.record(), Next: s.next(), Rate: s.rate(),
 	}

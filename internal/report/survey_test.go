@@ -43,7 +43,7 @@ func TestASurveyTellsAgesDirectoriesAndWhatWouldBeFreed(t *testing.T) {
 		path string
 		days int
 	}{{"a/x", 29}, {"a/y/z", 30}, {"a/y/w", 90}, {"b/x", 365}, {"top", 179}, {"b/future", -1}} {
-		s.Add(gluster.File{Path: f.path, Size: int64(1 << i), ColdSince: moment.Add(-time.Duration(f.days) * testDay)})
+		s.Add(gluster.File{Path: f.path, Size: int64(1 << i), ColdSince: moment.Add(-time.Duration(f.days) * testDay), Copied: f.days == 30 || f.days == 365})
 	}
 	var data bytes.Buffer
 	if err := (&Printer{Data: &data}).Print(s); err != nil {
@@ -52,6 +52,7 @@ func TestASurveyTellsAgesDirectoriesAndWhatWouldBeFreed(t *testing.T) {
 	const want = `/bricks/b1: 10.0 KiB, 1.0 KiB free (10%)
 archived: nothing that is known of
 cold for 90 days: 3 files, 28 bytes would be freed: 10% free then
+of these copied already: 1 file, 8 bytes: release frees them without an upload, unless they have changed since
 next run: all of it, 28 bytes
 
       bytes      files   age

@@ -31,6 +31,7 @@ func (v *VolumeReport) sum() *Survey {
 		sum.Size += s.Size
 		sum.Free += s.Free
 		sum.cold.Merge(s.cold)
+		sum.copied.Merge(s.copied)
 		sum.all.Merge(s.all)
 		sum.ColdAfter = s.ColdAfter
 		a := s.Archived
@@ -80,6 +81,9 @@ func (v *VolumeReport) line() (string, audience) {
 		Bytes(sum.Size), Bytes(sum.Free), percent(sum.Free, sum.Size))
 	fmt.Fprintf(&b, "%s\n", sum.Archived.text(sum.used(), v.Now))
 	fmt.Fprintf(&b, "cold: %s, %s\n", Count(sum.cold.Files, "file"), Bytes(sum.cold.Bytes))
+	if text := sum.ahead(); text != "" {
+		b.WriteString(text + "\n")
+	}
 	writeTroubled(&b, v.Nights)
 	for i, r := range last(v.Recalls) {
 		if i == 0 {
@@ -105,8 +109,9 @@ func (v *VolumeReport) MarshalJSON() ([]byte, error) {
 		Size     int64          `json:"size"`
 		Free     int64          `json:"free"`
 		Cold     outcome.Total  `json:"cold"`
+		Copied   outcome.Total  `json:"copied"`
 		Archived archivedRecord `json:"archived"`
 		Runs     []runRecord    `json:"runs"`
 		Recalls  []runRecord    `json:"recalls"`
-	}{"volume", v.Volume, v.Host, bricks, sum.Size, sum.Free, sum.cold, sum.Archived.record(), runRecords(v.Nights), runRecords(v.Recalls)})
+	}{"volume", v.Volume, v.Host, bricks, sum.Size, sum.Free, sum.cold, sum.copied, sum.Archived.record(), runRecords(v.Nights), runRecords(v.Recalls)})
 }

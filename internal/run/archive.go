@@ -194,7 +194,13 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 	goal := newFreeGoal(brick, a.UntilFree, a.DryRun)
 	goal.doubts = a.copied
 	if err := goal.reached(); err != nil {
-		return a.unlessReached(err)
+		err = a.unlessReached(err)
+		if !a.DryRun { // no night: a timer looks every quarter of an hour
+			part := a.begin(a.command(), dir, nil)
+			part.room = a.roomOf(dir, pluginLoaded(a.scope.mount))
+			part.end(err)
+		}
+		return err
 	}
 	if err := a.reaches(brick); err != nil {
 		return err

@@ -265,9 +265,7 @@ func (s *Session) begin(command, dir string, by *lockedBy) *part {
 	}
 	if by != nil {
 		p.run.Owner = &by.Owner
-		if room, err := spaceOf(dir); err == nil {
-			p.room = &report.Room{Size: room.size, Before: room.free, After: room.free, PluginLoaded: by.pluginLoaded}
-		}
+		p.room = s.roomOf(dir, by.pluginLoaded)
 	}
 	s.parts = append(s.parts, p.brick)
 	s.remember(p.brick, func(h *history) {
@@ -289,6 +287,19 @@ func (s *Session) begin(command, dir string, by *lockedBy) *part {
 		}
 	}()
 	return p
+}
+
+// roomOf is nil if nobody knows.
+func (s *Session) roomOf(dir string, pluginLoaded bool) *report.Room {
+	room, err := spaceOf(dir)
+	if err != nil {
+		return nil
+	}
+	r := &report.Room{Size: room.size, Before: room.free, After: room.free, PluginLoaded: pluginLoaded}
+	if !s.UntilFree.IsZero() {
+		r.Goal = s.UntilFree.Of(room.size)
+	}
+	return r
 }
 
 // night is in the history if the run is one.
