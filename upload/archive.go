@@ -247,7 +247,7 @@ type transaction struct {
 
 	file, brick *os.File // the same inode, on the mount and on the brick
 	locked      bool     // by us; it can be lost, see held
-	attempt     string   // what this one creates has it in its metadata
+	attempt     string   // what this one creates has it in its metadata, and the pointer beforehand
 	pointer     object.Pointer
 	encoded     []byte          // the pointer as it stands on the file; nil before it does
 	inherited   bool            // the key was in the pointer before: of a run that died, or has copied the file
@@ -483,12 +483,12 @@ func (t *transaction) point(context.Context) error {
 		return outcome.Skip(outcome.NotCopied, "")
 	}
 	t.attempt = object.NewID()
+	if t.inherited && previous.Attempt != "" {
+		t.attempt = previous.Attempt // see adopt
+	}
 	t.pointer = object.Pointer{
 		GFID: t.want.GFID, Volume: t.Volume, Key: t.key, Attempt: t.attempt,
 		Owner: t.Owner, Time: time.Now().UTC(), Locks: true,
-	}
-	if t.inherited && previous.Attempt != "" {
-		t.pointer.Attempt = previous.Attempt // see adopt
 	}
 	if err := t.vouch(); err != nil {
 		return err

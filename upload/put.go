@@ -75,7 +75,7 @@ func (t *transaction) adopt(ctx context.Context, info object.Info) error {
 	mtime := gluster.TimeOf(t.before.Mtime)
 	own := stub.Origin{GFID: t.want.GFID, Volumes: []string{t.Volume}, Size: t.before.Size, Mtime: &mtime}
 	made, err := own.Made(info)
-	referred := made.Attempt == t.pointer.Attempt
+	referred := made.Attempt == t.attempt
 	if err != nil || !info.HasCRC32 || !referred && !info.Adoptable() {
 		return errKeyTaken
 	}

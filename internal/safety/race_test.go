@@ -313,6 +313,7 @@ func TestAnOldObjectIsAdoptedOnlyByTheFileThatHasReferredToItEver(t *testing.T) 
 		want bool
 	}{
 		{"referred to ever", func(path string) { killed(path, upload.StepRecord); killed(path, upload.StepPut) }, true},
+		{"made anew under its key", func(path string) { killed(path, upload.StepPut); g.keep(path, nil) }, true},
 		{"pointed to anew", func(path string) { g.mustDie(path, upload.StepRecord); killed(path, upload.StepPut) }, false},
 	} {
 		data := randomBytes(70_000)
