@@ -43,7 +43,7 @@ func (t *transaction) copyTo(ctx context.Context, dst *os.File) (err error) {
 		if err = t.newNotes(key); err != nil {
 			return err
 		}
-		err = t.fetch(ctx, dst)
+		_, err = t.fetch(ctx, dst)
 	}
 	if err != nil {
 		return err

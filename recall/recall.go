@@ -67,6 +67,9 @@ type Recaller struct {
 	Torn func(ctx context.Context, file *os.File, path string, gfid gluster.GFID) (bool, error)
 	// Replicas opens the replicas of a file; nil on a volume without replication.
 	Replicas Replicas
+	// Copies are the bricks of this host. What the next archive or release of a file need
+	// not read is noted there.
+	Copies []Copies
 	// Cold, unless nil, is set once the object of a file could not be read. From then
 	// on the store is asked before a file is claimed.
 	Cold *atomic.Bool
@@ -121,6 +124,11 @@ type transaction struct {
 	repoint bool   // the pointer on the file names another file's object
 	busy    bool   // another run holds the lock; for Examine
 
+	written *object.Proof // of the bytes that this run has written; nil if it has not
+	shared  bool          // file is open for reading only, and shares the lock
+	watched []*watched    // the file on bricks of this host, from before it is local
+	spent   []byte        // the pointer that stays, and says that the data is back
+
 	progress
 }
 
@@ -140,6 +148,8 @@ type transaction struct {
 //     attribute. As a rule that hides a local file behind an error, which fsck
 //     --repair fixes (see Plan); it changes no byte. Right before downloading is
 //     removed it shows the file, which a third recall may have half written by then.
+//   - Before the file is shown, watch may close the descriptor that writes for one that
+//     reads and shares the lock, since all bytes are written by then.
 //   - What the client had sent before it was cut off may still be carried out. So
 //     who wins the lock over notes waits until the file stands still.
 //
@@ -157,6 +167,7 @@ func (t *transaction) run(ctx context.Context) (err error) {
 			err = closeErr
 		}
 	}()
+	defer t.unwatch()
 	if err := t.look(); err != nil {
 		return err
 	}
@@ -256,7 +267,11 @@ func (t *transaction) late() bool {
 // held looks whether the lock is still ours, before attributes or times are
 // changed: these are not fenced by the descriptor.
 func (t *transaction) held() error {
-	if err := volume.Lock(t.file); err != nil {
+	lock := volume.Lock
+	if t.shared {
+		lock = volume.LockShared
+	}
+	if err := lock(t.file); err != nil {
 		return fmt.Errorf("the lock was lost: %w", err)
 	}
 	return nil
@@ -515,31 +530,33 @@ func (t *transaction) empty() error {
 
 // fetch makes the object the content of dst and proves it against what was noted
 // when the file was archived. Zeros become holes.
-func (t *transaction) fetch(ctx context.Context, dst sparse.File) error {
+func (t *transaction) fetch(ctx context.Context, dst sparse.File) (object.Proof, error) {
 	filling, err := sparse.Empty(dst)
 	if err != nil {
-		return err
+		return object.Proof{}, err
 	}
 	proof, err := t.Plugin.Download(ctx, t.notes.Key, filling, t.accept)
 	if t.notes.Size == 0 && errors.Is(err, fs.ErrNotExist) {
-		return nil // an empty file needs no object
+		return object.Proof{}, nil // an empty file needs no object
 	}
 	if err != nil {
-		return err
+		return object.Proof{}, err
 	}
 	if proof.Size != t.notes.Size {
-		return fmt.Errorf("%w: %d bytes, %d when it was archived", object.ErrCorrupt, proof.Size, t.notes.Size)
+		return object.Proof{}, fmt.Errorf("%w: %d bytes, %d when it was archived", object.ErrCorrupt, proof.Size, t.notes.Size)
 	}
 	if want := t.proof(t.notes.Key); want != nil && proof.CRC32 != want.CRC32 {
-		return fmt.Errorf("%w: crc32 %08x, %08x when it was archived", object.ErrCorrupt, proof.CRC32, want.CRC32)
+		return object.Proof{}, fmt.Errorf("%w: crc32 %08x, %08x when it was archived", object.ErrCorrupt, proof.CRC32, want.CRC32)
 	}
-	return filling.Finish(proof.Size)
+	return proof, filling.Finish(proof.Size)
 }
 
 func (t *transaction) download(ctx context.Context) error {
-	if err := t.fetch(ctx, t.file); err != nil {
+	proof, err := t.fetch(ctx, t.file)
+	if err != nil {
 		return err
 	}
+	t.written = &proof
 	if err := t.file.Sync(); err != nil {
 		return err
 	}
@@ -693,6 +710,9 @@ func (t *transaction) sizes() error {
 // release makes the file local. Whatever the answer is, users may have it from
 // here on, and nothing is rolled back.
 func (t *transaction) release() error {
+	if err := t.watch(); err != nil {
+		return err
+	}
 	t.local = true
 	// DHT may answer that there was none, see claimable. tidy looks again.
 	return volume.RemoveAny(t.file, gluster.XattrDownload)
@@ -754,21 +774,32 @@ func (t *transaction) tidy() error {
 	if err := t.spend(); err != nil {
 		return err
 	}
-	// Last: while the notes stand, no archive begins with this file, and the
-	// next recall does what this one could not.
-	return t.dropNotes()
+	// While the notes stand, no archive begins with this file, and the next recall does
+	// what this one could not.
+	if err := t.dropNotes(); err != nil {
+		return err
+	}
+	t.enter()
+	return nil
+}
+
+// keepsPointer reports whether the pointer names the object that was recalled, by a
+// recall that the file has behind it.
+func (t *transaction) keepsPointer() bool {
+	return t.pointer.Key != "" && t.pointer.Key == t.notes.Key && (t.state != gluster.Local || t.noted())
 }
 
 // spend makes the pointer say that the data is back: the next archive uses the object
 // again if the bytes are still the same by then. A file that has no recall behind it, or
 // an object that was not made from it, needs none.
 func (t *transaction) spend() error {
-	p := t.pointer
-	if p.Key == "" || p.Key != t.notes.Key || t.state == gluster.Local && !t.noted() {
+	if !t.keepsPointer() {
 		return volume.RemoveAny(t.file, gluster.XattrPointer)
 	}
+	p := t.pointer
 	p.Recalled, p.Recall, p.Owner, p.Time, p.Locks = true, "", owner.Owner{}, time.Time{}, false
-	err := volume.Replace(t.file, gluster.XattrPointer, p.Encode())
+	t.spent = p.Encode()
+	err := volume.Replace(t.file, gluster.XattrPointer, t.spent)
 	if errors.Is(err, unix.ENOSPC) { // it only saves an upload
 		return volume.RemoveAny(t.file, gluster.XattrPointer)
 	}

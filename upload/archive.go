@@ -249,19 +249,19 @@ type transaction struct {
 	locked      bool     // by us; it can be lost, see held
 	attempt     string   // what this one creates has it in its metadata, and the pointer beforehand
 	pointer     object.Pointer
-	encoded     []byte          // the pointer as it stands on the file; nil before it does
-	inherited   bool            // the key was in the pointer before: of a run that died, or has copied the file
-	before      volume.Stat     // what the mount shows
-	onBrick     int64           // bytes that the brick has for it, before anything is done
-	freed       int64           // those of them that it has given back
-	witness     volume.Identity // of the brick's own file: no clock and no client can put it back
-	lease       *briefLease     // of it, from the index's look to the witness; nil if the index knows nothing
-	known       *uint32         // CRC-32 of its bytes, as the index and an unbroken lease tell; nil: they must be read
-	recorded    bool            // the run record has the proof, and waits for word of the end
-	looked      time.Time       // when recheck had looked at everything
-	watch       *volume.Watch   // of the brick's own file since before recheck's last look; nil if there can be none
-	unwatched   error           // why there is none
-	changes     int             // what it has seen when the stamp had been answered
+	encoded     []byte             // the pointer as it stands on the file; nil before it does
+	inherited   bool               // the key was in the pointer before: of a run that died, or has copied the file
+	before      volume.Stat        // what the mount shows
+	onBrick     int64              // bytes that the brick has for it, before anything is done
+	freed       int64              // those of them that it has given back
+	witness     volume.Identity    // of the brick's own file: no clock and no client can put it back
+	lease       *volume.BriefLease // of it, from the index's look to the witness; nil if the index knows nothing
+	known       *uint32            // CRC-32 of its bytes, as the index and an unbroken lease tell; nil: they must be read
+	recorded    bool               // the run record has the proof, and waits for word of the end
+	looked      time.Time          // when recheck had looked at everything
+	watch       *volume.Watch      // of the brick's own file since before recheck's last look; nil if there can be none
+	unwatched   error              // why there is none
+	changes     int                // what it has seen when the stamp had been answered
 	proof       object.Proof
 	adopted     bool
 	sent        bool // the stamp is on its way: the file may be a stub
@@ -272,7 +272,7 @@ type transaction struct {
 
 func (t *transaction) close() (err error) {
 	if t.lease != nil {
-		_, _ = t.lease.end() // else it ends with the descriptor
+		_, _ = t.lease.End() // else it ends with the descriptor
 	}
 	if t.locked {
 		// At once: the next run need not wait for the end of the descriptor. A

@@ -2,10 +2,6 @@ package upload
 
 import (
 	"context"
-	"errors"
-	"os"
-	"sync"
-	"time"
 
 	"github.com/coldbrick/coldbrick/internal/volume"
 )
@@ -41,8 +37,8 @@ func (t *transaction) vouch() error {
 			return nil
 		}
 		if t.known = &crc; t.lease == nil {
-			if t.lease, err = takeBriefLease(t.brick); err != nil {
-				return err
+			if t.lease, err = volume.TakeBriefLease(t.brick); err != nil {
+				return inUse(err)
 			}
 		}
 	}
@@ -55,7 +51,7 @@ func (t *transaction) vouched() error {
 	if t.lease == nil {
 		return nil
 	}
-	unbroken, err := t.lease.end()
+	unbroken, err := t.lease.End()
 	if !unbroken {
 		t.known = nil
 	}
@@ -76,41 +72,4 @@ func (t *transaction) forget() {
 	if t.Index != nil {
 		t.Index.Forget(t.want.GFID)
 	}
-}
-
-// longestLease bounds how long a thread of the brick may have to wait for a lease.
-const longestLease = 200 * time.Millisecond
-
-// briefLease is a lease that ends by itself.
-type briefLease struct {
-	limit *time.Timer
-
-	mu    sync.Mutex
-	lease volume.Lease
-	over  bool
-}
-
-func takeBriefLease(file *os.File) (*briefLease, error) {
-	lease, err := volume.TakeLease(file)
-	if err != nil {
-		return nil, inUse(err)
-	}
-	l := &briefLease{lease: lease}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.limit = time.AfterFunc(longestLease, func() { _, _ = l.end() }) // whoever asks later hears that it is over
-	return l, nil
-}
-
-// end gives the lease back, and reports whether it was unbroken until now.
-func (l *briefLease) end() (unbroken bool, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.limit.Stop()
-	if l.over {
-		return false, nil
-	}
-	l.over = true
-	unbroken, err = l.lease.Unbroken()
-	return unbroken, errors.Join(err, l.lease.GiveBack())
 }

@@ -5,11 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/coldbrick/coldbrick/crawl"
-	"github.com/coldbrick/coldbrick/internal/copied"
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore"
@@ -257,16 +255,9 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 	if replicas != nil {
 		archiver.Replicas = replicas
 	}
-	index, err := copied.Open(filepath.Join(a.StateDir, "copied"), brick)
-	if err != nil {
-		a.Log.Warn("copied files are read again", "err", err)
-	} else {
+	if index := a.openCopies(brick); index != nil {
 		archiver.Index = index
-		defer func() {
-			if err := index.Close(); err != nil {
-				a.Log.Warn("copied files are read again", "err", err)
-			}
-		}()
+		defer index.close()
 	}
 	return a.upload(ctx, archiver, brick, goal)
 }

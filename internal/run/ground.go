@@ -20,6 +20,7 @@ type ground struct {
 	meter    *Meter           // of the store
 	moves    *moves           // nil if nothing is changed
 	replicas *volume.Replicas // nil on a volume without replication, and if nothing is changed
+	here     []beside         // bricks of this host; none if nothing is changed
 }
 
 // openGround prepares to recall from a volume, or only to look at it: without
@@ -89,6 +90,10 @@ func (s *Session) openGround(ctx context.Context, mount *volume.Mount, bricks []
 		if g.replicas = mount.Replicas(false); g.replicas != nil {
 			g.recaller.Replicas = g.replicas
 		}
+		g.here = s.bricksBeside(mount)
+		for _, b := range g.here {
+			g.recaller.Copies = append(g.recaller.Copies, recall.Copies{Brick: b.brick, Index: b.index})
+		}
 	}
 	return g, nil
 }
@@ -119,6 +124,9 @@ func (g *ground) Close() error {
 	}
 	if g.replicas != nil {
 		errs = append(errs, g.replicas.Close())
+	}
+	for _, b := range g.here {
+		b.close()
 	}
 	for _, p := range []*volume.Private{g.barrier, g.files} {
 		if p != nil {

@@ -1,16 +1,20 @@
 package safety
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/copied"
+	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/recall"
 	"github.com/coldbrick/coldbrick/upload"
 )
 
@@ -73,9 +77,23 @@ func TestWhatTheIndexKnowsIsNotRead(t *testing.T) {
 	reads("the first copy", all, keep(""))
 	reads("the next night", little, keep(outcome.AlreadyCopied))
 	reads("release", little, stub(g.index(), true))
-	g.mustRecall("f")
-	reads("after a recall", all, keep(""))
+	g.mustRecall("f") // as by a client
+	reads("after a recall elsewhere", all, keep(""))
 	reads("archive", little, stub(g.index(), false))
+	recallBeside := func(index recall.Index) {
+		t.Helper()
+		r := g.recaller()
+		r.Copies = []recall.Copies{{Brick: g.Brick, Index: index}}
+		if res := r.Recall(t.Context(), "f", g.GFID("f")); res.Outcome != outcome.Recalled {
+			t.Errorf("%+v", res)
+		}
+		g.mustBeUnmarked("f")
+	}
+	recallBeside(g.index())
+	reads("the night after a recall beside the brick", little, keep(outcome.AlreadyCopied))
+	reads("release after one", little, stub(g.index(), true))
+	recallBeside(g.index())
+	reads("archive after one", little, stub(g.index(), false))
 	g.mustRecall("f")
 	keep("")()
 	reads("release without an index", all, stub(nil, true))
@@ -138,6 +156,100 @@ func TestAChangeBeforeTheIndexKnowsTheFileIsNeverMissed(t *testing.T) {
 			g.mustRecall(path)
 			g.mustRead(path, now)
 		}
+	}
+}
+
+// lateIndex lets something happen right before an entry.
+type lateIndex struct {
+	recall.Index
+	do func()
+}
+
+func (x lateIndex) Note(gfid gluster.GFID, id volume.Identity, key string, crc32 uint32) {
+	x.do()
+	x.Index.Note(gfid, id, key, crc32)
+}
+
+// The same at the end of a recall, from the removal of downloading to the entry and after
+// it: who changes the file then waits for the lease, or moves what the index knows.
+func TestAChangeBeforeTheIndexKnowsARecalledFileIsNeverMissed(t *testing.T) {
+	t.Parallel()
+	for kind, options := range map[string][]testkit.Option{"distribute": nil, "replica": {testkit.Replica(3)}} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			g := newGround(t, options...)
+			clock := testkit.NewClock(t)
+			slow := g.NewMount(t, testkit.WithClock(clock))
+			clock.Set(t, behind)
+			index := g.index()
+			for name, change := range map[string]func(path string, fresh []byte) error{
+				"write, slow clock":  func(path string, fresh []byte) error { return rewrite(slow+"/"+path, fresh) },
+				"write, right clock": func(path string, fresh []byte) error { return rewrite(g.Path(path), fresh) },
+				"punch": func(path string, fresh []byte) error {
+					clear(fresh[:4096])
+					return punch(g.Path(path))
+				},
+				"nothing": func(string, []byte) error { return nil },
+			} {
+				for _, moment := range []string{"before the end", "before the entry", "after it"} {
+					path := name + " " + moment
+					data := randomBytes(1 << 20)
+					g.Write(path, data, longAgo)
+					first := g.mustArchive(path)
+					now := append([]byte{}, data...)
+					if strings.HasPrefix(name, "write") {
+						now = randomBytes(len(data))
+					}
+					do := func() { check(t, change(path, now)) }
+					entered := false
+					r := g.recaller()
+					late := lateIndex{index, func() {
+						entered = true
+						if moment == "before the entry" {
+							do()
+						}
+					}}
+					r.Copies = []recall.Copies{{Brick: g.Brick, Index: late}}
+					r.At = func(step recall.Step, _ string) error {
+						if step == recall.StepTidy && moment == "before the end" {
+							do()
+						}
+						return nil
+					}
+					if res := r.Recall(t.Context(), path, g.GFID(path)); res.Outcome != outcome.Recalled {
+						t.Fatalf("%s: %+v", path, res)
+					}
+					if moment == "after it" {
+						do()
+					}
+					if want := name == "nothing" || moment != "before the end"; entered != want {
+						t.Errorf("%s: entered: %v", path, entered)
+					}
+					if name == "nothing" {
+						a := g.archiver()
+						a.Keep, a.Index = true, index
+						if res := a.Archive(t.Context(), g.file(path)); res.Reason != outcome.AlreadyCopied {
+							t.Errorf("%s: %+v", path, res)
+						}
+						continue
+					}
+					if res := g.release(path, index, nil); res.Reason != outcome.Changed {
+						t.Errorf("%s: release: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
+					}
+					got, err := os.ReadFile(g.BrickPath(path))
+					if err != nil || !bytes.Equal(got, now) {
+						t.Errorf("%s: other bytes on the brick (%v)", path, err)
+					}
+					a := g.archiver()
+					a.Index = index
+					if res := a.Archive(t.Context(), g.file(path)); res.Outcome != outcome.Archived || res.Adopted || res.Key == first.Key {
+						t.Errorf("%s: archive: %+v", path, res)
+					}
+					g.mustRecall(path)
+					g.mustRead(path, now)
+				}
+			}
+		})
 	}
 }
 

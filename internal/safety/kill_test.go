@@ -88,6 +88,14 @@ func victim(text []byte) error {
 		}
 		return syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	}
+	brick, err := volume.OpenBrick(o.BrickDir)
+	if err != nil {
+		return err
+	}
+	index, err := copied.Open(filepath.Join(o.StateDir, "copied"), brick)
+	if err != nil {
+		return err
+	}
 	if o.Recall != "" {
 		files, err := mount.Private(ctx, volume.ForRecall)
 		if err != nil {
@@ -95,6 +103,7 @@ func victim(text []byte) error {
 		}
 		r := &recall.Recaller{
 			Files: files, Barrier: stamping, Plugin: store, Owner: self, Volume: o.Volume, BarrierLimit: time.Minute,
+			Copies: []recall.Copies{{Brick: brick, Index: index}},
 			At: func(step recall.Step, _ string) error {
 				if step == o.Recall {
 					return die()
@@ -106,10 +115,6 @@ func victim(text []byte) error {
 			r.Replicas = replicas
 		}
 		return fmt.Errorf("%+v", r.Recall(ctx, o.File.Path, o.File.GFID))
-	}
-	brick, err := volume.OpenBrick(o.BrickDir)
-	if err != nil {
-		return err
 	}
 	log, err := record.Create(filepath.Join(o.StateDir, "runs"), self, o.BrickDir)
 	if err != nil {
@@ -129,9 +134,7 @@ func victim(text []byte) error {
 		},
 	}
 	if a.Keep, a.Release = o.Verb == keeping, o.Verb == releasing; o.Verb != archiving {
-		if a.Index, err = copied.Open(filepath.Join(o.StateDir, "copied"), brick); err != nil {
-			return err
-		}
+		a.Index = index
 	}
 	return fmt.Errorf("%+v", a.Archive(ctx, o.File))
 }

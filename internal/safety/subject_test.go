@@ -31,10 +31,12 @@ import (
 	"github.com/coldbrick/coldbrick/upload"
 )
 
-// Sizes of subjects: one PUT, and a multipart upload of two parts.
+// Sizes of subjects: one PUT, one that a recall enters in the index besides, and a
+// multipart upload of two parts.
 const (
 	partSize = 5 << 20
 	single   = 70_001
+	entered  = 1 << 20
 	parted   = partSize + 50_003
 )
 
@@ -162,7 +164,7 @@ func (s *subject) archive(edit func(*upload.Archiver)) upload.Result {
 func (s *subject) recaller() *recall.Recaller {
 	return &recall.Recaller{
 		Files: s.Files, Barrier: s.Stamping, Plugin: s.store(), Owner: s.deadRun(),
-		Volume: s.ID, BarrierLimit: time.Minute,
+		Volume: s.ID, BarrierLimit: time.Minute, Copies: []recall.Copies{{Brick: s.Brick, Index: s.Copies}},
 	}
 }
 

@@ -43,6 +43,7 @@ func jobs() []job {
 		{"archive", single, nothing, doArchive, (*subject).archiveSettles},
 		{"archive what a dead run has left", single, left, doArchive, (*subject).archiveSettles},
 		{"recall", single, stub, doRecall, (*subject).recallSettles},
+		{"recall and enter", entered, stub, doRecall, (*subject).recallSettles},
 		{"recall with bytes", single, withBytes, doRecall, (*subject).recallSettles},
 		{"recall without proof", single, withoutProof, doRecall, (*subject).recallSettles},
 		{"recall half written", single, cut(stub, recall.StepTimes), doRecall, (*subject).recallSettles},

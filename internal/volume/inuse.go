@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -67,6 +68,44 @@ func (l Lease) GiveBack() error {
 		return fmt.Errorf("give back the lease: %w", err)
 	}
 	return nil
+}
+
+// LongestLease is how long a BriefLease keeps a thread of the brick waiting at most.
+const LongestLease = 200 * time.Millisecond
+
+// BriefLease is a lease that ends by itself.
+type BriefLease struct {
+	limit *time.Timer
+
+	mu    sync.Mutex
+	lease Lease
+	over  bool
+}
+
+// TakeBriefLease is TakeLease for as long as LongestLease.
+func TakeBriefLease(file *os.File) (*BriefLease, error) {
+	lease, err := TakeLease(file)
+	if err != nil {
+		return nil, err
+	}
+	l := &BriefLease{lease: lease}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.limit = time.AfterFunc(LongestLease, func() { _, _ = l.End() }) // whoever asks later hears that it is over
+	return l, nil
+}
+
+// End gives the lease back, and reports whether it was unbroken until now.
+func (l *BriefLease) End() (unbroken bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.limit.Stop()
+	if l.over {
+		return false, nil
+	}
+	l.over = true
+	unbroken, err = l.lease.Unbroken()
+	return unbroken, errors.Join(err, l.lease.GiveBack())
 }
 
 // NotInUse returns nil if no process has a file open for writing at this moment;
