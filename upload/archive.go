@@ -6,7 +6,6 @@ package upload
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -121,8 +120,11 @@ type Result struct {
 	Reason  outcome.Reason // unless archived
 	Key     string
 	Adopted bool  // the object was there already: of a run that died, a copy, a recall
-	Freed   int64 // bytes that the brick had for it and has no longer, if archived
-	Err     error // the cause of a failure; of an archived file: what could not be noted or watched
+	Freed   int64 // bytes that the brick had for it alone and has no longer, if archived
+	// MayBeKept says that the brick does not tell whether a snapshot or a reflink has a
+	// share in these bytes, and keeps them.
+	MayBeKept bool
+	Err       error // the cause of a failure; of an archived file: what could not be noted or watched
 }
 
 // Step is one step of a file's way.
@@ -200,7 +202,7 @@ func (a *Archiver) Archive(ctx context.Context, f gluster.File) Result {
 		// A new key means a new pointer, which moves the ctime: begin anew.
 		t, err = a.attempt(ctx, f, object.NonceKey(a.Prefix, f.GFID))
 	}
-	res := Result{File: f, Outcome: outcome.Archived, Key: t.key, Adopted: t.adopted, Freed: t.freed, Err: err}
+	res := Result{File: f, Outcome: outcome.Archived, Key: t.key, Adopted: t.adopted, Freed: t.freed, MayBeKept: t.mayBeKept, Err: err}
 	if a.Keep {
 		res.Outcome = outcome.Copied
 	}
@@ -252,8 +254,9 @@ type transaction struct {
 	encoded     []byte             // the pointer as it stands on the file; nil before it does
 	inherited   bool               // the key was in the pointer before: of a run that died, or has copied the file
 	before      volume.Stat        // what the mount shows
-	onBrick     int64              // bytes that the brick has for it, before anything is done
+	onBrick     int64              // bytes that the brick has for it alone, before anything is done
 	freed       int64              // those of them that it has given back
+	mayBeKept   bool               // some may be shared, for all that the brick tells
 	witness     volume.Identity    // of the brick's own file: no clock and no client can put it back
 	lease       *volume.BriefLease // of it, from the index's look to the witness; nil if the index knows nothing
 	known       *uint32            // CRC-32 of its bytes, as the index and an unbroken lease tell; nil: they must be read
@@ -319,12 +322,18 @@ func (t *transaction) open(context.Context) (err error) {
 	case t.Keep && t.alreadyCopied(attrs, onBrick.Identity):
 		return outcome.Skip(outcome.AlreadyCopied, "")
 	}
+	t.onBrick, t.mayBeKept = onBrick.Blocks*statBlock, true
 	if t.Release {
-		if full, err := volume.HasData(t.brick); err != nil || !full {
-			return cmp.Or(err, outcome.Skip(outcome.FreesNothing, ""))
+		switch own, shared, err := volume.OwnBytes(t.brick); {
+		case errors.Is(err, volume.ErrUntold):
+		case err != nil:
+			return err
+		case own == 0:
+			return outcome.Skip(outcome.FreesNothing, "")
+		default:
+			t.onBrick, t.mayBeKept = t.onBrick-shared, false
 		}
 	}
-	t.onBrick = onBrick.Blocks * statBlock
 	return t.notInUse() // or it would be uploaded in vain, perhaps every night
 }
 

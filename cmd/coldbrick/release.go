@@ -12,13 +12,14 @@ func newRelease(a *app) *cobra.Command {
 		Short: "Make copied files stubs, without an upload",
 		Long: `Free the data of files that have a copy in the store, made by archive --keep or left
 by a recall, and that have not changed since: they become stubs as by archive, but
-nothing is uploaded. What archive --keep on this host has noted of a file proves that
-it is unchanged; any other file is read and compared with the checksum of its
-object. Skipped are files that were never copied (not-copied), that have changed
-(changed), and those that take no room on the brick (frees-nothing).
+nothing is uploaded. What archive --keep or recall on this host has noted of a file
+proves that it is unchanged; any other file is read and compared with the checksum of
+its object. Skipped are files that were never copied (not-copied), that have changed
+(changed), and those that take no room of their own on the brick (frees-nothing).
 
-With --until-free, the run ends with code 1 if the brick does not gain what is
-released: something else keeps the room then.
+With --until-free, where the brick's file system does not tell which bytes a file
+shares, the run ends with code 1 if the brick does not gain what is released: a
+snapshot keeps the room then.
 
 What archive refuses, release refuses: see coldbrick archive.`,
 		Example: `  coldbrick archive --volume vol --keep              # copies by day

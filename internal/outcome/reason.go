@@ -131,7 +131,7 @@ var Meaning = map[Reason]string{
 	InUse:            "somebody has it open for writing",
 	NotCopied:        "has no object in the store that it refers to: archive --keep makes one",
 	AlreadyCopied:    "the store has a proven copy of it, and it has not changed since",
-	FreesNothing:     "takes no room on the brick, so that a release would free none",
+	FreesNothing:     "takes no room on the brick that it does not share, so that a release would free none",
 	Changed:          "changed while it was being archived or recalled; of an object: it is another one than gc has listed",
 	Vanished:         "was deleted or renamed in the meantime",
 	InProgress:       "another run is working on it",

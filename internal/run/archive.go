@@ -331,7 +331,11 @@ func (a *archiving) upload(ctx context.Context, archiver *upload.Archiver, brick
 	}
 	done := func(r upload.Result) {
 		a.gauge.Work.End(r.File.Path)
-		goal.done(r.File.Size, r.Freed)
+		doubted := int64(0)
+		if r.MayBeKept {
+			doubted = r.Freed
+		}
+		goal.done(r.File.Size, doubted)
 		a.tried(r.Outcome == outcome.Failed)
 		a.tally.Add(r.Outcome, r.Reason, r.File.Size)
 		if r.Outcome == outcome.Archived || r.Outcome == outcome.Copied {

@@ -39,8 +39,9 @@ type freeGoal struct {
 	want   config.Portion
 	dryRun bool // nothing that is taken ever comes to an end
 
-	// doubts ends a run whose brick does not gain by what is released: snapshots, a
-	// trash directory or processes that have the files open keep the room.
+	// doubts ends a run whose brick does not gain by what is released, where its file
+	// system does not tell of each file whether a snapshot keeps its bytes. Where it
+	// does, no user who writes as fast as room is made can end a run.
 	doubts   bool
 	patience time.Duration // for what was released to be free
 
@@ -48,7 +49,7 @@ type freeGoal struct {
 	inWork int64         // bytes
 	ended  chan struct{} // closed, and another one made, when a file leaves the work
 	had    int64         // bytes that were free at the last look at the gain; -1 before the first
-	freed  int64         // bytes that should be free since
+	freed  int64         // bytes that should be free since, and may be kept
 	due    time.Time     // when the gain must show; zero until enough was released
 }
 
@@ -132,14 +133,14 @@ func (g *freeGoal) gained(free int64) (bool, error) {
 	case g.due.IsZero():
 		g.due = time.Now().Add(g.patience)
 	case time.Now().After(g.due):
-		return false, fmt.Errorf("%w: %d bytes were released, and the brick has gained %d: look for snapshots, features.trash, and processes that have the files open",
+		return false, fmt.Errorf("%w: %d bytes were released, and the brick has gained %d: look for snapshots",
 			errFreesNothing, g.freed, free-g.had)
 	}
 	return false, nil
 }
 
-// done says that a file that was taken is archived and has freed so many bytes, or was
-// left alone.
+// done says that a file that was taken is archived, and has freed so many bytes unless
+// something keeps them, or that it was left alone.
 func (g *freeGoal) done(size, freed int64) {
 	if g == nil || g.want.IsZero() {
 		return

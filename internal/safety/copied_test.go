@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/coldbrick/coldbrick/internal/copied"
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/outcome"
@@ -338,16 +340,49 @@ func xorAt(path string, at int64) error {
 	return err
 }
 
-// What takes no room is not released, and says so.
-func TestAFileOfHolesFreesNothing(t *testing.T) {
+// What takes no room, or shares all that it has, is not released, and says so. What a
+// file shares is not counted as freed.
+func TestAFileWithNothingOfItsOwnFreesNothing(t *testing.T) {
 	t.Parallel()
-	g := newGround(t)
-	g.Write("f", nil, longAgo)
-	check(t, os.Truncate(g.Path("f"), 1<<20))
-	check(t, os.Chtimes(g.Path("f"), longAgo, longAgo))
-	g.keep("f", nil)
-	if res := g.release("f", nil, nil); res.Reason != outcome.FreesNothing || res.Freed != 0 {
-		t.Errorf("%+v", res)
+	g := newGround(t, testkit.BrickOn("xfs"))
+	const size = 2 << 20
+	clone := func(path string) {
+		t.Helper()
+		from, err := os.Open(g.BrickPath(path))
+		check(t, err)
+		defer from.Close() // read only
+		to, err := os.Create(g.BrickDir() + "/.glusterfs/of " + path)
+		check(t, err)
+		defer to.Close() // written by nobody
+		check(t, unix.IoctlFileClone(int(to.Fd()), int(from.Fd())))
+	}
+	for name, tt := range map[string]struct {
+		prepare func(path string)
+		own     int64
+	}{
+		"holes": {func(path string) {
+			g.Write(path, nil, longAgo)
+			check(t, os.Truncate(g.Path(path), size))
+			g.SetMtime(path, longAgo)
+		}, 0},
+		"shared": {func(path string) {
+			g.Write(path, randomBytes(size), longAgo)
+			clone(path)
+		}, 0},
+		"half of it shared": {func(path string) {
+			g.Write(path, randomBytes(size), longAgo)
+			clone(path)
+			check(t, rewrite(g.Path(path), randomBytes(size/2)))
+		}, size / 2},
+		"its own": {func(path string) { g.Write(path, randomBytes(size), longAgo) }, size},
+	} {
+		tt.prepare(name)
+		g.keep(name, nil)
+		res := g.release(name, nil, nil)
+		const attributes = 8 << 10 // of the stub
+		if (res.Reason == outcome.FreesNothing) != (tt.own == 0) || res.Freed > tt.own || res.Freed < tt.own-attributes || res.MayBeKept && tt.own > 0 {
+			t.Errorf("%s: %+v", name, res)
+		}
 	}
 }
 

@@ -195,19 +195,6 @@ func StatOf(f *os.File) (Stat, error) {
 	}, nil
 }
 
-// HasData reports whether an open file of a brick has more than holes. Its blocks do not
-// tell: they count those of its attributes.
-func HasData(f *os.File) (bool, error) {
-	_, err := unix.Seek(int(f.Fd()), 0, unix.SEEK_DATA)
-	switch {
-	case errors.Is(err, unix.ENXIO):
-		return false, nil
-	case err != nil:
-		return false, &os.PathError{Op: "seek", Path: f.Name(), Err: err}
-	}
-	return true, nil
-}
-
 // StatAsOpened is what the lookup that opened f, or any answer since, told of
 // it. It asks nothing, so on a mount it saves a round trip where that lookup is
 // recent enough.
