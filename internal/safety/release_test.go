@@ -3,9 +3,13 @@ package safety
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
+	"slices"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
@@ -33,45 +37,118 @@ func (g *ground) release(path string, index upload.Index, at func(upload.Step, g
 	return a.Archive(g.t.Context(), g.file(path))
 }
 
+// mapped stores into a mapping and puts the mtime back.
+func mapped(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	page, err := unix.Mmap(int(f.Fd()), 0, len(data), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	copy(page, data)
+	return errors.Join(unix.Msync(page, unix.MS_SYNC), unix.Munmap(page), f.Close(), os.Chtimes(path, longAgo, longAgo))
+}
+
+// What may happen to a file that is copied.
+const (
+	itsBytes = iota // or its time: the object is not that of the file any more
+	itsMarks        // its ctime alone
+	itsName
+	nothing
+)
+
 // Between copy and release, and at any step of the release up to the stamp, a file
-// changes in ways that a mount shows and that it does not: it is never released, and
-// what is on the brick stays.
+// changes in ways that a mount shows and that it does not. If it is not what its object
+// holds it is never released, and what is on the brick stays.
 func TestACopiedFileIsReleasedOnlyIfNothingChanged(t *testing.T) {
-	g := newGround(t)
-	clock := testkit.NewClock(t)
-	slow := g.NewMount(t, testkit.WithClock(clock))
-	clock.Set(t, behind)
-	data, fresh := randomBytes(9000), randomBytes(9000)
-	for name, change := range map[string]func(path string) error{
-		"punch":              func(path string) error { return punch(g.Path(path)) },
-		"write, slow clock":  func(path string) error { return rewrite(slow+"/"+path, fresh) },
-		"write, right clock": func(path string) error { return rewrite(g.Path(path), fresh) },
-		"touch":              func(path string) error { return os.Chtimes(g.Path(path), longAgo, longAgo.Add(time.Hour)) },
-		"truncate":           func(path string) error { return os.Truncate(g.Path(path), 10) },
+	t.Parallel()
+	early := []upload.Step{"", upload.StepOpen, upload.StepPoint, upload.StepIdentify} // before its identity is taken
+	late := []upload.Step{upload.StepPut, upload.StepRecord, upload.StepRecheck}
+	for kind, tt := range map[string]struct {
+		options []testkit.Option
+		moments []upload.Step
+	}{
+		"distribute": {nil, append(slices.Clone(early), late...)},
+		"replica":    {[]testkit.Option{testkit.Replica(3)}, []upload.Step{"", upload.StepIdentify, upload.StepRecheck}},
 	} {
-		for _, step := range []upload.Step{"", upload.StepOpen, upload.StepPoint, upload.StepIdentify, upload.StepPut, upload.StepRecord, upload.StepRecheck} {
-			for by, index := range map[string]upload.Index{"reading": nil, "the index": g.index()} {
-				path := name + " before " + string(step) + ", " + by
-				g.Write(path, data, longAgo)
-				g.keep(path, index)
-				g.mustRead(path, data)
-				var at func(upload.Step, gluster.File) error
-				if step == "" {
-					check(t, change(path))
-				} else {
-					at = before(step, func() { check(t, change(path)) })
-				}
-				res := g.release(path, index, at)
-				if res.Outcome != outcome.Skipped || res.Reason != outcome.Changed && res.Reason != outcome.TooWarm {
-					t.Errorf("%s: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
-				}
-				if m := g.BrickMarks(path); m.Remote || g.BrickSize(path) == 0 {
-					t.Errorf("%s: %+v, %d bytes", path, m, g.BrickSize(path))
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			g := newGround(t, tt.options...)
+			clock := testkit.NewClock(t)
+			slow := g.NewMount(t, testkit.WithClock(clock))
+			clock.Set(t, behind)
+			data, fresh := randomBytes(9000), randomBytes(9000)
+			for name, row := range map[string]struct {
+				changes int
+				do      func(path string) error
+			}{
+				"punch":              {itsBytes, func(path string) error { return punch(g.Path(path)) }},
+				"write, slow clock":  {itsBytes, func(path string) error { return rewrite(slow+"/"+path, fresh) }},
+				"write, right clock": {itsBytes, func(path string) error { return rewrite(g.Path(path), fresh) }},
+				"map":                {itsBytes, func(path string) error { return mapped(g.Path(path), fresh) }},
+				"map, slow clock":    {itsBytes, func(path string) error { return mapped(slow+"/"+path, fresh) }},
+				"touch":              {itsBytes, func(path string) error { return os.Chtimes(g.Path(path), longAgo, longAgo.Add(time.Hour)) }},
+				"truncate":           {itsBytes, func(path string) error { return os.Truncate(g.Path(path), 10) }},
+				"link":               {itsBytes, func(path string) error { return os.Link(g.Path(path), g.Path(path+", linked")) }},
+				"chmod":              {itsMarks, func(path string) error { return os.Chmod(g.Path(path), 0o600) }},
+				"chmod, slow clock":  {itsMarks, func(path string) error { return os.Chmod(slow+"/"+path, 0o600) }},
+				"setxattr":           {itsMarks, func(path string) error { return unix.Setxattr(g.Path(path), "user.x", []byte("y"), 0) }},
+				"rename":             {itsName, func(path string) error { return os.Rename(g.Path(path), g.Path(path+", renamed")) }},
+				"read": {nothing, func(path string) error {
+					_, err := os.ReadFile(g.Path(path))
+					return err
+				}},
+				"open for writing": {nothing, func(path string) error {
+					f, err := os.OpenFile(g.Path(path), os.O_RDWR, 0)
+					return errors.Join(err, f.Close())
+				}},
+			} {
+				for _, step := range tt.moments {
+					for by, index := range map[string]upload.Index{"reading": nil, "the index": g.index()} {
+						path := name + " before " + string(step) + ", " + by
+						g.Write(path, data, longAgo)
+						g.keep(path, index)
+						g.mustRead(path, data)
+						do := func() { check(t, row.do(path)) }
+						var at func(upload.Step, gluster.File) error
+						if step != "" {
+							at = before(step, do)
+						} else if do(); row.changes == itsName {
+							path += ", renamed"
+						}
+						res := g.release(path, index, at)
+						if row.changes == nothing || row.changes == itsMarks && slices.Contains(early, step) || row.changes == itsName && step == "" {
+							if res.Outcome != outcome.Archived || !res.Adopted || res.Err != nil {
+								t.Errorf("%s: %+v", path, res)
+							}
+							g.mustRecall(path)
+							g.mustRead(path, data)
+							continue
+						}
+						if row.changes == itsName {
+							path += ", renamed"
+						}
+						if res.Outcome != outcome.Skipped {
+							t.Errorf("%s: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
+						}
+						if m := g.BrickMarks(path); m.Remote || g.BrickSize(path) == 0 {
+							t.Errorf("%s: %+v, %d bytes", path, m, g.BrickSize(path))
+						}
+					}
 				}
 			}
-		}
+		})
 	}
+}
 
+// What is the same is released without an upload, what was never copied is not released,
+// and a release that stops half way forgets no copy.
+func TestAReleaseUploadsNothing(t *testing.T) {
+	t.Parallel()
+	g := newGround(t)
+	data := randomBytes(9000)
 	// Of a file that has not changed nothing is uploaded, by whatever takes it.
 	for _, verb := range []string{"release", "archive"} {
 		g.Write(verb, data, longAgo)

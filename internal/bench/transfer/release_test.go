@@ -16,7 +16,7 @@ func TestRelease(t *testing.T) {
 	g := newGround(t)
 	for _, w := range []workload{
 		{fmt.Sprintf("%d files of 4 KiB", smallFiles), smallFiles, 4 << 10},
-		{fmt.Sprintf("%d files of 64 MiB", largeMiB/64), largeMiB / 64, 64 << 20},
+		{fmt.Sprintf("%d files of 1 GiB", largeMiB>>10), largeMiB >> 10, 1 << 30},
 	} {
 		g.compete("release", "Release of "+w.name, w, []contestant{
 			{"coldbrick archive", g.archive},

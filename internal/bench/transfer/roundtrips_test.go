@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/coldbrick/coldbrick/internal/testkit"
 )
 
 // TestRoundTrips counts what coldbrick asks of its private mounts for one file,
@@ -23,6 +25,33 @@ func TestRoundTrips(t *testing.T) {
 	g.Logf("requests per file of %s:\n%s", "archive", g.requests(w, g.archiveCommand(tree)))
 	g.mustAllBeStubs(w, tree)
 	g.Logf("requests per file of %s:\n%s", "recall", g.requests(w, g.recallCommand(tree)))
+}
+
+// TestReleaseRequests counts what a release asks of mount and store, by size of the files.
+func TestReleaseRequests(t *testing.T) {
+	g := newGround(t)
+	proxy := testkit.FaultProxy(t, g.store)
+	for _, size := range []int64{4 << 10, 64 << 20, 1 << 30} {
+		w := workload{fmt.Sprintf("20 files of %d KiB", size>>10), 20, size}
+		if size > 64<<20 {
+			w = workload{"4 files of 1 GiB", 4, size}
+		}
+		tree := g.makeTree(w)
+		for _, verb := range []string{"archive --keep", "release"} {
+			c := g.archiveTo(tree, proxy.Endpoint)
+			words := strings.Fields(verb)
+			c.command[1] = words[0]
+			c.command = append(c.command, words[1:]...)
+			before := len(proxy.Requests(testkit.Match{}))
+			atMount := g.requests(w, c)
+			asked := proxy.Requests(testkit.Match{})[before:]
+			asked = slices.DeleteFunc(asked, func(r testkit.Request) bool { return !strings.HasPrefix(r.Key, tree+"/") })
+			g.Logf("%s of %s: requests to the store: %v, to the mounts per file:\n%s", verb, w.name,
+				tally(asked, func(r testkit.Request) string { return r.Method }), atMount)
+		}
+		g.mustAllBeStubs(w, tree)
+		g.removeTree(tree)
+	}
 }
 
 // requests runs coldbrick with clients that record their traffic.
