@@ -214,4 +214,9 @@ func TestDoctorNamesPrefixesWithinEachOther(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", tt.want, out)
 		}
 	}
+	inner := g.v.ID
+	g.v = outer
+	if out, _ := g.run(0, "doctor", "-v", "--brick", g.v.BrickDir()); !strings.Contains(out, `warning key-prefix: the prefix "" is above "vol2/" of volume `+inner) {
+		t.Error(out)
+	}
 }

@@ -32,6 +32,8 @@ type Place struct {
 	Secret string // by which all that gc writes and reads is sealed
 	Dir    string // for files on the way
 
+	Listers int // parts of a listing that are asked for at once
+
 	// Scans reads the catalogs of a volume.
 	Scans func(ctx context.Context, volumeID string) ([]Scan, error)
 	// remove deletes a catalog of a volume.
@@ -40,7 +42,8 @@ type Place struct {
 
 // NewPlace is a place whose catalogs are in the store.
 func NewPlace(store Store, prefix, secret, dir string) Place {
-	p := Place{Store: store, Prefix: prefix, Secret: secret, Dir: dir}
+	const listers = 8
+	p := Place{Store: store, Prefix: prefix, Secret: secret, Dir: dir, Listers: listers}
 	p.Scans = p.readScans
 	p.remove = func(ctx context.Context, deleter objstore.Deleter, volumeID, scan string) error {
 		return p.catalogs(volumeID).RemoveScan(ctx, deleter, scan)

@@ -3,9 +3,11 @@ package gc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -350,5 +352,41 @@ func TestAListSaysItsGrace(t *testing.T) {
 	}
 	if err := l.KeepsFor(grace + time.Hour); !errors.Is(err, ErrNotProven) {
 		t.Errorf("backups that are older than the grace: %v", err)
+	}
+}
+
+// A listing comes in parts. Each may fail: then there is no garbage.
+func TestEachPartOfAListingMayFail(t *testing.T) {
+	errFault := errors.New("a fault of the test")
+	for nth := int64(1); ; nth++ {
+		w, _ := ripe(t)
+		for n := range 10 {
+			w.put(mine, fmt.Sprintf("%sdir %d/file", prefix, n))
+		}
+		p := w.place()
+		p.Listers = 4
+		scans, err := p.Scans(t.Context(), mine)
+		must(t, err)
+		var n atomic.Int64
+		w.fault = func(op, _ string) error {
+			if n.Add(1) == nth {
+				return errFault
+			}
+			return nil
+		}
+		var found []string
+		objects, err := p.Unreferenced(t.Context(), scans, w.now.Add(time.Second), func(o objstore.Listed) error {
+			found = append(found, o.Key)
+			return nil
+		})
+		if n.Load() < nth {
+			if err != nil || objects != 13 || len(found) != 11 || !slices.IsSorted(found) || n.Load() < 13 {
+				t.Errorf("%d requests, %d objects, %q, %v", n.Load(), objects, found, err)
+			}
+			return
+		}
+		if !errors.Is(err, errFault) || len(found) > 0 {
+			t.Errorf("request %d of a listing failed: %v, found %q", nth, err, found)
+		}
 	}
 }

@@ -68,6 +68,11 @@ func (m *mortal) List(ctx context.Context, under string, visit func(objstore.Lis
 	return m.send(func() error { return m.seen.List(ctx, under, visit) })
 }
 
+func (m *mortal) Split(ctx context.Context, under string) (objects []objstore.Listed, below []string, whole bool, err error) {
+	err = m.send(func() (err error) { objects, below, whole, err = m.seen.Split(ctx, under); return err })
+	return objects, below, whole, err
+}
+
 func (m *mortal) Delete(ctx context.Context, key string, is object.Info) error {
 	return m.send(func() error { return m.seen.Delete(ctx, key, is) })
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,13 +24,25 @@ func (m many) key(n int) string {
 	return fmt.Sprintf("%sdirectory %d/a file of a usual name %d", prefix, n%1000, n)
 }
 
-func (m many) List(_ context.Context, _ string, visit func(objstore.Listed) error) error {
-	for n := range m.objects {
+// List lists one of the thousand directories: a bucket with more is listed as a whole.
+func (m many) List(_ context.Context, under string, visit func(objstore.Listed) error) error {
+	var directory int
+	if _, err := fmt.Sscanf(strings.TrimPrefix(under, prefix), "directory %d/", &directory); err != nil {
+		return err
+	}
+	for n := directory; n < m.objects; n += 1000 {
 		if err := visit(objstore.Listed{Key: m.key(n), Size: 1, Modified: time.Unix(1, 0)}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (m many) Split(context.Context, string) (objects []objstore.Listed, below []string, whole bool, err error) {
+	for n := range 1000 {
+		below = append(below, fmt.Sprintf("%sdirectory %d/", prefix, n))
+	}
+	return nil, below, true, nil
 }
 
 func TestAMillionKeysFitInto128MiB(t *testing.T) {
@@ -45,7 +58,7 @@ func TestAMillionKeysFitInto128MiB(t *testing.T) {
 		}
 		return nil
 	}}
-	p := Place{Store: m, Prefix: prefix, Dir: t.TempDir()}
+	p := Place{Store: m, Prefix: prefix, Dir: t.TempDir(), Listers: 8}
 	began, found := time.Now(), 0
 	objects, err := p.Unreferenced(t.Context(), []Scan{scan, scan}, time.Unix(2, 0), func(objstore.Listed) error { found++; return nil })
 	var mem runtime.MemStats

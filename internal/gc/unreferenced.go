@@ -33,7 +33,7 @@ func (p Place) Unreferenced(ctx context.Context, scans []Scan, before time.Time,
 
 // listed lists the objects of a store that keeps no versions, or the latest ones.
 func (p Place) listed(ctx context.Context, prefix string, visit func(objstore.Version) error) error {
-	return p.Store.List(ctx, prefix, func(o objstore.Listed) error { return visit(objstore.Version{Listed: o}) })
+	return objstore.ListAll(ctx, p.Store, prefix, p.Listers, func(o objstore.Listed) error { return visit(objstore.Version{Listed: o}) })
 }
 
 // join visits, in order by key, what is listed under each key, and whether one of the

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,7 +101,7 @@ func (w *world) place() Place {
 	if store == nil {
 		store = &seen{w}
 	}
-	return Place{Store: store, Prefix: prefix, Secret: secret, Dir: w.dir, Scans: func(_ context.Context, id string) ([]Scan, error) {
+	return Place{Store: store, Prefix: prefix, Secret: secret, Dir: w.dir, Listers: 1, Scans: func(_ context.Context, id string) ([]Scan, error) {
 		if v := w.volumes[id]; v != nil {
 			return v.scans, nil
 		}
@@ -154,6 +155,24 @@ func (s *seen) List(ctx context.Context, under string, visit func(objstore.Liste
 		return err
 	}
 	return s.w.store.List(ctx, under, visit)
+}
+
+// Split is what a store with directories knows.
+func (s *seen) Split(ctx context.Context, under string) (objects []objstore.Listed, below []string, whole bool, err error) {
+	if err := s.may("split", under); err != nil {
+		return nil, nil, false, err
+	}
+	err = s.w.store.List(ctx, under, func(o objstore.Listed) error {
+		dir, _, inside := strings.Cut(strings.TrimPrefix(o.Key, under), "/")
+		switch {
+		case !inside:
+			objects = append(objects, o)
+		case !slices.Contains(below, under+dir+"/"):
+			below = append(below, under+dir+"/")
+		}
+		return nil
+	})
+	return objects, below, true, err
 }
 
 func (s *seen) Delete(ctx context.Context, key string, is object.Info) error {

@@ -66,7 +66,7 @@ func GuessTree(ctx context.Context, store Objects, prefix, volumeID string, jobs
 	var claims []claim
 	var mu sync.Mutex
 	err := workers.Run(ctx, max(jobs, 1), func(ctx context.Context, emit func(context.Context, objstore.Listed) error) error {
-		return store.List(ctx, prefix, func(o objstore.Listed) error {
+		return objstore.ListAll(ctx, store, prefix, jobs, func(o objstore.Listed) error {
 			if !object.IsData(prefix, o.Key) {
 				return nil
 			}

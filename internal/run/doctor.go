@@ -5,8 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
@@ -275,9 +280,9 @@ func (e *examination) store(ctx context.Context, s *scope, bricks []*volume.Bric
 	return nil
 }
 
-// prefixCheck looks which other volumes have objects under the same prefix, which is
-// well, and under one that this prefix is below: then a path of theirs and a path
-// of this volume may want one key, and listings of theirs show objects of this one.
+// prefixCheck looks which other volumes have objects in the bucket. Under the same prefix,
+// or one beside it, that is well. If one prefix is below the other, a path of theirs and a
+// path of this volume may want one key, and listings show objects of both.
 func (e *examination) prefixCheck(ctx context.Context, plugin recall.Plugin, own string) outcome.Check {
 	c := outcome.Check{Name: "key-prefix", Verdict: outcome.OK}
 	store, ok := plugin.(objstore.Lister)
@@ -301,15 +306,78 @@ func (e *examination) prefixCheck(ctx context.Context, plugin recall.Plugin, own
 			}
 		}
 	}
+	below, unknown, err := volumesBelow(ctx, store, e.Store.keyPrefix(), own)
+	var beside []string
+	if prefix := e.Store.keyPrefix(); err == nil && prefix != "" {
+		all, _, besideErr := volumesBelow(ctx, store, "", own)
+		beside, err = slices.DeleteFunc(all, func(v string) bool { return strings.HasPrefix(v, strconv.Quote(prefix)) }), besideErr
+	}
 	switch {
-	case nested != nil:
+	case err != nil:
+		c.Verdict, c.Reason = outcome.Warning, fmt.Sprintf("which volumes have objects below %q is not known: %v", e.Store.keyPrefix(), err)
+	case nested != nil || below != nil:
 		c.Verdict = outcome.Warning
-		c.Reason = fmt.Sprintf("the prefix %q is below %s", e.Store.keyPrefix(), strings.Join(nested, " and "))
+		var is []string
+		if nested != nil {
+			is = append(is, "is below "+strings.Join(nested, " and "))
+		}
+		if below != nil {
+			is = append(is, "is above "+strings.Join(below, " and "))
+		}
+		c.Reason = fmt.Sprintf("the prefix %q %s", e.Store.keyPrefix(), strings.Join(is, ", and "))
 		c.Fix = "give volumes that begin now prefixes beside each other, such as vol1/ and vol2/; objects that exist keep their keys"
 	case shared != nil:
 		c.Reason = "shared with volume " + strings.Join(shared, " and ")
 	}
+	if c.Verdict == outcome.OK {
+		if len(beside) > 0 {
+			c.Reason = strings.TrimPrefix(c.Reason+"; beside "+strings.Join(beside, " and "), "; ")
+		}
+		if unknown != "" {
+			c.Reason = strings.TrimPrefix(c.Reason+"; "+unknown, "; ")
+		}
+	}
 	return c
+}
+
+// mostLooked bounds the directories of a bucket that are looked into for volumes, a
+// request for each.
+const mostLooked = 200
+
+// volumesBelow are the other volumes with objects one directory below a prefix, as text. Deeper
+// ones, and those of a bucket with too many directories, are not looked for: unknown says
+// so. gc, which lists all, finds them.
+func volumesBelow(ctx context.Context, store objstore.Lister, prefix, own string) (found []string, unknown string, err error) {
+	s, ok := store.(objstore.Splitter)
+	if !ok {
+		return nil, "", nil
+	}
+	_, dirs, whole, err := s.Split(ctx, prefix)
+	if err != nil {
+		return nil, "", err
+	}
+	if !whole || len(dirs) > mostLooked {
+		return nil, fmt.Sprintf("%q has too many directories to look into each for volumes: gc names them", prefix), nil
+	}
+	var mu sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(16)
+	for _, dir := range dirs {
+		group.Go(func() error {
+			ids, err := objstore.Volumes(ctx, store, dir)
+			mu.Lock()
+			defer mu.Unlock()
+			for _, id := range ids {
+				if id != own {
+					found = append(found, fmt.Sprintf("%q of volume %s", dir, id))
+				}
+			}
+			return err
+		})
+	}
+	err = group.Wait()
+	slices.Sort(found)
+	return found, "", err
 }
 
 // classCheck looks whether objects of a storage class can be read at once.

@@ -536,9 +536,15 @@ func listed(t *testing.T, s Store, prefix string) {
 				want = append(want, key)
 			}
 		}
+		var parts []string
+		partsErr := objstore.ListAll(t.Context(), store, prefix+under, 8, func(o objstore.Listed) error {
+			parts = append(parts, o.Key)
+			return nil
+		})
 		slices.Sort(got)
-		if err != nil || !slices.Equal(got, want) {
-			t.Errorf("below %q: %q, want %q: %v", prefix+under, got, want, err)
+		slices.Sort(parts)
+		if err := errors.Join(err, partsErr); err != nil || !slices.Equal(got, want) || !slices.Equal(parts, want) {
+			t.Errorf("below %q: %q, in parts %q, want %q: %v", prefix+under, got, parts, want, err)
 		}
 	}
 	stop := errors.New("enough")
