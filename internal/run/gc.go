@@ -162,7 +162,23 @@ func (c *collection) search(ctx context.Context) (found gc.Found, err error) {
 	}
 	told.Objects = found.List.Objects
 	c.print(told)
-	return found, nil
+	return found, c.tellUploads()
+}
+
+// tellUploads names the uploads of dead runs on this host of which parts may be left in
+// the bucket. From the bucket alone nobody can tell whether an upload has died.
+func (c *collection) tellUploads() error {
+	left, err := record.Open(c.records(), c.self)
+	if err != nil {
+		return err
+	}
+	for _, u := range left {
+		for _, e := range u.Uploads {
+			c.UI.Say(fmt.Sprintf("parts of %s may be left of run %s, which died: the next archive of brick %s aborts that upload",
+				report.Quote(e.Key), u.Owner.Run, u.Brick))
+		}
+	}
+	return nil
 }
 
 func objectRecord(o gc.Candidate, became outcome.Outcome, why outcome.Reason, err error) report.Object {
