@@ -178,6 +178,16 @@ func (s *Survey) rate() int64 {
 	return sum / runs
 }
 
+// limited reports whether the last run that archived something ended at a limit.
+func (s *Survey) limited() bool {
+	for _, r := range slices.Backward(s.Runs) {
+		if r.Archived.Bytes > 0 {
+			return r.Outcome == "budget" || r.Outcome == "timeout"
+		}
+	}
+	return false
+}
+
 // plan says what the next run can take, and how many runs all that is cold needs.
 func (s *Survey) plan() string {
 	if s.cold.Files == 0 {
@@ -188,8 +198,7 @@ func (s *Survey) plan() string {
 	if n != s.cold {
 		text = fmt.Sprintf("next run: at most %s, %s (its budget)", Count(n.Files, "file"), Bytes(n.Bytes))
 	}
-	rate := s.rate()
-	if rate > 0 {
+	if rate := s.rate(); rate > 0 && (n != s.cold || s.limited()) { // else one run takes all of it
 		if s.Budget.Bytes > 0 {
 			rate = min(rate, s.Budget.Bytes)
 		}

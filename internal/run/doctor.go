@@ -273,11 +273,26 @@ func (e *examination) store(ctx context.Context, s *scope, bricks []*volume.Bric
 		return context.Cause(ctx)
 	}
 	if e.ask("store", err, "") {
-		e.note(storeChecks(able)...)
+		e.note(storeChecks(able, e.awsOf(s.mount.Graph))...)
 		e.note(classCheck(e.Settings))
 		e.note(e.prefixCheck(ctx, plugin, s.volumeID(bricks)))
 	}
 	return nil
+}
+
+// awsOf makes of an operation on the bucket a command that is ready to copy.
+func (e *examination) awsOf(graph gluster.Graph) func(operation string) string {
+	var of string
+	if kind, err := e.Store.kind(); err == nil {
+		if values, err := e.Store.options(kind, graph); err == nil {
+			for _, name := range []string{"bucket", "endpoint-url"} {
+				if values[name] != "" {
+					of += " --" + name + " '" + values[name] + "'"
+				}
+			}
+		}
+	}
+	return func(operation string) string { return "aws s3api " + operation + of }
 }
 
 // prefixCheck looks which other volumes have objects in the bucket. Under the same prefix,
@@ -399,9 +414,10 @@ func classCheck(s Settings) outcome.Check {
 	return c
 }
 
-// storeChecks judges what the probe saw. Nothing of it is unsafe: coldbrick
+// storeChecks judges what the probe saw; aws makes a command of an
+// operation on the bucket. Nothing of it is unsafe: coldbrick
 // goes without what a store lacks, at a price.
-func storeChecks(able objstore.Capabilities) []outcome.Check {
+func storeChecks(able objstore.Capabilities, aws func(operation string) string) []outcome.Check {
 	const mostSkew = 5 * time.Minute // S3 refuses requests from 15 minutes on
 	wish := func(name string, ok bool, price, fix string) outcome.Check {
 		if ok {
@@ -415,7 +431,7 @@ func storeChecks(able objstore.Capabilities) []outcome.Check {
 		wish("checksum", able.ChecksumVerified && able.ChecksumReturned, "the store confirms no checksum: each object is read back", ""),
 		wish("checksum-multipart", able.FullObjectMultipart, "the store confirms no checksum of large objects: each is read back", ""),
 		wish("clock", able.ClockSkew.Abs() < mostSkew, fmt.Sprintf("the store's clock differs by %v", able.ClockSkew.Round(time.Second)), "run NTP on both sides: S3 refuses requests from 15 minutes on"),
-		wish("versioning", able.Versioning == "Enabled", "the bucket keeps no old versions: a deleted object is gone for good", "aws s3api put-bucket-versioning --bucket BUCKET --versioning-configuration Status=Enabled"),
+		wish("versioning", able.Versioning == "Enabled", "the bucket keeps no old versions: a deleted object is gone for good", aws("put-bucket-versioning --versioning-configuration Status=Enabled")),
 		wish("left-over-uploads", able.LifecycleAborts, "no rule aborts multipart uploads that a crash has left: they cost money unseen", "add a lifecycle rule with AbortIncompleteMultipartUpload to the bucket"),
 		wish("probe-objects", len(able.LeftBehind) == 0,
 			fmt.Sprintf("the store did not delete %s of the probe: Object Lock keeps them, or these credentials may not delete; archive probes once a day at most if all is proven",

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -278,4 +279,67 @@ func TestAStoreThatSaysNothingIsGivenUp(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A store that hangs is told of long before the request is given up, and once that it
+// answers again; also where it is a body that does not go on.
+func TestAStoreThatHangsIsToldOf(t *testing.T) {
+	for name, tt := range map[string]struct {
+		store http.HandlerFunc
+		want  []string
+	}{
+		"at once": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "body") }, []string{"0s: <nil>"}},
+		"answers late": {func(w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(12 * time.Second)
+			fmt.Fprint(w, "body")
+		}, []string{"5s: it does not answer", "10s: it does not answer", "12s: <nil>", "12s: <nil>"}},
+		"stops in the middle": {func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, "bo")
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(7 * time.Second)
+			fmt.Fprint(w, "dy")
+		}, []string{"0s: <nil>", "5s: it does not answer", "7s: <nil>"}},
+		"refuses late": {func(w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(7 * time.Second)
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}, []string{"5s: it does not answer", "7s: <nil>", "7s: 503 Service Unavailable"}},
+		"never answers": {func(_ http.ResponseWriter, r *http.Request) { hang(r) },
+			[]string{"5s: it does not answer", "10s: it does not answer", "15s: it does not answer", "18s: no byte moved for 18s"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				link := make(pipes)
+				server := &http.Server{Handler: tt.store}
+				var serving sync.WaitGroup
+				serving.Go(func() { _ = server.Serve(link) }) // until it is closed
+				began := time.Now()
+				var mu sync.Mutex
+				var told []string
+				w := &wire{transport: &http.Transport{DialContext: link.dial}, idle: 18 * time.Second, onAnswer: func(err error) {
+					mu.Lock()
+					defer mu.Unlock()
+					told = append(told, fmt.Sprintf("%v: %v", time.Since(began), err))
+				}}
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://store/b/k", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if resp, err := w.Do(req); err == nil {
+					if _, err := io.ReadAll(resp.Body); err != nil {
+						t.Error(err)
+					}
+					resp.Body.Close()
+				}
+				time.Sleep(time.Minute) // nothing is told after the end
+				w.transport.CloseIdleConnections()
+				if err := server.Close(); err != nil {
+					t.Error(err)
+				}
+				serving.Wait()
+				if !slices.Equal(told, tt.want) {
+					t.Errorf("told %q, want %q", told, tt.want)
+				}
+			})
+		})
+	}
 }

@@ -48,6 +48,8 @@ func (w *wire) Do(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(asker)
 	dog := &watchdog{ctx: ctx, cancel: cancel, idle: idle, limiter: w.limiter}
 	dog.timer = time.AfterFunc(idle, func() { cancel(stallError{idle}) })
+	dog.slow.tell = w.answered
+	dog.slow.begin()
 
 	req = req.WithContext(ctx)
 	if req.Body != nil && req.Body != http.NoBody {
@@ -55,15 +57,19 @@ func (w *wire) Do(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := w.transport.RoundTrip(req)
 	if err != nil {
+		if asker.Err() == nil { // else nobody waits for it
+			dog.slow.handOver()
+		}
 		dog.stop()
 		err = dog.cause(err)
-		if asker.Err() == nil { // else nobody waits for it
+		if asker.Err() == nil {
 			w.answered(err)
 		}
 		return nil, err
 	}
-	switch {
-	case resp.StatusCode >= http.StatusInternalServerError, resp.StatusCode == http.StatusTooManyRequests:
+	dog.answer()
+	switch status := resp.StatusCode; {
+	case status == http.StatusTooManyRequests, status >= http.StatusInternalServerError:
 		w.answered(errors.New(resp.Status))
 	default:
 		w.answered(nil)
@@ -71,7 +77,6 @@ func (w *wire) Do(req *http.Request) (*http.Response, error) {
 	if w.onThrottle != nil && (resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusTooManyRequests) {
 		w.onThrottle()
 	}
-	dog.answer()
 	resp.Body = &receivedBody{ReadCloser: resp.Body, dog: dog}
 	return resp, nil
 }
@@ -93,9 +98,64 @@ type watchdog struct {
 	timer   *time.Timer
 	idle    time.Duration
 	limiter objstore.Limiter
+	slow    complaint
 
 	mu       sync.Mutex
 	answered bool
+}
+
+// slowAfter is how long a request waits for the store until that is told, long before it
+// is given up.
+const slowAfter = 5 * time.Second
+
+// complaint tells again and again that a request waits for the store, and once that it
+// does so no longer.
+type complaint struct {
+	tell func(error)
+
+	mu    sync.Mutex
+	timer *time.Timer
+	waits bool
+	told  bool
+}
+
+func (c *complaint) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waits = true
+	if c.timer == nil {
+		c.timer = time.AfterFunc(slowAfter, c.complain)
+	} else {
+		c.timer.Reset(slowAfter)
+	}
+}
+
+func (c *complaint) complain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waits {
+		c.told = true
+		c.tell(errors.New("it does not answer"))
+		c.timer.Reset(slowAfter)
+	}
+}
+
+// handOver leaves it to others to tell that the wait is over.
+func (c *complaint) handOver() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.told = false
+}
+
+func (c *complaint) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waits = false
+	c.timer.Stop()
+	if c.told {
+		c.told = false
+		c.tell(nil)
+	}
 }
 
 // answer ends the watch over what is sent: the transport may read to its end after
@@ -117,10 +177,16 @@ func (d *watchdog) sending(do func()) {
 }
 
 // watch begins to wait for the store, anew.
-func (d *watchdog) watch() { d.timer.Reset(d.idle) }
+func (d *watchdog) watch() {
+	d.timer.Reset(d.idle)
+	d.slow.begin()
+}
 
 // rest stops to wait: it is not the store that is waited for.
-func (d *watchdog) rest() { d.timer.Stop() }
+func (d *watchdog) rest() {
+	d.timer.Stop()
+	d.slow.end()
+}
 
 func (d *watchdog) stop() {
 	d.rest()
