@@ -103,7 +103,7 @@ func (s *Survey) PercentStored() string {
 	if s.Archived.Stubs == nil {
 		return "?"
 	}
-	return fmt.Sprintf("%.0f%%", percent(s.Stored(), s.AllData()))
+	return share(s.Stored(), s.AllData())
 }
 
 // LastRuns are the newest first.

@@ -114,8 +114,8 @@ func (a Archived) text(used int64, now time.Time) string {
 	var b strings.Builder
 	switch {
 	case a.Stubs != nil:
-		fmt.Fprintf(&b, "archived: %s, %s, %.0f%% of all data here (%s of %s, %s)", Count(a.Stubs.Files, "file"), Bytes(a.Stubs.Bytes),
-			percent(a.Stubs.Bytes, a.Stubs.Bytes+used), a.Stubs.By, local(a.Stubs.At), ago(a.Stubs.At, now))
+		fmt.Fprintf(&b, "archived: %s, %s, %s of all data here (%s of %s, %s)", Count(a.Stubs.Files, "file"), Bytes(a.Stubs.Bytes),
+			share(a.Stubs.Bytes, a.Stubs.Bytes+used), a.Stubs.By, local(a.Stubs.At), ago(a.Stubs.At, now))
 	case a.Done.Files > 0:
 		fmt.Fprintf(&b, "archived: %s, %s by all runs; what is in the store now is not known: no catalog or fsck has run", Count(a.Done.Files, "file"), Bytes(a.Done.Bytes))
 	default:
@@ -395,6 +395,14 @@ func (r Run) took() string {
 		return "-"
 	}
 	return took(r.Ended.Sub(r.Started))
+}
+
+// share writes a percentage: what there is a little of is not 0%.
+func share(part, whole int64) string {
+	if p := percent(part, whole); part == 0 || p >= 1 {
+		return fmt.Sprintf("%.0f%%", p)
+	}
+	return "<1%"
 }
 
 func percent(part, whole int64) float64 {

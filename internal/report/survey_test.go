@@ -187,3 +187,21 @@ func TestAnEmptyBrickHasAPicture(t *testing.T) {
 		t.Error("NaN")
 	}
 }
+
+// A little is not nothing, and a night that names its brick is not told of which it was.
+func TestWhatIsLittleAndWhatIsSaidTwice(t *testing.T) {
+	for part, want := range map[int64]string{0: "0%", 1: "<1%", 99: "<1%", 100: "1%", 10000: "100%"} {
+		if got := share(part, 10000); got != want {
+			t.Errorf("%d of 10000: %s, want %s", part, got, want)
+		}
+	}
+	v := VolumeReport{Bricks: []*Survey{{Brick: "/b", Runs: []Run{
+		{Outcome: "locked", ExitCode: 11, Error: "brick /b: another run holds the brick"},
+		{Outcome: "store", ExitCode: 12, Error: "the store is down"},
+	}}}}
+	for _, r := range v.troubled() {
+		if want := map[int]string{11: "brick /b: another run holds the brick", 12: "/b: the store is down"}[r.ExitCode]; r.Error != want {
+			t.Errorf("%q, want %q", r.Error, want)
+		}
+	}
+}

@@ -65,7 +65,10 @@ func (v *VolumeReport) troubled() []Run {
 	list := slices.Clone(v.Nights)
 	for _, s := range v.Bricks {
 		for _, r := range s.Runs {
-			r.Error = Quote(s.Brick) + ": " + r.why()
+			r.Error = r.why()
+			if !strings.Contains(r.Error, s.Brick) { // some name it themselves
+				r.Error = Quote(s.Brick) + ": " + r.Error
+			}
 			list = append(list, r)
 		}
 	}
