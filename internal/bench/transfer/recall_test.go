@@ -81,7 +81,7 @@ func (g *ground) translator(w workload, tree string) measured.Usage {
 func (g *ground) recallCommand(tree string) tool {
 	return tool{
 		command: []string{g.coldbrick(), "recall", "-r", filepath.Join(g.mount, tree),
-			"--bucket", g.store.Bucket, "--endpoint-url", g.store.Endpoint, "--quiet"},
+			"--bucket", g.store.Bucket, "--endpoint-url", g.store.Endpoint, "--state-dir", g.state, "--quiet"},
 		env: g.store.Env(),
 	}
 }

@@ -27,27 +27,27 @@ func TestRoundTrips(t *testing.T) {
 	g.Logf("requests per file of %s:\n%s", "recall", g.requests(w, g.recallCommand(tree)))
 }
 
-// TestReleaseRequests counts what a release asks of mount and store, by size of the files.
+// TestReleaseRequests counts what a release asks of mounts and store by the size of the
+// files: of copied ones, and after a recall.
 func TestReleaseRequests(t *testing.T) {
 	g := newGround(t)
 	proxy := testkit.FaultProxy(t, g.store)
 	for _, size := range []int64{4 << 10, 64 << 20, 1 << 30} {
-		w := workload{fmt.Sprintf("20 files of %d KiB", size>>10), 20, size}
-		if size > 64<<20 {
-			w = workload{"4 files of 1 GiB", 4, size}
-		}
+		const files = 4 // of each size, so that what a run asks for itself is the same
+		w := workload{fmt.Sprintf("%d files of %d KiB", files, size>>10), files, size}
 		tree := g.makeTree(w)
-		for _, verb := range []string{"archive --keep", "release"} {
-			c := g.archiveTo(tree, proxy.Endpoint)
-			words := strings.Fields(verb)
-			c.command[1] = words[0]
-			c.command = append(c.command, words[1:]...)
+		archive, recall := g.archiveTo(tree, proxy.Endpoint), g.recallCommand(tree)
+		recall.command[slices.Index(recall.command, g.store.Endpoint)] = proxy.Endpoint
+		keep, release := archive, archive
+		keep.command = append(slices.Clone(archive.command), "--keep")
+		release.command = slices.Clone(archive.command)
+		release.command[1] = "release"
+		for _, c := range []tool{keep, release, recall, release} {
 			before := len(proxy.Requests(testkit.Match{}))
-			atMount := g.requests(w, c)
-			asked := proxy.Requests(testkit.Match{})[before:]
-			asked = slices.DeleteFunc(asked, func(r testkit.Request) bool { return !strings.HasPrefix(r.Key, tree+"/") })
-			g.Logf("%s of %s: requests to the store: %v, to the mounts per file:\n%s", verb, w.name,
-				tally(asked, func(r testkit.Request) string { return r.Method }), atMount)
+			atMounts := g.requests(w, c)
+			asked := slices.DeleteFunc(proxy.Requests(testkit.Match{})[before:], func(r testkit.Request) bool { return !strings.HasPrefix(r.Key, tree+"/") })
+			g.Logf("%s of %s: requests to the store: %v, to the mounts per file:\n%s", c.command[1], w.name,
+				tally(asked, func(r testkit.Request) string { return r.Method }), atMounts)
 		}
 		g.mustAllBeStubs(w, tree)
 		g.removeTree(tree)
