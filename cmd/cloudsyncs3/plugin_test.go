@@ -621,10 +621,10 @@ func TestAnApplicationOfGfapi(t *testing.T) {
 	g.mustBeStub("gone")
 }
 
-func TestAGibibyte(t *testing.T) {
+func TestALargeFile(t *testing.T) {
 	t.Parallel()
 	g := newGround(t)
-	const size = 1 << 30
+	const size = 200<<20 + 1
 	g.archive("f", "f", random(1, size))
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()

@@ -47,7 +47,7 @@ func TestMeasureRemoteReads(t *testing.T) {
 	}
 	for range 3 {
 		t.Logf("read from the beginning to the end: %.0f MiB/s", rate(remote, "remote"))
-		dropPages(t)
+		testkit.DropPages(t, remote+"/remote")
 	}
 	t.Logf("the same with a recall: %.0f MiB/s", rate(recalling, "recalled"))
 	now, peak := g.resident(remote)

@@ -48,14 +48,6 @@ func rangeOf(path string, off int64, size int) ([]byte, error) {
 	return b[:n], err
 }
 
-// dropPages makes the kernel forget what it has of files.
-func dropPages(t *testing.T) {
-	t.Helper()
-	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("1"), 0); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // cut is the part of data that a read of size bytes at off gives.
 func cut(data []byte, off int64, size int) []byte {
 	from := min(off, int64(len(data)))
@@ -135,7 +127,7 @@ func TestProgramsReadStubsWithoutARecall(t *testing.T) {
 			}
 			return string(out)
 		}
-		dropPages(t)
+		testkit.DropPages(t, client+"/f")
 		if got, want := run(client+"/f"), run(local); got != want {
 			t.Errorf("%s: %.200q instead of %.200q", script, got, want)
 		}

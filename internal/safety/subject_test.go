@@ -57,7 +57,7 @@ func newProving(t *testing.T, options ...testkit.Option) *proving {
 	p.Reader = p.NewMount(t)
 	p.Store = p.storeWith(nil)
 	p.Copies = p.index()
-	p.Hasty = p.storeWith(map[string]string{"idle-timeout": "4s"})
+	p.Hasty = p.storeWith(map[string]string{"idle-timeout": "8s"})
 	var err error
 	p.self, err = owner.Self(object.NewID())
 	check(t, err)

@@ -114,6 +114,20 @@ func (v *Volume) Stamp(path string) {
 	}
 }
 
+// DropPages makes the kernel forget what it has of the file at path, a path on one
+// mount. It opens the file, which recalls no stub.
+func DropPages(t testing.TB, path string) {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close() // read only
+	if err := unix.Fadvise(int(file.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
+		t.Fatalf("drop the pages of %s: %v", path, err)
+	}
+}
+
 // StampValue sends a stamp with any value, by a path on any mount.
 func StampValue(mountPath, value string) error {
 	return unix.Lsetxattr(mountPath, gluster.XattrStamp, []byte(value), 0)
