@@ -304,7 +304,8 @@ func (d *Deletion) one(ctx context.Context, deleter objstore.Deleter, c Candidat
 			Size: c.Size, ETag: c.ETag, Modified: c.Modified, Metadata: map[string]string{object.MetaAttempt: c.Attempt},
 		})
 	}
-	if err != nil && !noGarbage(err) && !errors.Is(err, fs.ErrPermission) {
+	refused := c.Version != "" && errors.Is(err, fs.ErrPermission) // a late request could hit that version alone
+	if err != nil && !noGarbage(err) && !refused {
 		d.unclear.Store(true)
 	}
 	return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -148,15 +149,18 @@ func (w *wanted) resolve(ctx context.Context, scans []Scan) error {
 	for _, gfid := range w.GFIDs {
 		w.files[gfid] = &Target{GFID: gfid}
 	}
-	seen := map[string]bool{}
+	named, seen := map[string]bool{}, map[string]bool{}
+	for _, path := range w.Paths {
+		named[path] = true
+	}
 	for _, s := range scans {
 		if s.Volume != w.Volume || len(w.Paths) == 0 {
 			continue
 		}
 		if err := s.Tree(ctx, func(e catalog.Entry) error {
-			for _, path := range w.Paths {
-				if at := string(e.Path); at == path || strings.HasPrefix(at, path+"/") {
-					w.files[e.GFID], seen[path] = &Target{GFID: e.GFID}, true
+			for at := string(e.Path); at != "." && at != "/"; at = path.Dir(at) {
+				if named[at] {
+					w.files[e.GFID], seen[at] = &Target{GFID: e.GFID}, true
 				}
 			}
 			return w.few(len(w.files))
