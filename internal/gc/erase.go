@@ -35,7 +35,7 @@ var ErrUnknownPath = errors.New("no catalog of the volume has this path: name th
 // LockedError means that the store lets nobody delete an object.
 type LockedError struct{ objstore.Lock }
 
-func (e LockedError) Error() string { return "the store keeps it: " + e.Lock.String() }
+func (e LockedError) Error() string { return "the store keeps it: " + e.String() }
 
 // Erasure says what is to be erased.
 type Erasure struct {
