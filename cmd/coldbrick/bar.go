@@ -2,20 +2,58 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/schollz/progressbar/v3"
 
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/run"
 )
 
+// This file alone knows progressbar. Of its traits, these shaped the code:
+//
+//   - It draws one line of which nothing can be left out where the terminal is narrow: a
+//     shorter one is made of what it knows.
+//   - With a total it cannot go past that, and without one it cannot get one: there are
+//     two, which are told the same.
+//   - It does not ask whether it writes to a terminal, and calls fsync after each write:
+//     it gets nothing to write to, and its picture is taken.
+//   - It counts time from its first picture.
+
 // bar shows a gauge in one line.
 type bar struct {
-	what  string
-	unit  run.Unit
-	gauge *run.Gauge
-	began time.Time
+	what         string
+	unit         run.Unit
+	gauge        *run.Gauge
+	open, closed *progressbar.ProgressBar // without a total and with one; nil until there is one
+}
+
+func newBar(what string, unit run.Unit, g *run.Gauge) *bar {
+	b := &bar{what: what, unit: unit, gauge: g}
+	b.open = b.drawing(-1)
+	b.lines()
+	return b
+}
+
+func (b *bar) drawing(total int64) *progressbar.ProgressBar {
+	const columns = 10
+	options := []progressbar.Option{
+		progressbar.OptionSetWriter(io.Discard),
+		progressbar.OptionSetTheme(progressbar.ThemeASCII),
+		progressbar.OptionSetWidth(columns),
+		progressbar.OptionShowCount(),
+		progressbar.OptionSpinnerCustom([]string{""}),
+		progressbar.OptionSetSpinnerChangeInterval(0), // else a goroutine that never ends
+	}
+	if b.unit == run.ByBytes {
+		options = append(options, progressbar.OptionShowBytes(true), progressbar.OptionUseIECUnits(true))
+	} else {
+		options = append(options, progressbar.OptionShowIts(), progressbar.OptionSetItsString("files"), progressbar.OptionShowTotalBytes(total > 0))
+	}
+	return progressbar.NewOptions64(total, options...)
 }
 
 // picture is the line for a terminal of so many columns. It is the richest of those that fit, and says which
@@ -29,7 +67,7 @@ func (b *bar) picture(columns int) string {
 		path = report.Quote(path)
 		room = len(", at ") + min(leastName, width(path)) + len(tail)
 	}
-	lines := b.lines(columns)
+	lines := b.lines()
 	line := lines[len(lines)-1]
 	for _, l := range lines {
 		if width(l)+room < columns {
@@ -45,8 +83,8 @@ func (b *bar) picture(columns int) string {
 }
 
 // lines are ways to show how far the run has come, the richest first.
-func (b *bar) lines(columns int) (lines []string) {
-	g, took := b.gauge, time.Since(b.began)
+func (b *bar) lines() []string {
+	g := b.gauge
 	rich, at, total := b.what, g.Seen.Files.Load(), g.Total.Load()
 	amount := func(n int64) string { return report.Count(n, "file") }
 	if b.unit == run.ByBytes {
@@ -55,35 +93,45 @@ func (b *bar) lines(columns int) (lines []string) {
 			at = max(at, g.Meter.Moved.Load())
 		}
 	}
-	rate := amount(int64(float64(at)/max(took.Seconds(), 1))) + "/s"
-	if at == 0 || at >= total { // nothing was known, or too little
-		if rich != b.what {
-			lines = append(lines, fmt.Sprintf("%s, %s, %s, %s", rich, amount(at), rate, whole(took)))
+	shown := b.open
+	_ = b.open.Set64(at) // without a total there is no limit
+	if total > 0 {
+		switch {
+		case b.closed == nil:
+			b.closed = b.drawing(total)
+		case b.closed.GetMax64() != total:
+			b.closed.ChangeMax64(total)
 		}
-		return append(lines,
-			fmt.Sprintf("%s %s, %s, %s", b.what, amount(at), rate, whole(took)),
-			fmt.Sprintf("%s %s, %s", b.what, amount(at), whole(took)),
-			fmt.Sprintf("%s %s", b.what, amount(at)),
-			b.what)
+		_ = b.closed.Set64(min(at, total-1)) // it is within its limit
+		if 0 < at && at < total {            // else too little is known
+			shown = b.closed
+		}
 	}
-	share := float64(at) / float64(total)
-	percent := fmt.Sprintf("%.0f%%", 100*share)
-	left := whole(time.Duration(float64(took)*(1-share)/share)) + " left"
-	figures := fmt.Sprintf("%s of %s, %s, %s", amount(at), amount(total), rate, left)
+	shown.Describe(rich)
+	drawn := strings.TrimSpace(shown.String())
+	now := shown.State()
+	rate := amount(int64(float64(at)/max(now.SecondsSince, 1))) + "/s"
+	if shown == b.open {
+		took := seconds(now.SecondsSince)
+		return []string{
+			drawn,
+			fmt.Sprintf("%s %s, %s, %s", b.what, amount(at), rate, took),
+			fmt.Sprintf("%s %s, %s", b.what, amount(at), took),
+			fmt.Sprintf("%s %s", b.what, amount(at)),
+			b.what,
+		}
+	}
+	percent, left := fmt.Sprintf("%.0f%%", 100*now.CurrentPercent), seconds(now.SecondsLeft)+" left"
 	return []string{
-		fmt.Sprintf("%s [%s] %s, %s", rich, arrow(share, columns/8), percent, figures),
-		fmt.Sprintf("%s, %s, %s", rich, percent, figures),
+		drawn,
 		fmt.Sprintf("%s %s, %s, %s", b.what, percent, rate, left),
 		fmt.Sprintf("%s %s, %s", b.what, percent, left),
 		b.what + " " + percent,
 	}
 }
 
-// arrow is a share of a whole, so many columns wide.
-func arrow(share float64, columns int) string {
-	full := int(share * float64(columns))
-	return (strings.Repeat("=", full) + ">" + strings.Repeat(".", columns))[:columns]
-}
+// seconds writes a number of seconds as a duration.
+func seconds(n float64) string { return whole(time.Duration(n * float64(time.Second))) }
 
 // fitting is the beginning of a line, shorter than a terminal of so many columns: one
 // that wraps could not be erased.

@@ -145,8 +145,7 @@ func (d *display) Doing(what string) {
 
 // ShowBar shows g until HideBar.
 func (d *display) ShowBar(what string, unit run.Unit, g *run.Gauge) {
-	b := &bar{what: what, unit: unit, gauge: g, began: time.Now()}
-	d.show(nil, b.picture)
+	d.show(nil, newBar(what, unit, g).picture)
 }
 
 // How long something takes until the bar has a word for it, and until it is said where

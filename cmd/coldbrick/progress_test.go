@@ -35,7 +35,7 @@ func TestABarFitsItsTerminal(t *testing.T) {
 					for _, path := range []string{"", "a", strings.Repeat("dir/", 100), strings.Repeat("映", 100), "\xff\n\x1b[2J"} {
 						synctest.Test(t, func(t *testing.T) {
 							g := gauged(n, n, total)
-							b := bar{"archiving", unit, g, time.Now()}
+							b := newBar("archiving", unit, g)
 							if path != "" {
 								g.Work.Begin(path)
 							}
@@ -59,13 +59,13 @@ func TestABarFitsItsTerminal(t *testing.T) {
 func TestABarMovesWithinAFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &run.Gauge{Meter: &run.Meter{Limiter: rate.NewLimiter(rate.Inf, 1<<20)}}
-		b := bar{"archiving", run.ByBytes, g, time.Now()}
+		b := newBar("archiving", run.ByBytes, g)
 		for range 3 {
 			if err := g.Meter.WaitN(t.Context(), 1<<20); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if line := b.picture(80); !strings.Contains(line, "archiving 0 files, 3.0 MiB, ") {
+		if line := b.picture(80); !strings.Contains(line, "archiving 0 files (3.0 MiB") {
 			t.Error(line)
 		}
 	})
@@ -80,20 +80,19 @@ func TestABarShowsHowFarTheRunHasCome(t *testing.T) {
 		columns int
 		want    string
 	}{
-		{run.ByBytes, 0, "", 80, "archiving 1,234 files, 5.0 GiB, 56.9 MiB/s, 1m30s"},
+		{run.ByBytes, 0, "", 80, "archiving 1,234 files (5.0 GiB, 57 MiB/s) [1m30s]"},
 		{run.ByBytes, 0, "", 40, "archiving 5.0 GiB, 56.9 MiB/s, 1m30s"},
-		{run.ByBytes, 20 << 30, "", 120, "archiving 1,234 files [===>...........] 25%, 5.0 GiB of 20.0 GiB, 56.9 MiB/s, 4m30s left"},
-		{run.ByBytes, 20 << 30, "", 80, "archiving 1,234 files, 25%, 5.0 GiB of 20.0 GiB, 56.9 MiB/s, 4m30s left"},
+		{run.ByBytes, 20 << 30, "", 80, "archiving 1,234 files  25% [=>........] (5.0/20 GiB, 57 MiB/s) [1m30s:4m30s]"},
 		{run.ByBytes, 20 << 30, "", 40, "archiving 25%, 56.9 MiB/s, 4m30s left"},
-		{run.ByBytes, 1 << 30, "", 80, "archiving 1,234 files, 5.0 GiB, 56.9 MiB/s, 1m30s"}, // estimated too low
-		{run.ByFiles, 0, "", 80, "archiving 1,234 files, 13 files/s, 1m30s"},
-		{run.ByFiles, 2468, "", 80, "archiving [=====>....] 50%, 1,234 files of 2,468 files, 13 files/s, 1m30s left"},
+		{run.ByBytes, 1 << 30, "", 80, "archiving 1,234 files (5.0 GiB, 57 MiB/s) [1m30s]"}, // estimated too low
+		{run.ByFiles, 0, "", 80, "archiving (1234, 14 files/s) [1m30s]"},
+		{run.ByFiles, 2468, "", 80, "archiving  50% [====>.....] (1234/2468, 14 files/s) [1m30s:1m30s]"},
 		{run.ByBytes, 20 << 30, "films/2019/long name.mov", 80, "archiving 25%, 56.9 MiB/s, 4m30s left, at films/2019/long name.mov (1m30s)"},
 		{run.ByBytes, 20 << 30, "films/2019/long name.mov", 40, "archiving 25%, at ...g name.mov (1m30s)"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			g := gauged(1234, 5<<30, tt.total)
-			b := bar{"archiving", tt.unit, g, time.Now()}
+			b := newBar("archiving", tt.unit, g)
 			if tt.path != "" {
 				g.Work.Begin(tt.path)
 			}
@@ -109,7 +108,7 @@ func TestABarShowsHowFarTheRunHasCome(t *testing.T) {
 func TestTheFileThatTakesLongIsNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := new(run.Gauge)
-		b := bar{"recalling", run.ByBytes, g, time.Now()}
+		b := newBar("recalling", run.ByBytes, g)
 		g.Work.Begin("first")
 		time.Sleep(4 * time.Second)
 		g.Work.Begin("second")
@@ -288,7 +287,7 @@ func TestWhatIsTriedAgainAndAgainIsTold(t *testing.T) {
 			d.ShowBar("archiving", run.ByFiles, new(run.Gauge))
 			d.Retrying("the store", refused)
 			time.Sleep(2*time.Minute + 500*time.Millisecond)
-		}, []string{"archiving 0 files, 0 files/s, 2m0s"}},
+		}, []string{"archiving (0, 0 files/hr) [2m0s]"}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var out sink
