@@ -287,12 +287,12 @@ func TestAVolumeThatIsGoneIsForgotten(t *testing.T) {
 	gone.archive(0, "of the lost volume")
 	gone.catalog()
 	w.now = w.now.Add(day)
-	if err := w.place().Forget(t.Context(), other, grace); err == nil || !strings.Contains(err.Error(), "older than --grace") {
+	if _, err := w.place().Forget(t.Context(), other, grace); err == nil || !strings.Contains(err.Error(), "older than --grace") {
 		t.Errorf("so soon: %v", err)
 	}
 	w.now = w.now.Add(grace + 8*day)
-	if err := w.place().Forget(t.Context(), other, grace); err != nil {
-		t.Fatal(err)
+	if wait, err := w.place().Forget(t.Context(), other, grace); err != nil || wait != 0 {
+		t.Fatal(wait, err)
 	}
 	delete(w.volumes, other)
 	if err := w.apply(); err != nil || w.deleted != 2 {
@@ -305,6 +305,34 @@ func TestAVolumeThatIsGoneIsForgotten(t *testing.T) {
 	w.now = w.now.Add(time.Hour)
 	if _, err := w.search(); !errors.Is(err, ErrNotProven) {
 		t.Error(err)
+	}
+}
+
+// Of a volume that has never registered nothing tells whether it lives, but that it does
+// not register for a month.
+func TestAVolumeThatNeverRegisteredIsForgottenLater(t *testing.T) {
+	w, v := ripe(t)
+	key := prefix + "data/of the unknown volume"
+	w.put(other, key)
+	for _, later := range []time.Duration{day, grace + 8*day} {
+		w.now = w.now.Add(later)
+		v.catalog()
+	}
+	if _, err := w.search(); !errors.Is(err, ErrNotProven) {
+		t.Fatalf("beside an object of an unknown volume: %v", err)
+	}
+	if wait, err := w.place().Forget(t.Context(), other, grace); err != nil || wait != unheard {
+		t.Fatal(wait, err)
+	}
+	w.now = w.now.Add(unheard - day)
+	v.catalog()
+	if _, err := w.search(); !errors.Is(err, ErrNotProven) {
+		t.Errorf("too soon: %v", err)
+	}
+	w.now = w.now.Add(2 * day)
+	v.catalog()
+	if err := w.apply(); err != nil || slices.Contains(w.keys(), key) {
+		t.Errorf("a month later: %v", err)
 	}
 }
 

@@ -423,9 +423,14 @@ func (c *collection) forget(ctx context.Context) error {
 	if known {
 		return Usagef("--forget-volume: this cluster has volume %s", id)
 	}
-	if err := c.place.Forget(ctx, id.String(), c.Grace); err != nil {
+	wait, err := c.place.Forget(ctx, id.String(), c.Grace)
+	if err != nil {
 		return err
 	}
-	c.UI.Say(fmt.Sprintf("volume %s is forgotten", id))
+	if wait > 0 {
+		c.UI.Say(fmt.Sprintf("volume %s has never been written down: it counts as gone if it does not archive for another %d days", id, wait/(24*time.Hour)))
+	} else {
+		c.UI.Say(fmt.Sprintf("volume %s is forgotten", id))
+	}
 	return nil
 }
