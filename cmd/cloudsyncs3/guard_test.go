@@ -120,6 +120,8 @@ var readers = map[string]string{
 	"cp":           `cp $f $out`,
 	"tar":          `tar c $f | tar xO >$out`,
 	"append":       `echo more >>$f; head -n -1 $f >$out`,
+	"rsync":        `rsync --remove-source-files $f $out; [ ! -e $f ] || echo not moved`,
+	"git":          `git init -q --bare /srv/git.$f; g="git --git-dir=/srv/git.$f --work-tree=."; $g add $f; $g show :$f >$out`,
 	"by the other": `cat $other/$f >$out`,
 }
 
@@ -191,7 +193,11 @@ func (s *shared) mustTruncate() {
 		"dd":      `echo new | dd of=$f status=none; echo new | cmp - $f`,
 		"shorter": `perl -e 'truncate($ARGV[0], 100) or die' $f; head -c 100 $want | cmp - $f`,
 		"longer":  `perl -e 'truncate($ARGV[0], 10000) or die' $f; { cat $want; head -c $((10000 - $(stat -c %s $want))) /dev/zero; } | cmp - $f`,
-		"denied":  `chmod 600 $f; setpriv --reuid 65534 --regid 65534 --clear-groups sh -c ": >$f" && echo allowed; cmp $want $f`,
+		"git": `chmod 666 $f; mkdir -m 777 /srv/of-$f; setpriv --reuid 65534 --regid 65534 --clear-groups sh -c "
+			git init -q --bare /srv/of-$f/git; g='git --git-dir=/srv/of-$f/git --work-tree=. -c user.name=a -c user.email=a'
+			\$g add $f; \$g commit -qm 1; echo new >$f; \$g commit -qam 2; \$g show HEAD~:$f >/srv/of-$f/old"
+			cmp $want /srv/of-$f/old; echo new | cmp - $f`,
+		"denied": `chmod 600 $f; setpriv --reuid 65534 --regid 65534 --clear-groups sh -c ": >$f" && echo allowed; cmp $want $f`,
 	}
 	var names []string
 	var script strings.Builder

@@ -214,17 +214,19 @@ func TestAProcessThatWasKilledHarmsNobody(t *testing.T) {
 		writeDown()
 		proxy.Clear()
 		cmd, said := child()
-		done := make(chan struct{})
+		started, done := make(chan struct{}), make(chan struct{})
 		proxy.On(testkit.Match{Skip: 1 + n*everyVictim, Times: 1}, func(_ http.ResponseWriter, _ *http.Request, forward func() testkit.Answer) {
 			if n%2 == 0 {
 				forward()
 			}
+			<-started
+			close(done) // it waits for an answer
 			if err := cmd.Process.Kill(); err != nil {
 				t.Error(err)
 			}
-			close(done)
 		})
 		must(t, cmd.Start())
+		close(started)
 		err := cmd.Wait()
 		select {
 		case <-done:
