@@ -122,8 +122,8 @@ func restored(name string) bool {
 		strings.HasPrefix(name, "security.") && name != "security.selinux" || name == gluster.XattrPin
 }
 
-// Attributes of ours that hold no key.
-var keyless = []string{gluster.XattrRecalled, gluster.XattrPin, gluster.XattrFormerly, gluster.XattrRebuilt}
+// Attributes of ours that hold no key, besides vouches.
+var keyless = []string{gluster.XattrRecalled, gluster.XattrPin, gluster.XattrFormerly, gluster.XattrRebuilt, gluster.XattrRoom}
 
 // Recalling is what the notes of a recall say of the file.
 type Recalling struct {
@@ -169,7 +169,7 @@ func (s *scanner) read(a attrs) (said, error) {
 			if name == gluster.XattrRecall {
 				found.notes = &notes
 			}
-		case name == gluster.XattrPointer || !strings.HasPrefix(name, ours) || slices.Contains(keyless, name):
+		case name == gluster.XattrPointer || !strings.HasPrefix(name, ours) || slices.Contains(keyless, name), strings.HasPrefix(name, gluster.XattrVouch):
 		default:
 			return said{}, fmt.Errorf("%s is unknown to this version, and may name an object", name)
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -187,6 +188,23 @@ func TestEveryReferenceIsInTheCatalog(t *testing.T) {
 		if strings.HasPrefix(path, ".trashcan") || strings.HasPrefix(path, ".glusterfs") {
 			t.Errorf("%q is in the tree", path)
 		}
+	}
+}
+
+// What clients and runs leave on the root and on files beside references stops no catalog.
+func TestAttributesWithoutAKeyNameNothing(t *testing.T) {
+	g := newGround(t)
+	for _, name := range []string{
+		gluster.VouchName(netip.MustParseAddr("192.0.2.1")), gluster.VouchName(netip.MustParseAddr("fe80::1")), gluster.XattrRoom,
+		gluster.XattrRecalled, gluster.XattrPin, gluster.XattrFormerly, gluster.XattrRebuilt,
+	} {
+		g.brickAttr(".", name, []byte("1"))
+	}
+	if _, unreadable, err := g.take(g.place, g.BrickDir()); err != nil {
+		t.Fatal(err, unreadable)
+	}
+	if keys, _ := g.newest(); len(keys) != 0 {
+		t.Errorf("keys %q", keys)
 	}
 }
 
