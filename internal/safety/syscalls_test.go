@@ -120,8 +120,22 @@ func TestNoSystemCallThatGoesWrongLosesData(t *testing.T) {
 	runCells(t, "system call × way to fail", atOnce, cells)
 }
 
-// callsOf lists the calls of a job that goes well.
-func callsOf(p *proving, j job) ([]call, error) {
+// callsOf lists the calls of a job that goes well: the shortest of three lists, since how
+// often it looks at a brick that is not ready yet depends on how busy the host is.
+func callsOf(p *proving, j job) (least []call, err error) {
+	for range 3 {
+		calls, err := callsOnce(p, j)
+		if err != nil {
+			return nil, err
+		}
+		if least == nil || len(calls) < len(least) {
+			least = calls
+		}
+	}
+	return least, nil
+}
+
+func callsOnce(p *proving, j job) ([]call, error) {
 	s, err := j.subject(p)
 	if err != nil {
 		return nil, err
