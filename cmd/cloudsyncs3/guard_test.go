@@ -193,10 +193,10 @@ func (s *shared) mustTruncate() {
 		"dd":      `echo new | dd of=$f status=none; echo new | cmp - $f`,
 		"shorter": `perl -e 'truncate($ARGV[0], 100) or die' $f; head -c 100 $want | cmp - $f`,
 		"longer":  `perl -e 'truncate($ARGV[0], 10000) or die' $f; { cat $want; head -c $((10000 - $(stat -c %s $want))) /dev/zero; } | cmp - $f`,
-		"git": `chmod 666 $f; mkdir -m 777 /srv/of-$f; setpriv --reuid 65534 --regid 65534 --clear-groups sh -c "
-			git init -q --bare /srv/of-$f/git; g='git --git-dir=/srv/of-$f/git --work-tree=. -c user.name=a -c user.email=a'
-			\$g add $f; \$g commit -qm 1; echo new >$f; \$g commit -qam 2; \$g show HEAD~:$f >/srv/of-$f/old"
-			cmp $want /srv/of-$f/old; echo new | cmp - $f`,
+		"git": `chmod 666 $f; repo=$(mktemp -d); chmod 777 $repo; setpriv --reuid 65534 --regid 65534 --clear-groups sh -c "
+			git init -q --bare $repo/git; g='git --git-dir=$repo/git --work-tree=. -c user.name=a -c user.email=a'
+			\$g add $f; \$g commit -qm 1; echo new >$f; \$g commit -qam 2; \$g show HEAD~:$f >$repo/old"
+			cmp $want $repo/old; echo new | cmp - $f`,
 		"denied": `chmod 600 $f; setpriv --reuid 65534 --regid 65534 --clear-groups sh -c ": >$f" && echo allowed; cmp $want $f`,
 	}
 	var names []string
