@@ -227,22 +227,7 @@ func TestAnErasureThatWasKilledIsEndedByTheNext(t *testing.T) {
 
 // resumeErasure is gc --erase --apply, whatever another run has left.
 func (w *world) resumeErasure(gfid gluster.GFID) error {
-	p := w.place()
-	status, err := p.Open(context.Background())
-	if err != nil {
-		return err
-	}
-	if status != nil {
-		if stale, err := p.Stale(context.Background(), *status); err != nil || stale {
-			return errors.Join(err, errors.New("a stale list was ended"))
-		}
-		l, err := p.Read(context.Background(), *status)
-		if err != nil {
-			return err
-		}
-		return errors.Join(w.answers(l), w.delete(l))
-	}
-	return w.erase(Erasure{GFIDs: []gluster.GFID{gfid}})
+	return w.resumeOr(func() error { return w.erase(Erasure{GFIDs: []gluster.GFID{gfid}}) })
 }
 
 // Each request of an erasure fails once: that is an error, and no other file suffers.

@@ -78,7 +78,10 @@ func (m *mortal) Delete(ctx context.Context, key string, is object.Info) error {
 }
 
 // resume is gc --apply, whatever another run has left.
-func (w *world) resume() error {
+func (w *world) resume() error { return w.resumeOr(w.apply) }
+
+// resumeOr goes on with the list that another run has left, or begins anew.
+func (w *world) resumeOr(begin func() error) error {
 	p := w.place()
 	status, err := p.Open(context.Background())
 	if err != nil {
@@ -94,7 +97,7 @@ func (w *world) resume() error {
 		}
 		return errors.Join(w.answers(l), w.delete(l))
 	}
-	return w.apply()
+	return begin()
 }
 
 // A run of gc --apply is killed at each of its requests, in each way. Somebody brings

@@ -53,15 +53,8 @@ func (c *collection) erase(ctx context.Context, named iter.Seq2[string, error]) 
 		if len(found.List.Targets) == 0 {
 			return nil
 		}
-		found.List.Owner = c.self
-		if err := c.place.Publish(ctx, &found.List); err != nil {
+		if status, err = c.publish(ctx, &found.List); err != nil {
 			return err
-		}
-		if status, err = c.place.Open(ctx); err != nil {
-			return err
-		}
-		if status == nil || status.ID != found.List.ID {
-			return fmt.Errorf("%w: list %s has gone", gc.ErrNotProven, found.List.ID)
 		}
 	}
 	list, err := c.place.Read(ctx, *status)

@@ -204,6 +204,19 @@ func becameOf(err error) (outcome.Outcome, outcome.Reason) {
 	return outcome.Failed, outcome.StoreRefused
 }
 
+// publish makes a list the open one.
+func (c *collection) publish(ctx context.Context, list *gc.List) (*gc.Status, error) {
+	list.Owner = c.self
+	if err := c.place.Publish(ctx, list); err != nil {
+		return nil, err
+	}
+	status, err := c.place.Open(ctx)
+	if err == nil && (status == nil || status.ID != list.ID) {
+		err = fmt.Errorf("%w: list %s has gone", gc.ErrNotProven, list.ID)
+	}
+	return status, err
+}
+
 // apply deletes by the open list, or publishes one.
 func (c *collection) apply(ctx context.Context) error {
 	status, err := c.open(ctx)
@@ -218,18 +231,11 @@ func (c *collection) apply(ctx context.Context) error {
 		if len(found.List.Candidates) == 0 {
 			return c.retire(ctx)
 		}
-		found.List.Owner = c.self
-		if err := c.place.Publish(ctx, &found.List); err != nil {
+		if status, err = c.publish(ctx, &found.List); err != nil {
 			return err
 		}
 		if found.More {
 			c.UI.Say("there is more than fits into one list: run this again afterwards")
-		}
-		if status, err = c.place.Open(ctx); err != nil {
-			return err
-		}
-		if status == nil || status.ID != found.List.ID {
-			return fmt.Errorf("%w: list %s has gone", gc.ErrNotProven, found.List.ID)
 		}
 	}
 	list, err := c.place.Read(ctx, *status)
