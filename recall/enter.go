@@ -70,7 +70,7 @@ func (t *transaction) onlyRead() bool {
 	}
 	writer := t.file
 	t.file, t.shared = reader, true
-	return writer.Close() == nil
+	return writer.Close() == nil // what it wrote was synced; held asks whether the lock is still there
 }
 
 // watchOn returns nil if the file is not on that brick, or cannot be watched. That it is

@@ -317,14 +317,14 @@ func noGarbage(err error) bool {
 }
 
 // told reports what became of a candidate; any error but that it is no garbage any more
-// ends the run.
+// ends the run. What has come to its key in the meantime may be of the same file.
 func (d *Deletion) told(c Candidate, err error) error {
-	if err == nil || noGarbage(err) {
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		d.Tell(c, err)
 		return nil
 	}
 	d.keep(c, err)
-	if d.List.Erases() && errors.Is(err, fs.ErrPermission) {
+	if noGarbage(err) || d.List.Erases() && errors.Is(err, fs.ErrPermission) {
 		return nil // of this one
 	}
 	return err

@@ -177,6 +177,32 @@ func TestNothingIsErasedWithoutProof(t *testing.T) {
 	}
 }
 
+// What has come to the key of an object since the list was made stays, and its file is not
+// said to be erased.
+func TestWhatWasMadeAnewIsNotSaidToBeErased(t *testing.T) {
+	w, _, gfid := erasable(t)
+	f, err := w.want(Erasure{GFIDs: []gluster.GFID{gfid}})
+	if err != nil || len(f.List.Candidates) == 0 {
+		t.Fatal(f.List.Candidates, err)
+	}
+	l, err := w.show(&f.List)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := string(l.Candidates[0].Key)
+	info, err := w.store.Head(t.Context(), key)
+	if err := errors.Join(err, w.store.Delete(t.Context(), key, info)); err != nil {
+		t.Fatal(err)
+	}
+	w.putOf(mine, key, gfid)
+	if err := errors.Join(w.answers(l), w.delete(l)); err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(w.erased[gfid], object.ErrChanged) || !slices.Contains(w.keys(), key) {
+		t.Errorf("said of the file: %v; left are %q", w.erased[gfid], w.keys())
+	}
+}
+
 // An erasure is killed at each of its requests, in each way. A new file of the same name
 // is archived whenever that can be: its object stays, also when the last request of the
 // dead run is carried out only then. A later run erases all that is left.
