@@ -176,18 +176,23 @@ func (s *subject) kill(o order) error {
 	return s.unlocked()
 }
 
-// unlocked waits until the brick has dropped the lock of a process that ended.
+// unlocked waits until every brick has dropped the lock of a process that ended. A
+// mount asks one replica who holds it, and takes it on all.
 func (s *subject) unlocked() error {
-	f, err := s.Files.OpenRegular(s.path)
+	f, err := s.Files.OpenRegularRDWR(s.path)
 	if err != nil {
 		return err
 	}
-	defer f.Close() // read only
+	defer f.Close() // nothing was written
 	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
-		if err = volume.Locked(f); err == nil || time.Now().After(end) {
-			return err
+		if err = volume.Lock(f); err == nil || time.Now().After(end) {
+			break
 		}
 	}
+	if err != nil {
+		return err
+	}
+	return volume.Unlock(f)
 }
 
 // TestAKillAtAnyStepLosesNothing kills whole processes, which have their own

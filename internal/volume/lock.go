@@ -52,8 +52,9 @@ func Unlock(f *os.File) error {
 	return nil
 }
 
-// Locked is nil if Lock would succeed now, ErrLocked or ErrLockedByUser if not.
-// It takes nothing, and f may be open for reading only.
+// Locked is nil if nobody holds the lock, else ErrLocked or ErrLockedByUser. It takes
+// nothing, and f may be open for reading only. Of replicas one is asked: on others the
+// lock of a process that died may live for a moment longer.
 func Locked(f *os.File) error {
 	other := unix.Flock_t{Type: unix.F_WRLCK}
 	if err := setLock(f, unix.F_OFD_GETLK, &other); err != nil {
