@@ -69,8 +69,12 @@ func readAttrs(path string, follow bool, want func(name string) bool) (attrs, er
 	return nil, err
 }
 
-// largest is the most that Linux lets a value have, and a list of names.
-const largest = 64 << 10
+// largest is the most that Linux lets a value have, and a list of names. Nearly all fit
+// into usual, and the kernel clears a buffer as large as ours for each call.
+const (
+	largest = 64 << 10
+	usual   = 1 << 10
+)
 
 var buffers = sync.Pool{New: func() any { return new([largest]byte) }}
 
@@ -86,15 +90,16 @@ const (
 func whole(read func([]byte) (int, error)) ([]byte, error) {
 	buf := buffers.Get().(*[largest]byte)
 	defer buffers.Put(buf)
-	for {
-		n, err := read(buf[:])
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil {
+	for size := usual; ; {
+		n, err := read(buf[:size])
+		switch {
+		case err == nil:
+			return bytes.Clone(buf[:n]), nil
+		case err == unix.ERANGE && size < largest:
+			size = largest
+		case err != unix.EINTR:
 			return nil, err
 		}
-		return bytes.Clone(buf[:n]), nil
 	}
 }
 

@@ -83,7 +83,7 @@ func (s *scanner) run(ctx context.Context) error {
 	if s.trash, err = trashName(root); err != nil {
 		return err
 	}
-	if err := s.entry(root, ".", "."); err != nil { // the root's own line
+	if err := s.entry(int(root.Fd()), "."); err != nil { // the root's own line
 		return err
 	}
 	handles, rest, err := s.internal()
@@ -107,16 +107,16 @@ func (s *scanner) run(ctx context.Context) error {
 // trashName finds the directory of deleted files in the brick root, "" if there never
 // was one.
 func trashName(root *os.File) (string, error) {
-	target, err := readlink(root, gluster.TrashHandle)
+	target, err := readlink(int(root.Fd()), gluster.TrashHandle)
 	if errors.Is(err, unix.ENOENT) {
 		return "", nil
 	}
 	return path.Base(target), err
 }
 
-func readlink(dir *os.File, name string) (string, error) {
+func readlink(dir int, name string) (string, error) {
 	buf := make([]byte, unix.PathMax)
-	n, err := unix.Readlinkat(int(dir.Fd()), name, buf)
+	n, err := unix.Readlinkat(dir, name, buf)
 	if err != nil {
 		return "", os.NewSyscallError("readlinkat", err)
 	}
@@ -200,7 +200,7 @@ func (s *scanner) each(ctx context.Context, dir *os.File, name string, do func(o
 
 // users walks the tree that clients see.
 func (s *scanner) users(ctx context.Context, root *os.File) error {
-	top, err := openDir(root, ".")
+	top, err := openDir(int(root.Fd()), ".")
 	if err != nil {
 		return err
 	}
@@ -217,7 +217,7 @@ func (s *scanner) users(ctx context.Context, root *os.File) error {
 
 // visit writes the line of an entry of dir, and those of what is in it.
 func (s *scanner) visit(ctx context.Context, dir *os.File, e os.DirEntry, rel string) error {
-	at, err := openAt(dir, e.Name())
+	at, err := openat(int(dir.Fd()), e.Name(), unix.O_PATH|unix.O_NOFOLLOW) // of no effect on it
 	if isGone(err) {
 		return nil
 	}
@@ -225,8 +225,8 @@ func (s *scanner) visit(ctx context.Context, dir *os.File, e os.DirEntry, rel st
 		s.failed(rel, err)
 		return nil
 	}
-	defer at.Close()
-	if err := s.entry(at, rel, e.Name()); err != nil {
+	defer unix.Close(at) // nothing was written
+	if err := s.entry(at, rel); err != nil {
 		return err
 	}
 	if !e.IsDir() {
@@ -275,7 +275,7 @@ func (s *scanner) belowDir(ctx context.Context, dir *os.File, rel string) error 
 			s.handles.Add(1)
 			return s.refsOf(prefix+e.Name(), name)
 		}
-		inside, err := openDir(dir, e.Name())
+		inside, err := openDir(int(dir.Fd()), e.Name())
 		if isGone(err) {
 			return nil
 		}
@@ -333,15 +333,15 @@ func (s *scanner) note(a attrs, gfid gluster.GFID, rel string) (said, error) {
 }
 
 // entry writes the line of an open entry, and notes what it refers to.
-func (s *scanner) entry(at *os.File, rel, name string) error {
+func (s *scanner) entry(at int, rel string) error {
 	if s.Seen != nil {
 		s.Seen.Add(1)
 	}
 	var st unix.Stat_t
-	err := unix.Fstat(int(at.Fd()), &st)
+	err := unix.Fstat(at, &st)
 	var a attrs
 	if err == nil {
-		a, err = readAttrs("/proc/self/fd/"+strconv.Itoa(int(at.Fd())), true, describes)
+		a, err = readAttrs("/proc/self/fd/"+strconv.Itoa(at), true, describes)
 	}
 	if err != nil {
 		s.failed(rel, err)
@@ -383,7 +383,7 @@ func (s *scanner) count(e Entry) {
 }
 
 // entryOf describes an entry, less its path and gfid.
-func entryOf(at *os.File, st unix.Stat_t, a attrs, found said) (Entry, error) {
+func entryOf(at int, st unix.Stat_t, a attrs, found said) (Entry, error) {
 	e := Entry{Mode: st.Mode, UID: st.Uid, GID: st.Gid, Atime: gluster.TimeOf(st.Atim), Mtime: gluster.TimeOf(st.Mtim)}
 	if value, ok := a[gluster.XattrMdata]; ok {
 		m, err := gluster.ParseMdata(value)
@@ -476,26 +476,21 @@ func (s *scanner) failed(rel string, err error) {
 	}
 }
 
-// openAt opens an entry of a directory without any effect on it.
-func openAt(dir *os.File, name string) (*os.File, error) {
-	return openat(dir, name, unix.O_PATH|unix.O_NOFOLLOW)
-}
-
 // openDir opens a directory to read it.
-func openDir(dir *os.File, name string) (*os.File, error) {
-	return openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_NOATIME)
+func openDir(dir int, name string) (*os.File, error) {
+	fd, err := openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_NOATIME)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
 }
 
-func openat(dir *os.File, name string, flags int) (*os.File, error) {
+func openat(dir int, name string, flags int) (int, error) {
 	for {
-		fd, err := unix.Openat(int(dir.Fd()), name, flags|unix.O_CLOEXEC, 0)
-		if err == unix.EINTR {
-			continue
+		fd, err := unix.Openat(dir, name, flags|unix.O_CLOEXEC, 0)
+		if err != unix.EINTR {
+			return fd, os.NewSyscallError("openat", err)
 		}
-		if err != nil {
-			return nil, os.NewSyscallError("openat", err)
-		}
-		return os.NewFile(uintptr(fd), name), nil
 	}
 }
 

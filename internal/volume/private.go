@@ -208,14 +208,22 @@ func (p *Private) start(ctx context.Context, graph gluster.Graph) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	// The first requests wait in the kernel until the client has a volume; the
-	// end of the client is what frees them.
-	stop := context.AfterFunc(ctx, p.daemon.kill)
-	defer stop()
-	if err := p.connect(ctx, graph, mnt); err != nil {
-		return errors.Join(context.Cause(ctx), err, p.daemon.complaint(p.logPath()))
+	if err := orKill(ctx, p.daemon.kill, func() error { return p.connect(ctx, graph, mnt) }); err != nil {
+		return errors.Join(err, p.daemon.complaint(p.logPath()))
 	}
 	return nil
+}
+
+// orKill connects, and kills the client once ctx ends: the first requests wait in the
+// kernel until the client has a volume, and its end is what frees them. A client that
+// was killed is not connected, if it had been for a moment.
+func orKill(ctx context.Context, kill func(), connect func() error) error {
+	unless := context.AfterFunc(ctx, kill)
+	err := connect()
+	if !unless() {
+		err = errors.Join(context.Cause(ctx), err)
+	}
+	return err
 }
 
 func (p *Private) logPath() string { return filepath.Join(p.dir.Name(), logName) }

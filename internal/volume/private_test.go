@@ -485,3 +485,21 @@ func mountGraph(t *testing.T, graph gluster.Graph, dir string) {
 	t.Cleanup(func() { d.kill(); <-d.ended; _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	testkit.Eventually(t, time.Minute, "mounted", func() bool { _, err := Inspect(dir); return err == nil })
 }
+
+// A run that is asked to stop at the moment its mount is there kills that, and must not
+// take what it hears from it then for an error of the volume.
+func TestAMountThatWasKilledIsNotConnected(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	asked, killed := errors.New("asked to stop"), make(chan struct{})
+	err := orKill(ctx, func() { close(killed) }, func() error {
+		cancel(asked)
+		<-killed
+		return nil
+	})
+	if !errors.Is(err, asked) {
+		t.Error(err)
+	}
+	if err := orKill(t.Context(), func() { t.Error("killed") }, func() error { return nil }); err != nil {
+		t.Error(err)
+	}
+}
