@@ -27,7 +27,7 @@ func BenchmarkWalk(b *testing.B) {
 			files[fmt.Sprintf("d%d/f%d", i/50, i)] = n
 		}
 		root := brick(b, files)
-		for name, attrs := range readers(b) {
+		for name, attrs := range readers() {
 			b.Run(kind+"/"+name, func(b *testing.B) {
 				b.ReportAllocs()
 				for left := b.N; left > 0; left -= perKind {

@@ -17,7 +17,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/outcome"
-	"github.com/coldbrick/coldbrick/internal/testkit"
+	"github.com/coldbrick/coldbrick/internal/xattrs"
 )
 
 // now is the moment that tests count ages to.
@@ -124,25 +124,7 @@ func must(t testing.TB, err error) {
 
 // readers are the ways to read attributes that this kernel has; each test of
 // what a walk finds goes through all.
-func readers(t testing.TB) map[string]func() (attrReader, error) {
-	all := map[string]func() (attrReader, error){
-		"cwd": func() (attrReader, error) { return newCwdReader() },
-	}
-	if new(atReader).works(unix.AT_FDCWD) {
-		all["getxattrat"] = func() (attrReader, error) { return &atReader{}, nil }
-	} else if kernelHasAtCalls(t) {
-		t.Fatal("this kernel has getxattrat, and it was not recognised")
-	}
-	return all
-}
-
-func kernelHasAtCalls(t testing.TB) bool {
-	var name unix.Utsname
-	must(t, unix.Uname(&name))
-	major, rest, _ := bytes.Cut(name.Release[:], []byte("."))
-	minor, _, _ := bytes.Cut(rest, []byte("."))
-	return len(major) > 1 || major[0] > '6' || major[0] == '6' && len(minor) > 1 && string(minor[:2]) >= "13"
-}
+func readers() map[string]xattrs.New { return xattrs.Ways(unix.AT_FDCWD) }
 
 // found is what a walk emitted and reported.
 type found struct {
@@ -173,7 +155,7 @@ func (f *found) paths() map[string]bool {
 
 // walkAll walks root to its end, by the given way to read attributes, and holds
 // what any walk must add up to.
-func walkAll(t testing.TB, root string, opts Options, attrs func() (attrReader, error)) (*found, Stats) {
+func walkAll(t testing.TB, root string, opts Options, attrs xattrs.New) (*found, Stats) {
 	t.Helper()
 	f := &found{files: map[string]gluster.File{}, unreadable: map[string]error{}}
 	opts.Unreadable = func(path string, err error) { f.unreadable[path] = err }
@@ -189,7 +171,7 @@ func walkAll(t testing.TB, root string, opts Options, attrs func() (attrReader, 
 	return f, stats
 }
 
-func walkWith(t testing.TB, ctx context.Context, root string, opts Options, attrs func() (attrReader, error), emit func(context.Context, gluster.File) error) (Stats, error) {
+func walkWith(t testing.TB, ctx context.Context, root string, opts Options, attrs xattrs.New, emit func(context.Context, gluster.File) error) (Stats, error) {
 	t.Helper()
 	dir, err := os.Open(root)
 	must(t, err)
@@ -236,17 +218,4 @@ func parents(p string) (dirs []string) {
 		dirs = append(dirs, p)
 	}
 	return dirs
-}
-
-// An older kernel has no getxattrat, and a sandbox may not know it.
-func TestAttributesAreReadWithoutGetxattrat(t *testing.T) {
-	for _, answer := range []unix.Errno{unix.ENOSYS, unix.EPERM} {
-		answers := map[int]unix.Errno{unix.SYS_GETXATTRAT: answer, unix.SYS_LISTXATTRAT: answer}
-		testkit.AnsweringCalls(t, answers, func() {
-			r, err := attrReaders(unix.AT_FDCWD)()
-			if _, other := r.(*cwdReader); !other || err != nil {
-				t.Errorf("%v: %T, %v", answer, r, err)
-			}
-		})
-	}
 }

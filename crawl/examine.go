@@ -88,10 +88,10 @@ func (f *Facts) readStat(st *unix.Statx_t) {
 
 // list returns the names of a file's attributes, valid until the next call.
 func (c *crawler) list(name *byte) ([]byte, error) {
-	n, err := c.attrs.list(name, c.names)
+	n, err := c.attrs.List(name, c.names)
 	if errors.Is(err, unix.ERANGE) && len(c.names) < mostNames {
 		c.names = make([]byte, mostNames)
-		n, err = c.attrs.list(name, c.names)
+		n, err = c.attrs.List(name, c.names)
 	}
 	if err != nil {
 		return nil, err
@@ -172,7 +172,7 @@ func (c *crawler) healPending(name *byte, names []byte) (bool, error) {
 // get returns the value of one attribute, valid until the next call. All that
 // are asked for are short; a longer one is not what its name says.
 func (c *crawler) get(name, attr *byte) ([]byte, error) {
-	n, err := c.attrs.get(name, attr, c.value[:])
+	n, err := c.attrs.Get(name, attr, c.value[:])
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ func TestWalkOnARealBrick(t *testing.T) {
 	for _, path := range cold {
 		want[path] = true
 	}
-	for name, attrs := range readers(t) {
+	for name, attrs := range readers() {
 		t.Run(name, func(t *testing.T) {
 			opts := Options{Policy: monthly, Now: time.Now()}
 			got, stats := walkAll(t, v.BrickDir(), opts, attrs)

@@ -25,6 +25,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/workers"
+	"github.com/coldbrick/coldbrick/internal/xattrs"
 )
 
 // DefaultCrawlers is how many directories are read at once. With cold caches 16
@@ -121,7 +122,7 @@ func newWalk(root *os.File, opts Options, emit func(context.Context, gluster.Fil
 		emit:     emit,
 		progress: opts.Progress,
 		report:   opts.Unreadable,
-		newAttrs: attrReaders(start.fd),
+		newAttrs: xattrs.Best(start.fd),
 	}, start, nil
 }
 
@@ -189,7 +190,7 @@ type walk struct {
 	now      time.Time
 	emit     func(context.Context, gluster.File) error
 	progress *Progress
-	newAttrs func() (attrReader, error)
+	newAttrs xattrs.New
 
 	mu     sync.Mutex
 	report func(path string, err error) // guarded by mu
@@ -264,7 +265,7 @@ func (w *walk) unreadable(path string, err error) {
 // crawler walks one part of the tree at a time.
 type crawler struct {
 	*walk
-	attrs attrReader
+	attrs xattrs.Reader
 	tally tally
 
 	stack []frame // the directories it is in, outermost first
@@ -383,7 +384,7 @@ func (c *crawler) push(d directory) {
 		f.batch = make([]byte, size)
 	}
 	*f = frame{fd: d.fd, pathLen: len(d.path), pinned: d.pinned, brickRoot: d.brickRoot, batch: f.batch}
-	c.attrs.enter(d.fd)
+	c.attrs.Enter(d.fd)
 	c.tally.Directories++
 }
 
@@ -394,7 +395,7 @@ func (c *crawler) pop() {
 	c.ahead -= f.ahead
 	c.stack = c.stack[:depth]
 	if depth > 0 {
-		c.attrs.enter(c.stack[depth-1].fd)
+		c.attrs.Enter(c.stack[depth-1].fd)
 	}
 }
 

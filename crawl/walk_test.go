@@ -19,6 +19,7 @@ import (
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/outcome"
+	"github.com/coldbrick/coldbrick/internal/xattrs"
 )
 
 var monthly = Policy{ColdAfter: 30 * day, RecallGrace: 7 * day}
@@ -111,7 +112,7 @@ func TestWalkVisitsEachFileOnceAndSaysWhyNot(t *testing.T) {
 	must(t, os.Symlink(t.TempDir(), root+"/symlink to a directory"))
 	must(t, unix.Mkfifo(root+"/fifo", 0o600))
 
-	for name, attrs := range readers(t) {
+	for name, attrs := range readers() {
 		for _, crawlers := range []int{1, 2, 16} {
 			t.Run(fmt.Sprintf("%s/%d crawlers", name, crawlers), func(t *testing.T) {
 				got, stats := walkAll(t, root, Options{Policy: monthly, Crawlers: crawlers}, attrs)
@@ -159,7 +160,7 @@ func TestAStubIsCountedAsOneWhereThatReadsNothing(t *testing.T) {
 	addFile(t, root, "stub", node{size: empty, age: day, xattrs: map[string]string{gluster.XattrRemote: "key", gluster.XattrObjectSize: "9"}})
 	addFile(t, root, "empty", node{size: empty})
 	addFile(t, root, "cold", node{})
-	for name, attrs := range readers(t) {
+	for name, attrs := range readers() {
 		t.Run(name, func(t *testing.T) {
 			f, stats := walkAll(t, root, Options{Policy: monthly}, attrs)
 			want := map[outcome.Reason]int{outcome.ArchivedAlready: 1, outcome.NoData: 1}
@@ -172,7 +173,7 @@ func TestAStubIsCountedAsOneWhereThatReadsNothing(t *testing.T) {
 
 func TestWalkEmitsWhatClientsSee(t *testing.T) {
 	root := brick(t, map[string]node{"d/f": {size: 5, mdata: 99*day + 1}})
-	for name, attrs := range readers(t) {
+	for name, attrs := range readers() {
 		t.Run(name, func(t *testing.T) {
 			got, _ := walkAll(t, root, Options{Policy: monthly}, attrs)
 			value := make([]byte, 16)
@@ -238,9 +239,9 @@ func TestAPinnedRootPinsAll(t *testing.T) {
 func TestAnUnreadableDirectoryIsReportedAndTheRestGoesOn(t *testing.T) {
 	root := brick(t, map[string]node{"a/1": {}, "closed/2": {}, "closed/deeper/3": {}, "z/4": {}, "5": {}})
 	must(t, os.Chmod(root+"/closed", 0))
-	for name, attrs := range readers(t) {
+	for name, attrs := range readers() {
 		t.Run(name, func(t *testing.T) {
-			got, stats := walkAll(t, root, Options{Policy: monthly, Crawlers: 3}, func() (attrReader, error) {
+			got, stats := walkAll(t, root, Options{Policy: monthly, Crawlers: 3}, func() (xattrs.Reader, error) {
 				if err := dropFileCapabilities(); err != nil {
 					return nil, err
 				}
@@ -287,7 +288,7 @@ func TestDeepTreesAreWalkedAndTooDeepOnesReported(t *testing.T) {
 	}
 	descend(300, "d")
 	descend(30, strings.Repeat("e", 200)) // 6,030 bytes, of which 20 levels can be named
-	for name, attrs := range readers(t) {
+	for name, attrs := range readers() {
 		t.Run(name, func(t *testing.T) {
 			got, stats := walkAll(t, root, Options{Now: time.Now().Add(day)}, attrs)
 			if stats.Directories != 1+300+20 {
@@ -392,7 +393,7 @@ func TestWalkNeverLeavesTheBrickUnderMutation(t *testing.T) {
 	}()
 	defer func() { close(stop); <-stopped }()
 
-	for name, attrs := range readers(t) {
+	for name, attrs := range readers() {
 		t.Run(name, func(t *testing.T) {
 			for end := time.Now().Add(time.Second); time.Now().Before(end); {
 				dir, err := os.Open(root)
@@ -497,7 +498,7 @@ func TestWalkEndsWithItsContextOrWithEmit(t *testing.T) {
 	}
 	root := brick(t, files)
 	broken := errors.New("queue is gone")
-	for name, attrs := range readers(t) {
+	for name, attrs := range readers() {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			stopped := errors.New("stopped")
@@ -548,7 +549,7 @@ func TestSkippedFilesCostNoAllocation(t *testing.T) {
 	few, many := make1(1), make1(250)
 	policy := monthly
 	policy.Exclude = []string{"**/*.iso"}
-	for name, attrs := range readers(t) {
+	for name, attrs := range readers() {
 		t.Run(name, func(t *testing.T) {
 			allocs := func(root string) float64 {
 				return testing.AllocsPerRun(5, func() {

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -20,35 +18,34 @@ type attrs map[string][]byte
 
 func (a attrs) has(name string) bool { _, ok := a[name]; return ok }
 
-// readAttrs reads those attributes of the inode behind path that want names; it
-// follows path, which is one of /proc/self/fd, or not. What was listed and has
-// vanished means that they are read anew, so that all were there at one instant.
-func readAttrs(path string, follow bool, want func(name string) bool) (attrs, error) {
-	const tries = 100 // somebody is changing them, but not for ever
-	list, get := unix.Llistxattr, unix.Lgetxattr
-	if follow {
-		list, get = unix.Listxattr, unix.Getxattr
-	}
+// tries is how often something is read anew that somebody is changing.
+const tries = 100
+
+// readAttrs reads those attributes of an entry of the directory that was entered that
+// want names. What was listed and has vanished means that they are read anew, so that
+// all were there at one instant.
+func (l *looker) readAttrs(name string, want func(name string) bool) (attrs, error) {
+	entry := append([]byte(name), 0)
 	var err error
 	for range tries {
 		var names []byte
-		names, err = whole(func(buf []byte) (int, error) { return list(path, buf) })
+		names, err = whole(l.names, func(buf []byte) (int, error) { return l.attrs.List(&entry[0], buf) })
 		if err != nil {
-			return nil, os.NewSyscallError("listxattr", err)
+			return nil, err
 		}
 		var all attrs
 		room := mostRestored
 		for len(names) > 0 {
-			var raw []byte
+			attr := names // its name, and the NUL that ends it
+			var raw, value []byte
 			raw, names, _ = bytes.Cut(names, []byte{0})
-			if !want(string(raw)) {
+			name := string(raw)
+			if !want(name) {
 				continue
 			}
-			name := string(raw)
-			var value []byte
-			value, err = whole(func(buf []byte) (int, error) { return get(path, name, buf) })
+			value, err = whole(l.value, func(buf []byte) (int, error) { return l.attrs.Get(&entry[0], &attr[0], buf) })
 			if err != nil {
-				err = fmt.Errorf("getxattr %s: %w", name, err)
+				err = fmt.Errorf("%s: %w", name, err)
 				break
 			}
 			if all == nil {
@@ -60,7 +57,7 @@ func readAttrs(path string, follow bool, want func(name string) bool) (attrs, er
 					continue
 				}
 			}
-			all[name] = value
+			all[name] = bytes.Clone(value)
 		}
 		if !errors.Is(err, unix.ENODATA) {
 			return all, err
@@ -76,7 +73,20 @@ const (
 	usual   = 1 << 10
 )
 
-var buffers = sync.Pool{New: func() any { return new([largest]byte) }}
+// whole is what read fills: of buf, or of a larger one.
+func whole(buf []byte, read func([]byte) (int, error)) ([]byte, error) {
+	for {
+		n, err := read(buf)
+		switch {
+		case err == nil:
+			return buf[:n], nil
+		case errors.Is(err, unix.ERANGE) && len(buf) < largest:
+			buf = make([]byte, largest)
+		case !errors.Is(err, unix.EINTR):
+			return nil, err
+		}
+	}
+}
 
 // mostRestored is how many bytes of attributes that users can set go into the tree, for
 // each name: on XFS one file can have any number of them, and its owner must not be
@@ -85,23 +95,6 @@ const (
 	mostRestored = 256 << 10
 	leftOut      = "\x00left out"
 )
-
-// whole gives what read fills of a buffer that is large enough.
-func whole(read func([]byte) (int, error)) ([]byte, error) {
-	buf := buffers.Get().(*[largest]byte)
-	defer buffers.Put(buf)
-	for size := usual; ; {
-		n, err := read(buf[:size])
-		switch {
-		case err == nil:
-			return bytes.Clone(buf[:n]), nil
-		case err == unix.ERANGE && size < largest:
-			size = largest
-		case err != unix.EINTR:
-			return nil, err
-		}
-	}
-}
 
 const ours = "trusted.coldbrick."
 

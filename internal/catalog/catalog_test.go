@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/objstore/dir"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/internal/volume"
+	"github.com/coldbrick/coldbrick/internal/xattrs"
 	"github.com/coldbrick/coldbrick/recall"
 )
 
@@ -35,6 +37,7 @@ type ground struct {
 	t     *testing.T
 	store *dir.Store
 	place Place
+	attrs xattrs.New // nil: the best
 }
 
 func newGround(t *testing.T, options ...testkit.Option) *ground {
@@ -60,7 +63,7 @@ func (g *ground) take(p Place, brickDir string) (Manifest, []string, error) {
 		Brick: "host:" + brickDir,
 		Ask:   func(context.Context) (Cluster, error) { return Cluster{}, nil },
 	}, Scan{
-		Brick: brick, Dir: g.t.TempDir(), Workers: 4, Notes: notes,
+		Brick: brick, Dir: g.t.TempDir(), Workers: 4, Notes: notes, attrs: g.attrs,
 		Unreadable: func(path string, err error) { unreadable = append(unreadable, fmt.Sprintf("%s: %v", path, err)) },
 	})
 	return m, unreadable, err
@@ -232,35 +235,40 @@ func TestTheTreeHasAllThatAFileIs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, unreadable, err := g.take(g.place, g.BrickDir()); err != nil {
-		t.Fatal(err, unreadable)
-	}
-	_, tree := g.newest()
-	want := []string{".", "dir", "plain", "dir/a\nb\xff\"", "-n", "dir/<&>\u2028", "dir/second name", "dir/link", "pipe"}
-	if got := slices.Sorted(maps.Keys(tree)); !slices.Equal(got, slices.Sorted(slices.Values(want))) {
-		t.Errorf("%q", got)
-	}
-	e := tree["plain"]
-	if e.Kind != File || e.GFID != g.GFID("plain") || e.UID != 1234 || e.GID != 4321 || e.Mode != unix.S_IFREG|0o4751 ||
-		e.Size != int64(len("data of plain")) || e.Links != 2 || e.Mtime != gluster.TimeAt(testkit.Old) ||
-		len(e.Xattrs) != 1 || e.Xattrs[0].Name != "user.\xffname" || string(e.Xattrs[0].Value) != "\x00\xff" {
-		t.Errorf("%+v", e)
-	}
-	if tree["dir/second name"].GFID != e.GFID {
-		t.Error("two names of one file have two gfids")
-	}
-	if e := tree["dir/link"]; e.Kind != Symlink || e.Target != "/etc/\xffpasswd" {
-		t.Errorf("%+v", e)
-	}
-	if e := tree["pipe"]; e.Kind != Special || e.Mode != unix.S_IFIFO|0o604 {
-		t.Errorf("%+v", e)
-	}
-	if e := tree["dir"]; e.Kind != Directory || e.Mode != unix.S_IFDIR|0o2750 ||
-		len(e.Xattrs) != 1 || e.Xattrs[0].Name != "system.posix_acl_default" || string(e.Xattrs[0].Value) != string(acl()) {
-		t.Errorf("%+v", e)
-	}
-	if e := tree["-n"]; len(e.Xattrs) != 1 || e.Xattrs[0].Name != gluster.XattrPin {
-		t.Errorf("the pin is missing: %+v", e)
+	for way, attrs := range xattrs.Ways(unix.AT_FDCWD) {
+		t.Run(way, func(t *testing.T) {
+			g.attrs = attrs
+			if _, unreadable, err := g.take(g.place, g.BrickDir()); err != nil {
+				t.Fatal(err, unreadable)
+			}
+			_, tree := g.newest()
+			want := []string{".", "dir", "plain", "dir/a\nb\xff\"", "-n", "dir/<&>\u2028", "dir/second name", "dir/link", "pipe"}
+			if got := slices.Sorted(maps.Keys(tree)); !slices.Equal(got, slices.Sorted(slices.Values(want))) {
+				t.Errorf("%q", got)
+			}
+			e := tree["plain"]
+			if e.Kind != File || e.GFID != g.GFID("plain") || e.UID != 1234 || e.GID != 4321 || e.Mode != unix.S_IFREG|0o4751 ||
+				e.Size != int64(len("data of plain")) || e.Links != 2 || e.Mtime != gluster.TimeAt(testkit.Old) ||
+				len(e.Xattrs) != 1 || e.Xattrs[0].Name != "user.\xffname" || string(e.Xattrs[0].Value) != "\x00\xff" {
+				t.Errorf("%+v", e)
+			}
+			if tree["dir/second name"].GFID != e.GFID {
+				t.Error("two names of one file have two gfids")
+			}
+			if e := tree["dir/link"]; e.Kind != Symlink || e.Target != "/etc/\xffpasswd" {
+				t.Errorf("%+v", e)
+			}
+			if e := tree["pipe"]; e.Kind != Special || e.Mode != unix.S_IFIFO|0o604 {
+				t.Errorf("%+v", e)
+			}
+			if e := tree["dir"]; e.Kind != Directory || e.Mode != unix.S_IFDIR|0o2750 ||
+				len(e.Xattrs) != 1 || e.Xattrs[0].Name != "system.posix_acl_default" || string(e.Xattrs[0].Value) != string(acl()) {
+				t.Errorf("%+v", e)
+			}
+			if e := tree["-n"]; len(e.Xattrs) != 1 || e.Xattrs[0].Name != gluster.XattrPin {
+				t.Errorf("the pin is missing: %+v", e)
+			}
+		})
 	}
 }
 
@@ -313,6 +321,44 @@ func TestARenameHidesNoReference(t *testing.T) {
 	close(stop)
 	if err := <-stopped; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// replacing renames a file over another while that is looked at.
+type replacing struct {
+	xattrs.Reader
+	rename func() error
+}
+
+func (r replacing) List(name *byte, buf []byte) (int, error) {
+	if unix.BytePtrToString(name) == "victim" {
+		if err := r.rename(); err != nil {
+			return 0, err
+		}
+	}
+	return r.Reader.List(name, buf)
+}
+
+// The line of a name is of one file.
+func TestAFileThatIsReplacedIsNotMixedWithAnother(t *testing.T) {
+	g := newGround(t)
+	g.Write("victim", []byte("a secret"), testkit.Old)
+	g.Write("other", []byte("known to all"), testkit.Old)
+	if err := errors.Join(os.Chmod(g.Path("victim"), 0o600), os.Chmod(g.Path("other"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	other := g.GFID("other")
+	rename := sync.OnceValue(func() error { return os.Rename(g.Path("other"), g.Path("victim")) })
+	g.attrs = func() (xattrs.Reader, error) {
+		r, err := xattrs.Best(unix.AT_FDCWD)()
+		return replacing{r, rename}, err
+	}
+	if _, unreadable, err := g.take(g.place, g.BrickDir()); err != nil {
+		t.Fatal(err, unreadable)
+	}
+	_, tree := g.newest()
+	if e := tree["victim"]; e.GFID != other || e.Mode != unix.S_IFREG|0o644 || e.Size != int64(len("known to all")) {
+		t.Errorf("%+v, want the file %s", e, other)
 	}
 }
 

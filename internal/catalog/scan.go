@@ -20,6 +20,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/volume"
 	"github.com/coldbrick/coldbrick/internal/workers"
+	"github.com/coldbrick/coldbrick/internal/xattrs"
 )
 
 // Scan says how to look at a brick.
@@ -37,6 +38,8 @@ type Scan struct {
 	Unreadable func(path string, err error)
 
 	Seen *atomic.Int64 // names seen so far; may be nil
+
+	attrs xattrs.New // nil: the best
 }
 
 // scanner is a scan under way.
@@ -44,7 +47,7 @@ type Scan struct {
 // It looks at each file twice: by its handle in .glusterfs, which never moves while
 // the file lives, so that no rename hides a reference; and by its names, for the
 // tree, and for what has no handle. It holds one directory open, and one batch of its
-// entries, for each level of each worker; memory does not depend on their number.
+// entries, for each level of each looker; memory does not depend on their number.
 type scanner struct {
 	Scan
 	root  *os.File
@@ -65,6 +68,14 @@ type scanner struct {
 	directories, files, stubs, stubBytes, others, handles atomic.Int64
 }
 
+// looker looks at one directory after the other; it belongs to one goroutine.
+type looker struct {
+	*scanner
+	attrs xattrs.Reader
+	names []byte // of attributes
+	value []byte // of one
+}
+
 // internalDir is where a brick keeps its handles.
 const internalDir = ".glusterfs"
 
@@ -80,10 +91,10 @@ func (s *scanner) run(ctx context.Context) error {
 	}
 	defer root.Close()
 	s.root = root
-	if s.trash, err = trashName(root); err != nil {
-		return err
+	if s.attrs == nil {
+		s.attrs = xattrs.Best(int(root.Fd()))
 	}
-	if err := s.entry(int(root.Fd()), "."); err != nil { // the root's own line
+	if s.trash, err = trashName(root); err != nil {
 		return err
 	}
 	handles, rest, err := s.internal()
@@ -92,10 +103,10 @@ func (s *scanner) run(ctx context.Context) error {
 	}
 	// A file that is unlinked while somebody has it open moves from its handle to
 	// .glusterfs/unlink, so that comes last.
-	for _, step := range []func(context.Context) error{
-		func(ctx context.Context) error { return s.users(ctx, root) },
-		func(ctx context.Context) error { return s.below(ctx, handles) },
-		func(ctx context.Context) error { return s.below(ctx, rest) },
+	for _, step := range []func(context.Context, *looker) error{
+		func(ctx context.Context, l *looker) error { return l.users(ctx) },
+		func(ctx context.Context, l *looker) error { return l.below(ctx, handles) },
+		func(ctx context.Context, l *looker) error { return l.below(ctx, rest) },
 	} {
 		if err := s.inParallel(ctx, step); err != nil {
 			return err
@@ -150,34 +161,50 @@ func (s *scanner) internal() (handles, rest []string, err error) {
 }
 
 // inParallel runs a step and waits for all that it has given to others.
-func (s *scanner) inParallel(ctx context.Context, step func(context.Context) error) error {
+func (s *scanner) inParallel(ctx context.Context, step func(context.Context, *looker) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	s.group, s.free = group, make(chan struct{}, max(s.Workers, 1))
 	for range cap(s.free) - 1 {
 		s.free <- struct{}{}
 	}
-	group.Go(func() error { return workers.Guard(func() error { return step(ctx) }) })
+	s.start(func(l *looker) error { return step(ctx, l) })
 	return group.Wait()
 }
 
-// give does the work in a goroutine of its own if one is free, else at once.
-func (s *scanner) give(work func() error) error {
+// start does the work in a goroutine of its own.
+func (s *scanner) start(work func(*looker) error) {
+	s.group.Go(func() error {
+		return workers.Guard(func() error {
+			attrs, err := s.attrs()
+			if err != nil {
+				return err
+			}
+			return work(&looker{scanner: s, attrs: attrs, names: make([]byte, usual), value: make([]byte, usual)})
+		})
+	})
+}
+
+// give does the work in a goroutine of its own if one is free, else at once. What it
+// enters it leaves for dir.
+func (l *looker) give(dir *os.File, work func(*looker) error) error {
 	select {
-	case <-s.free:
-		free, group := s.free, s.group
-		group.Go(func() error {
+	case <-l.free:
+		free := l.free
+		l.start(func(l *looker) error {
 			defer func() { free <- struct{}{} }()
-			return workers.Guard(work)
+			return work(l)
 		})
 		return nil
 	default:
-		return work()
+		defer l.attrs.Enter(int(dir.Fd()))
+		return work(l)
 	}
 }
 
-// each calls do for the entries of a directory, and closes it.
-func (s *scanner) each(ctx context.Context, dir *os.File, name string, do func(os.DirEntry) error) error {
+// each enters a directory, calls do for its entries, and closes it.
+func (l *looker) each(ctx context.Context, dir *os.File, name string, do func(os.DirEntry) error) error {
 	defer dir.Close()
+	l.attrs.Enter(int(dir.Fd()))
 	for {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -192,114 +219,102 @@ func (s *scanner) each(ctx context.Context, dir *os.File, name string, do func(o
 		case errors.Is(err, io.EOF), isGone(err): // ENOENT: the directory was removed in the meantime
 			return nil
 		case err != nil:
-			s.failed(name, err)
+			l.failed(name, err)
 			return nil
 		}
 	}
 }
 
 // users walks the tree that clients see.
-func (s *scanner) users(ctx context.Context, root *os.File) error {
-	top, err := openDir(int(root.Fd()), ".")
+func (l *looker) users(ctx context.Context) error {
+	top, err := openDir(l.root, ".")
 	if err != nil {
 		return err
 	}
-	return s.each(ctx, top, ".", func(e os.DirEntry) error {
+	l.attrs.Enter(int(top.Fd()))
+	if err := l.entry(top, ".", "."); err != nil { // the root's own line
+		return err
+	}
+	return l.each(ctx, top, ".", func(e os.DirEntry) error {
 		switch {
 		case e.Name() == internalDir:
 			return nil
-		case gluster.IsInternal(e.Name()), s.trash != "" && e.Name() == s.trash:
-			return s.below(ctx, []string{e.Name()})
+		case gluster.IsInternal(e.Name()), l.trash != "" && e.Name() == l.trash:
+			defer l.attrs.Enter(int(top.Fd()))
+			return l.below(ctx, []string{e.Name()})
 		}
-		return s.visit(ctx, root, e, e.Name())
+		return l.visit(ctx, top, e, e.Name())
 	})
 }
 
 // visit writes the line of an entry of dir, and those of what is in it.
-func (s *scanner) visit(ctx context.Context, dir *os.File, e os.DirEntry, rel string) error {
-	at, err := openat(int(dir.Fd()), e.Name(), unix.O_PATH|unix.O_NOFOLLOW) // of no effect on it
-	if isGone(err) {
-		return nil
-	}
-	if err != nil {
-		s.failed(rel, err)
-		return nil
-	}
-	defer unix.Close(at) // nothing was written
-	if err := s.entry(at, rel); err != nil {
-		return err
-	}
+func (l *looker) visit(ctx context.Context, dir *os.File, e os.DirEntry, rel string) error {
 	if !e.IsDir() {
+		return l.entry(dir, e.Name(), rel)
+	}
+	inside, ok := l.openDir(dir, e.Name(), rel)
+	if !ok {
 		return nil
 	}
-	inside, err := openDir(at, ".")
-	if isGone(err) {
-		return nil
-	}
-	if err != nil {
-		s.failed(rel, err)
-		return nil
-	}
-	return s.give(func() error {
-		return s.each(ctx, inside, rel, func(e os.DirEntry) error { return s.visit(ctx, inside, e, rel+"/"+e.Name()) })
+	return l.give(dir, func(l *looker) error {
+		l.attrs.Enter(int(inside.Fd()))
+		if err := l.entry(inside, ".", rel); err != nil {
+			inside.Close()
+			return err
+		}
+		return l.each(ctx, inside, rel, func(e os.DirEntry) error { return l.visit(ctx, inside, e, rel+"/"+e.Name()) })
 	})
 }
 
 // below looks for references in all that is below directories of the brick.
-func (s *scanner) below(ctx context.Context, dirs []string) error {
+func (l *looker) below(ctx context.Context, dirs []string) error {
 	for _, rel := range dirs {
-		dir, err := s.Brick.Open(rel, unix.O_RDONLY|unix.O_DIRECTORY)
+		l.attrs.Enter(int(l.root.Fd()))
+		dir, err := l.Brick.Open(rel, unix.O_RDONLY|unix.O_DIRECTORY)
 		if isGone(err) { // it is no directory: look at it alone
-			err = s.refsOf("/proc/self/fd/"+strconv.Itoa(int(s.root.Fd()))+"/"+rel, rel)
-			if err != nil {
+			if err := l.refsOf(rel, rel); err != nil {
 				return err
 			}
 			continue
 		}
 		if err != nil {
-			s.failed(rel, err)
+			l.failed(rel, err)
 			continue
 		}
-		if err := s.give(func() error { return s.belowDir(ctx, dir, rel) }); err != nil {
+		if err := l.give(l.root, func(l *looker) error { return l.belowDir(ctx, dir, rel) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *scanner) belowDir(ctx context.Context, dir *os.File, rel string) error {
-	prefix := "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())) + "/"
-	return s.each(ctx, dir, rel, func(e os.DirEntry) error {
+func (l *looker) belowDir(ctx context.Context, dir *os.File, rel string) error {
+	return l.each(ctx, dir, rel, func(e os.DirEntry) error {
 		name := rel + "/" + e.Name()
 		if !e.IsDir() {
-			s.handles.Add(1)
-			return s.refsOf(prefix+e.Name(), name)
+			l.handles.Add(1)
+			return l.refsOf(e.Name(), name)
 		}
-		inside, err := openDir(int(dir.Fd()), e.Name())
-		if isGone(err) {
+		inside, ok := l.openDir(dir, e.Name(), name)
+		if !ok {
 			return nil
 		}
-		if err != nil {
-			s.failed(name, err)
-			return nil
-		}
-		return s.give(func() error { return s.belowDir(ctx, inside, name) })
+		return l.give(dir, func(l *looker) error { return l.belowDir(ctx, inside, name) })
 	})
 }
 
-// refsOf notes what a file refers to. Its name is looked up in an open directory, and
-// not followed.
-func (s *scanner) refsOf(name, rel string) error {
-	a, err := readAttrs(name, false, refers)
+// refsOf notes what an entry of the directory that was entered refers to.
+func (l *looker) refsOf(name, rel string) error {
+	a, err := l.readAttrs(name, refers)
 	if isGone(err) {
 		return nil
 	}
 	if err != nil {
-		s.failed(rel, err)
+		l.failed(rel, err)
 		return nil
 	}
 	gfid, _ := gluster.ParseGFID(path.Base(rel)) // as the handle says; else zero
-	_, err = s.note(a, gfid, rel)
+	_, err = l.note(a, gfid, rel)
 	return err
 }
 
@@ -332,40 +347,73 @@ func (s *scanner) note(a attrs, gfid gluster.GFID, rel string) (said, error) {
 	return found, nil
 }
 
-// entry writes the line of an open entry, and notes what it refers to.
-func (s *scanner) entry(at int, rel string) error {
-	if s.Seen != nil {
-		s.Seen.Add(1)
+// entry writes the line of an entry of the directory that was entered, and notes what
+// it refers to.
+func (l *looker) entry(dir *os.File, name, rel string) error {
+	if l.Seen != nil {
+		l.Seen.Add(1)
 	}
-	var st unix.Stat_t
-	err := unix.Fstat(at, &st)
-	var a attrs
-	if err == nil {
-		a, err = readAttrs("/proc/self/fd/"+strconv.Itoa(at), true, describes)
+	st, a, err := l.describe(int(dir.Fd()), name)
+	if isGone(err) {
+		return nil
 	}
 	if err != nil {
-		s.failed(rel, err)
+		l.failed(rel, err)
 		return nil
 	}
 	gfid := gfidOf(a)
-	found, err := s.note(a, gfid, rel)
+	found, err := l.note(a, gfid, rel)
 	if err != nil {
 		return err
 	}
 	if gfid.IsZero() || a.has(gluster.XattrLinkto) {
 		return nil // not made through Gluster, so not a file of the volume; or DHT's pointer to one
 	}
-	e, err := entryOf(at, st, a, found)
+	e, err := entryOf(st, a, found)
+	if err == nil && e.Kind == Symlink {
+		var target string
+		target, err = readlink(int(dir.Fd()), name)
+		e.Target = Bytes(target)
+	}
+	if isGone(err) || errors.Is(err, unix.EINVAL) { // EINVAL: it is no symlink any more
+		return nil
+	}
 	if err != nil {
-		s.failed(rel, err)
+		l.failed(rel, err)
 		return nil
 	}
 	e.Path, e.GFID = Bytes(rel), gfid
 	if rel == "." {
-		s.formerly = string(a[gluster.XattrFormerly])
+		l.formerly = string(a[gluster.XattrFormerly])
 	}
-	s.count(e)
-	return s.tree.write(e)
+	l.count(e)
+	return l.tree.write(e)
+}
+
+// describe reads what belongs into the tree of one and the same file: what was renamed
+// over it in the meantime is read anew.
+func (l *looker) describe(dir int, name string) (st unix.Statx_t, a attrs, err error) {
+	for range tries {
+		if st, err = statx(dir, name); err != nil {
+			return st, nil, err
+		}
+		if a, err = l.readAttrs(name, describes); err != nil {
+			return st, nil, err
+		}
+		now, err := statx(dir, name)
+		if err != nil {
+			return st, nil, err
+		}
+		if now.Ino == st.Ino && now.Btime == st.Btime {
+			return st, a, nil
+		}
+	}
+	return st, nil, errors.New("it is replaced again and again")
+}
+
+func statx(dir int, name string) (st unix.Statx_t, err error) {
+	err = unix.Statx(dir, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_STATX_DONT_SYNC, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st)
+	return st, os.NewSyscallError("statx", err)
 }
 
 func (s *scanner) count(e Entry) {
@@ -382,9 +430,10 @@ func (s *scanner) count(e Entry) {
 	}
 }
 
-// entryOf describes an entry, less its path and gfid.
-func entryOf(at int, st unix.Stat_t, a attrs, found said) (Entry, error) {
-	e := Entry{Mode: st.Mode, UID: st.Uid, GID: st.Gid, Atime: gluster.TimeOf(st.Atim), Mtime: gluster.TimeOf(st.Mtim)}
+// entryOf describes an entry, less its path, gfid and target.
+func entryOf(st unix.Statx_t, a attrs, found said) (Entry, error) {
+	at := func(t unix.StatxTimestamp) gluster.Time { return gluster.Time{Sec: t.Sec, Nsec: int32(t.Nsec)} }
+	e := Entry{Mode: uint32(st.Mode), UID: st.Uid, GID: st.Gid, Atime: at(st.Atime), Mtime: at(st.Mtime)}
 	if value, ok := a[gluster.XattrMdata]; ok {
 		m, err := gluster.ParseMdata(value)
 		if err != nil {
@@ -399,33 +448,30 @@ func entryOf(at int, st unix.Stat_t, a attrs, found said) (Entry, error) {
 	}
 	e.XattrsCut = a.has(leftOut)
 	slices.SortFunc(e.Xattrs, func(a, b Xattr) int { return strings.Compare(string(a.Name), string(b.Name)) })
-	switch st.Mode & unix.S_IFMT {
+	switch e.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		e.Kind = Directory
 	case unix.S_IFLNK:
 		e.Kind = Symlink
-		target, err := readlink(at, "")
-		e.Target = Bytes(target)
-		return e, err
 	case unix.S_IFREG:
 		const handle = 1 // the link in .glusterfs
-		if names := st.Nlink - handle; st.Nlink > 1+handle {
-			e.Links = uint64(names)
+		if st.Nlink > 1+handle {
+			e.Links = uint64(st.Nlink - handle)
 		}
 		return e, fileOf(&e, st, a, found)
 	default:
-		e.Kind, e.Rdev = Special, st.Rdev
+		e.Kind, e.Rdev = Special, unix.Mkdev(st.Rdev_major, st.Rdev_minor)
 	}
 	return e, nil
 }
 
 // fileOf says where the data of a regular file is.
-func fileOf(e *Entry, st unix.Stat_t, a attrs, found said) (err error) {
+func fileOf(e *Entry, st unix.Statx_t, a attrs, found said) (err error) {
 	if p := found.pointer; p != nil && p.Proof != nil && !p.Recalled {
 		e.Pointer = &object.Pointer{Version: p.Version, GFID: p.GFID, Volume: p.Volume, Key: p.Key, Attempt: p.Attempt, Proof: p.Proof}
 	}
 	if !a.has(gluster.XattrRemote) && !a.has(gluster.XattrDownload) {
-		e.Kind, e.Size, e.Blocks = File, st.Size, st.Blocks
+		e.Kind, e.Size, e.Blocks = File, int64(st.Size), int64(st.Blocks)
 		return nil
 	}
 	e.Kind, e.Key = Stub, Bytes(a[gluster.XattrRemote])
@@ -476,20 +522,24 @@ func (s *scanner) failed(rel string, err error) {
 	}
 }
 
-// openDir opens a directory to read it.
-func openDir(dir int, name string) (*os.File, error) {
-	fd, err := openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_NOATIME)
-	if err != nil {
-		return nil, err
+// openDir opens a directory to read it, unless it is gone or cannot be read.
+func (l *looker) openDir(dir *os.File, name, rel string) (*os.File, bool) {
+	inside, err := openDir(dir, name)
+	if err != nil && !isGone(err) {
+		l.failed(rel, err)
 	}
-	return os.NewFile(uintptr(fd), name), nil
+	return inside, err == nil
 }
 
-func openat(dir int, name string, flags int) (int, error) {
+func openDir(dir *os.File, name string) (*os.File, error) {
 	for {
-		fd, err := unix.Openat(dir, name, flags|unix.O_CLOEXEC, 0)
-		if err != unix.EINTR {
-			return fd, os.NewSyscallError("openat", err)
+		fd, err := unix.Openat(int(dir.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_NOATIME|unix.O_CLOEXEC, 0)
+		switch err {
+		case nil:
+			return os.NewFile(uintptr(fd), name), nil
+		case unix.EINTR:
+		default:
+			return nil, os.NewSyscallError("openat", err)
 		}
 	}
 }
