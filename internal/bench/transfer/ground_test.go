@@ -27,10 +27,6 @@ var (
 	mediumFiles = number("BENCH_MEDIUM_FILES", 1_000) // of 1 MiB
 	largeMiB    = number("BENCH_LARGE_MIB", 4096)     // of one file
 	rounds      = number("BENCH_ROUNDS", 3)
-
-	// More than the disk holds: files that a compressing file system makes small, which
-	// TMPDIR must be, and on which the store is then as well.
-	compressible = os.Getenv("BENCH_COMPRESSIBLE") != ""
 )
 
 func number(name string, otherwise int) int {
@@ -61,9 +57,7 @@ func newGround(t *testing.T) *ground {
 	g := &ground{T: t, state: t.TempDir()}
 	g.volume = testkit.NewVolume(t)
 	g.mount = g.volume.NewMount(t, testkit.WithPerformance())
-	if !compressible {
-		t.Setenv("TMPDIR", "/dev/shm")
-	}
+	t.Setenv("TMPDIR", "/dev/shm")
 	g.store = testkit.S3(t)
 	return g
 }
@@ -119,7 +113,7 @@ func makeFiles(t *testing.T, w workload, path func(i int) string) {
 	settle()
 }
 
-// writeFile writes bytes that no layer can make less of, unless it is to.
+// writeFile writes bytes that no layer can make less of.
 func writeFile(path string, size, seed int64) error {
 	f, err := os.Create(path)
 	if err != nil {
@@ -127,21 +121,14 @@ func writeFile(path string, size, seed int64) error {
 	}
 	defer f.Close()
 	block := make([]byte, min(size, 1<<20))
-	random := block
-	if compressible {
-		random = block[:min(len(block), 4<<10)]
-	}
 	for at, state := int64(0), uint64(seed)*2654435761+1; at < size; at += int64(len(block)) {
-		for i := 0; i+8 <= len(random); i += 8 { // xorshift: as fast as the disk
+		for i := 0; i+8 <= len(block); i += 8 { // xorshift: as fast as the disk
 			state ^= state << 13
 			state ^= state >> 7
 			state ^= state << 17
 			for b := range 8 {
-				random[i+b] = byte(state >> (8 * b))
+				block[i+b] = byte(state >> (8 * b))
 			}
-		}
-		for i := len(random); i < len(block); i += len(random) {
-			copy(block[i:], random)
 		}
 		if _, err := f.Write(block[:min(int64(len(block)), size-at)]); err != nil {
 			return err

@@ -2,8 +2,7 @@
 # Measures archive and recall beside their peers; arguments go to go test. The
 # plugin is put in place in a mount namespace of its own, where only what is
 # measured sees it. BENCH_SMALL_FILES, BENCH_MEDIUM_FILES, BENCH_LARGE_MIB and
-# BENCH_ROUNDS make it shorter. BENCH_COMPRESSIBLE=1 with TMPDIR on a compressing file
-# system makes room for more than the disk holds.
+# BENCH_ROUNDS make it shorter.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 if [ "${1-}" != inside ]; then
