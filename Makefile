@@ -18,7 +18,7 @@ E2ETIMEOUT  ?= 60m
 # So many tests of a package run at once: most of a test is waiting for Gluster.
 PARALLEL ?= 3
 
-.PHONY: build plugin install-plugin man package release unit test e2e test-11 qualify qualify-s3 calm soak bench microbench fuzz check demo help
+.PHONY: build plugin install-plugin man package release unit test e2e test-11 qualify qualify-s3 gateways calm soak bench microbench fuzz check demo help
 
 build: ## bin/coldbrick, a static program
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/coldbrick
@@ -87,7 +87,12 @@ qualify-s3: ## the S3 store on MinIO, which takes minutes to build, or on a serv
 	@$(tool) minio >/dev/null
 	go test -tags qualify -count=1 -timeout $(TESTTIMEOUT) -v -run 'AnotherServer|MinIO' ./internal/objstore/s3
 
-qualify: qualify-s3 ## that, and make test and make e2e on GlusterFS 11; docs/porting.md (root, over an hour)
+gateways: ## the plugin in Samba and NFS-Ganesha; it installs these servers (root)
+	@internal/testkit/require.sh --install gateways
+	@$(tool) versitygw >/dev/null
+	go test -tags e2e,qualify -count=1 -timeout $(TESTTIMEOUT) -v -run '^TestGateways' ./internal/e2e
+
+qualify: qualify-s3 gateways ## both, and make test and make e2e on GlusterFS 11; docs/porting.md (root, over an hour)
 	@internal/testkit/require.sh
 	@$(root11) internal/testkit/require.sh --install
 	@$(root11) make test

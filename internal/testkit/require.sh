@@ -1,6 +1,6 @@
 #!/bin/sh
-# require.sh [demo]: says in one line what the tests, or the demo, need and this host lacks.
-# require.sh --install [demo]: installs it, on Debian, as root.
+# require.sh [demo|gateways]: says in one line what the tests, the demo, or the tests of gateways
+# need and this host lacks. require.sh --install ...: installs it, on Debian, as root.
 set -eu
 install=''
 if [ "${1-}" = --install ]; then
@@ -9,6 +9,8 @@ if [ "${1-}" = --install ]; then
 fi
 purpose=${1-tests}
 missing='' # Debian packages
+vfs=samba-vfs-modules
+[ "$(cut -d. -f1 /etc/debian_version 2>/dev/null)" = 12 ] || vfs=samba-vfs-glusterfs
 need() { # PACKAGE FILE...: PACKAGE is there if one of the files is
 	package=$1
 	shift
@@ -27,7 +29,7 @@ look() {
 	need attr /usr/bin/getfattr
 	need fuse3 /usr/bin/fusermount3 /bin/fusermount3
 	need iproute2 /usr/bin/ip /bin/ip /sbin/ip
-	[ "$purpose" = tests ] || return 0
+	[ "$purpose" != demo ] || return 0
 	need make /usr/bin/make
 	need git /usr/bin/git
 	need gcc /usr/bin/gcc
@@ -45,6 +47,14 @@ look() {
 	need systemd /usr/bin/systemd-analyze
 	need rpm /usr/bin/rpm
 	need prometheus /usr/bin/promtool
+	[ "$purpose" = gateways ] || return 0 # they are servers, which a host starts when they are installed
+	need samba /usr/sbin/smbd
+	need smbclient /usr/bin/smbclient
+	need "$vfs" /usr/lib/*/samba/vfs/glusterfs.so
+	need nfs-ganesha /usr/bin/ganesha.nfsd
+	need nfs-ganesha-gluster /usr/lib/*/ganesha/libfsalgluster.so
+	need rpcbind /usr/sbin/rpcbind /sbin/rpcbind
+	header libnfs-dev nfsc/libnfs.h
 }
 look
 if [ -n "$install" ] && [ -n "$missing" ]; then
