@@ -16,7 +16,10 @@ func statAt(dir int, name *byte, st *unix.Statx_t) error {
 	const flags = unix.AT_SYMLINK_NOFOLLOW | unix.AT_STATX_DONT_SYNC
 	_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(dir), uintptr(unsafe.Pointer(name)),
 		flags, unix.STATX_BASIC_STATS, uintptr(unsafe.Pointer(st)), 0)
-	return errnoErr("statx", errno)
+	if errno != 0 {
+		return os.NewSyscallError("statx", errno)
+	}
+	return nil
 }
 
 // openDirAt opens the directory name of dir, which must not be a symlink.
@@ -56,12 +59,4 @@ func isPinned(dir int) (bool, error) {
 		return false, nil
 	}
 	return err == nil, os.NewSyscallError("fgetxattr", err)
-}
-
-// errnoErr costs nothing where all went well.
-func errnoErr(call string, errno unix.Errno) error {
-	if errno == 0 {
-		return nil
-	}
-	return os.NewSyscallError(call, errno)
 }

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,7 +38,10 @@ type ground struct {
 	t     *testing.T
 	store *dir.Store
 	place Place
-	attrs xattrs.New // nil: the best
+
+	dir             string     // of a scan; "": one for each
+	attrs           xattrs.New // nil: the best
+	workers, memory int        // 0: 4, and the usual
 }
 
 func newGround(t *testing.T, options ...testkit.Option) *ground {
@@ -63,7 +67,7 @@ func (g *ground) take(p Place, brickDir string) (Manifest, []string, error) {
 		Brick: "host:" + brickDir,
 		Ask:   func(context.Context) (Cluster, error) { return Cluster{}, nil },
 	}, Scan{
-		Brick: brick, Dir: g.t.TempDir(), Workers: 4, Notes: notes, attrs: g.attrs,
+		Brick: brick, Dir: cmp.Or(g.dir, g.t.TempDir()), Workers: cmp.Or(g.workers, 4), Notes: notes, attrs: g.attrs, memory: g.memory,
 		Unreadable: func(path string, err error) { unreadable = append(unreadable, fmt.Sprintf("%s: %v", path, err)) },
 	})
 	return m, unreadable, err
@@ -175,21 +179,32 @@ func TestEveryReferenceIsInTheCatalog(t *testing.T) {
 		testkit.SetXattr(t, name, gluster.XattrRemote, string(ref(key)))
 	}
 
-	m, unreadable, err := g.take(g.place, g.BrickDir())
-	if err != nil {
-		t.Fatal(err, unreadable)
-	}
-	keys, tree := g.newest()
 	slices.Sort(want)
-	if !slices.Equal(keys, want) {
-		t.Errorf("keys %q\nwant %q", keys, want)
+	// References wait on disk, below a path that is relative, as --state-dir may be.
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("state", 0o700); err != nil {
+		t.Fatal(err)
 	}
-	if m.Refs.Lines != int64(len(want)) || m.Tree.Lines != int64(len(tree)) {
-		t.Errorf("%+v", m)
-	}
-	for path := range tree {
-		if strings.HasPrefix(path, ".trashcan") || strings.HasPrefix(path, ".glusterfs") {
-			t.Errorf("%q is in the tree", path)
+	g.dir, g.memory = "state", 1
+	for way, attrs := range xattrs.Ways(unix.AT_FDCWD) {
+		for _, workers := range []int{1, 4} {
+			g.attrs, g.workers = attrs, workers
+			m, unreadable, err := g.take(g.place, g.BrickDir())
+			if err != nil {
+				t.Fatal(way, workers, err, unreadable)
+			}
+			keys, tree := g.newest()
+			if !slices.Equal(keys, want) {
+				t.Errorf("%s, %d workers: keys %q\nwant %q", way, workers, keys, want)
+			}
+			if m.Refs.Lines != int64(len(want)) || m.Tree.Lines != int64(len(tree)) {
+				t.Errorf("%s, %d workers: %+v", way, workers, m)
+			}
+			for path := range tree {
+				if strings.HasPrefix(path, ".trashcan") || strings.HasPrefix(path, ".glusterfs") {
+					t.Errorf("%q is in the tree", path)
+				}
+			}
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/coldbrick/coldbrick/internal/extsort"
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/volume"
@@ -39,7 +41,8 @@ type Scan struct {
 
 	Seen *atomic.Int64 // names seen so far; may be nil
 
-	attrs xattrs.New // nil: the best
+	attrs  xattrs.New // nil: the best
+	memory int        // bytes for references; 0: the sorter's own
 }
 
 // scanner is a scan under way.
@@ -81,6 +84,13 @@ const internalDir = ".glusterfs"
 
 // Below internalDir: what is no file of users. Both may be huge.
 var recordDirs = map[string]bool{"indices": true, "changelogs": true}
+
+// newScanner prepares a scan. Its lookers sort too much for memory into files of Dir, and
+// may each have a working directory of their own, which users chose.
+func newScanner(scan Scan) (*scanner, error) {
+	dir, err := filepath.Abs(scan.Dir)
+	return &scanner{Scan: scan, refs: sorter{extsort.Sorter{Dir: dir, Memory: scan.memory}}}, err
+}
 
 // run looks at all of the brick. It returns an error only if it cannot go on; what
 // could not be read is counted.
@@ -353,7 +363,7 @@ func (l *looker) entry(dir *os.File, name, rel string) error {
 	if l.Seen != nil {
 		l.Seen.Add(1)
 	}
-	st, a, err := l.describe(int(dir.Fd()), name)
+	st, a, target, err := l.describe(int(dir.Fd()), name)
 	if isGone(err) {
 		return nil
 	}
@@ -370,19 +380,11 @@ func (l *looker) entry(dir *os.File, name, rel string) error {
 		return nil // not made through Gluster, so not a file of the volume; or DHT's pointer to one
 	}
 	e, err := entryOf(st, a, found)
-	if err == nil && e.Kind == Symlink {
-		var target string
-		target, err = readlink(int(dir.Fd()), name)
-		e.Target = Bytes(target)
-	}
-	if isGone(err) || errors.Is(err, unix.EINVAL) { // EINVAL: it is no symlink any more
-		return nil
-	}
 	if err != nil {
 		l.failed(rel, err)
 		return nil
 	}
-	e.Path, e.GFID = Bytes(rel), gfid
+	e.Path, e.GFID, e.Target = Bytes(rel), gfid, Bytes(target)
 	if rel == "." {
 		l.formerly = string(a[gluster.XattrFormerly])
 	}
@@ -392,23 +394,30 @@ func (l *looker) entry(dir *os.File, name, rel string) error {
 
 // describe reads what belongs into the tree of one and the same file: what was renamed
 // over it in the meantime is read anew.
-func (l *looker) describe(dir int, name string) (st unix.Statx_t, a attrs, err error) {
+func (l *looker) describe(dir int, name string) (st unix.Statx_t, a attrs, target string, err error) {
 	for range tries {
 		if st, err = statx(dir, name); err != nil {
-			return st, nil, err
+			return st, nil, "", err
 		}
 		if a, err = l.readAttrs(name, describes); err != nil {
-			return st, nil, err
+			return st, nil, "", err
+		}
+		if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+			target, err = readlink(dir, name)
+			if err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: it is no symlink any more
+				return st, nil, "", err
+			}
 		}
 		now, err := statx(dir, name)
 		if err != nil {
-			return st, nil, err
+			return st, nil, "", err
 		}
 		if now.Ino == st.Ino && now.Btime == st.Btime {
-			return st, a, nil
+			return st, a, target, nil
 		}
+		target = ""
 	}
-	return st, nil, errors.New("it is replaced again and again")
+	return st, nil, "", errors.New("it is replaced again and again")
 }
 
 func statx(dir int, name string) (st unix.Statx_t, err error) {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/coldbrick/coldbrick/internal/extsort"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore"
 )
@@ -49,7 +48,10 @@ func (p Place) Take(ctx context.Context, subject Subject, scan Scan) (Manifest, 
 	}{"catalog-begin", Format, p.Volume, subject.Brick}); err != nil {
 		return m, err
 	}
-	s := &scanner{Scan: scan, refs: sorter{extsort.Sorter{Dir: scan.Dir}}}
+	s, err := newScanner(scan)
+	if err != nil {
+		return m, err
+	}
 	defer s.refs.Close()
 	if s.tree, err = newPartWriter(scan.Dir); err != nil {
 		return m, err
@@ -90,7 +92,10 @@ func (p Place) Take(ctx context.Context, subject Subject, scan Scan) (Manifest, 
 // References visits every key that any file of a brick refers to now, in order, without
 // a catalog. They count only if the error is nil; ErrIncomplete.
 func References(ctx context.Context, scan Scan, visit func(Ref) error) error {
-	s := &scanner{Scan: scan, refs: sorter{extsort.Sorter{Dir: scan.Dir}}}
+	s, err := newScanner(scan)
+	if err != nil {
+		return err
+	}
 	defer s.refs.Close()
 	if err := s.run(ctx); err != nil {
 		return err

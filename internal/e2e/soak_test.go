@@ -273,7 +273,10 @@ func (h *host) run(ctx context.Context, random *rand.Rand, args []string) {
 	kind, code := args[0], p.cmd.ProcessState.ExitCode()
 	h.tally.add(kind+" exit", strconv.Itoa(code))
 	said := fmt.Sprintf("%s on host %d: exit %d\n%.3000s%.3000s", strings.Join(args, " "), h.number, code, stderr.String(), stdout.String())
-	renamed := strings.Contains(stderr.String(), "no such file or directory") // by its user, before the run began
+	// Its user has renamed the file that is named first before the run began.
+	renamed := kind == "recall" && slices.ContainsFunc(args, func(path string) bool {
+		return strings.HasPrefix(path, h.dir+"/") && strings.Contains(stderr.String(), "coldbrick: open "+path+": no such file or directory\n")
+	})
 	if code == 1 || code == 2 && !renamed || strings.Contains(said, "panic") || strings.Contains(said, "internal-error") {
 		h.t.Error(said)
 	}

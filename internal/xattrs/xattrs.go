@@ -14,7 +14,8 @@ import (
 // Reader reads the attributes of directory entries. It belongs to the goroutine that
 // made it. Names are C strings, ended by a NUL, as they stand in what getdents64 and
 // listxattr fill: copying each into a string and back is a good part of what a file
-// costs otherwise. Errors are those of listxattr(2) and getxattr(2).
+// costs otherwise. Errors are those of listxattr(2) and getxattr(2). Where it belongs to
+// a goroutine that opens files, their paths are absolute: "cwd" moves its thread.
 type Reader interface {
 	// Enter makes dir, which stays open until the next Enter, the directory that
 	// the other methods look in.
