@@ -358,8 +358,12 @@ func (t *transaction) follow(attempt string) error {
 func claimName(attempt string) string { return gluster.XattrRecall + "." + attempt }
 
 // dropClaims removes the claims that runs of version 1 have left, and ours on
-// their notes.
+// their notes. None is on a file that had no notes when this run took the lock: a claim
+// is one to notes, and goes before them.
 func (t *transaction) dropClaims() error {
+	if t.attrs.Recall == nil {
+		return nil
+	}
 	names, err := volume.List(t.file)
 	if err != nil {
 		return err

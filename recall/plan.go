@@ -24,6 +24,10 @@ const (
 	StepTidy     Step = "tidy"     // a last look; then the pointer is spent and the notes are gone
 )
 
+// fenced says that a step changes nothing but bytes, which need the descriptor that has
+// the lock, or nothing at all.
+func (s Step) fenced() bool { return s == StepBarrier || s == StepDownload }
+
 // doing says in an error what was tried.
 var doing = map[Step]string{
 	StepNote: "noting on it what ends the recall", StepMark: "marking it as half written", StepClaim: "claiming it for this recall",

@@ -142,7 +142,7 @@ type transaction struct {
 //     that had it is dead. Bytes are written, emptied and synced by no other,
 //     so none of that reaches the brick any more, also not a rollback.
 //   - Attributes and times are addressed by inode and would still get through.
-//     The lock is looked at right before each step, also of a rollback. What is
+//     The lock is looked at right before each step that sets any, also of a rollback. What is
 //     left is the time between these two instructions: a process that is stopped
 //     exactly there, loses its connection in the meantime and goes on, changes one more
 //     attribute. As a rule that hides a local file behind an error, which fsck
@@ -168,11 +168,17 @@ func (t *transaction) run(ctx context.Context) (err error) {
 		}
 	}()
 	defer t.unwatch()
-	if err := t.look(); err != nil {
+	marks, err := volume.ReadMarks(t.file)
+	if err != nil {
 		return err
 	}
-	if t.clean() {
-		return outcome.Skip(outcome.AlreadyLocal, "")
+	if !marks.Remote && !marks.Downloading { // else there is something to do, and the look behind the lock tells what
+		if err := t.look(); err != nil {
+			return err
+		}
+		if t.clean() {
+			return outcome.Skip(outcome.AlreadyLocal, "")
+		}
 	}
 	if err := volume.Lock(t.file); err != nil {
 		return err
@@ -236,8 +242,10 @@ func (t *transaction) carryOut(ctx context.Context, steps []Step) error {
 						return err
 					}
 				}
-				if err := t.held(); err != nil {
-					return err
+				if !step.fenced() {
+					if err := t.held(); err != nil {
+						return err
+					}
 				}
 				return t.do(ctx, step)
 			})

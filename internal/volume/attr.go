@@ -31,14 +31,16 @@ type Attrs struct {
 // it was listed, all are read again: what is returned was there at one instant,
 // though its values may be newer.
 func ReadAttrs(f *os.File) (a Attrs, err error) {
-	const tries = 100 // others are at it as well, but not for ever
-	for range tries {
+	for range rereads {
 		if a, err = readAttrs(f); !errors.Is(err, unix.ENODATA) {
 			break
 		}
 	}
 	return a, err
 }
+
+// rereads: others are at the attributes as well, but not for ever.
+const rereads = 100
 
 func readAttrs(f *os.File) (a Attrs, err error) {
 	names, err := List(f)
@@ -83,20 +85,62 @@ func ReadMarks(f *os.File) (gluster.Marks, error) {
 
 // List lists the names of all extended attributes of an open file.
 func List(f *os.File) ([]string, error) {
+	return list(f.Name(), func(buf []byte) (int, error) { return unix.Flistxattr(int(f.Fd()), buf) })
+}
+
+// list calls read with a buffer, and once more with a larger one if that is too small.
+func list(name string, read func(buf []byte) (int, error)) ([]string, error) {
 	for buf := make([]byte, 4<<10); ; buf = make([]byte, 64<<10) { // no more fits in Linux
-		n, err := unix.Flistxattr(int(f.Fd()), buf)
+		n, err := read(buf)
 		switch {
-		case err == unix.ERANGE && len(buf) < 64<<10:
+		case errors.Is(err, unix.ERANGE) && len(buf) < 64<<10:
 			continue
-		case err == unix.EINTR:
+		case errors.Is(err, unix.EINTR):
 			continue
 		case err != nil:
-			return nil, &os.PathError{Op: "listxattr", Path: f.Name(), Err: err}
+			return nil, &os.PathError{Op: "listxattr", Path: name, Err: err}
 		case n == 0:
 			return nil, nil
 		}
 		return strings.Split(strings.TrimSuffix(string(buf[:n]), "\x00"), "\x00"), nil
 	}
+}
+
+// glance is what a look at a file tells that opens nothing.
+type glance struct {
+	gluster.Marks // all but RemoteKey
+	HealPending   bool
+}
+
+// glanceAt reads a file by an O_PATH handle: on a mount that saves the requests of an open
+// and of its end. It costs one system call, and one more for each mark of replicate.
+func glanceAt(at *os.File) (g glance, err error) {
+	for range rereads {
+		if g, err = glanceOnce(procPath(at)); !errors.Is(err, unix.ENODATA) { // a mark has gone since it was listed
+			break
+		}
+	}
+	return g, err
+}
+
+func glanceOnce(path string) (glance, error) {
+	names, err := list(path, func(buf []byte) (int, error) { return unix.Listxattr(path, buf) })
+	if err != nil {
+		return glance{}, err
+	}
+	var s stub.Signs
+	pending := false
+	for _, name := range names {
+		s.ReadName(name)
+		if strings.HasPrefix(name, gluster.XattrAFR) {
+			value, err := xattr.Get(path, name)
+			if err != nil {
+				return glance{}, err
+			}
+			pending = pending || gluster.AFRPending(value)
+		}
+	}
+	return glance{s.Marks, pending}, nil
 }
 
 // PointerOf decodes the pointer of the file gfid, see stub.PointerOf.

@@ -53,49 +53,49 @@ func (r *Replicas) Pending(ctx context.Context, file *os.File, path string) (boo
 // them only is not seen there, and replicate notes nothing about it, since it is the
 // size alone that tells it to go on.
 func (r *Replicas) Torn(ctx context.Context, file *os.File, path string) (bool, error) {
-	return r.any(ctx, file, path, func(replica *os.File) (bool, error) {
-		torn, err := bytesInStub(replica)
+	return r.any(ctx, file, path, func(at *os.File) (bool, error) {
+		torn, err := bytesInStub(at)
 		if err != nil || torn {
 			return torn, err
 		}
-		return healPending(replica)
+		return healPending(at)
 	})
 }
 
-func healPending(replica *os.File) (bool, error) {
-	attrs, err := ReadAttrs(replica)
-	return attrs.HealPending, err
+func healPending(at *os.File) (bool, error) {
+	g, err := glanceAt(at)
+	return g.HealPending, err
 }
 
 // Torn reports whether the brick has bytes of a file beneath the marks of a stub. A
 // file that is gone is not torn.
 func (b *Brick) Torn(gfid gluster.GFID) (bool, error) {
-	file, err := b.OpenRegular(gfid.HandlePath())
+	at, err := b.Lookup(gfid.HandlePath())
 	if Gone(err) {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("brick: %w", err)
 	}
-	defer file.Close() // read only
-	return bytesInStub(file)
+	defer at.Close()
+	return bytesInStub(at)
 }
 
 // bytesInStub looks at the marks before and after the size, which cannot be read at
-// once: a file that is recalled or stamped in the meantime looks like that for a moment. The
-// file has just been opened.
-func bytesInStub(file *os.File) (bool, error) {
-	st, err := StatAsOpened(file)
+// once: a file that is recalled or stamped in the meantime looks like that for a moment. It
+// has just been looked up.
+func bytesInStub(at *os.File) (bool, error) {
+	st, err := StatAsOpened(at)
 	for range 2 {
 		if err != nil || st.Size == 0 {
 			return false, err
 		}
-		var attrs Attrs
-		attrs, err = ReadAttrs(file)
-		if err != nil || !attrs.Remote || attrs.Downloading {
+		var g glance
+		g, err = glanceAt(at)
+		if err != nil || !g.Remote || g.Downloading {
 			return false, err
 		}
-		st, err = StatOf(file)
+		st, err = StatOf(at)
 	}
 	return st.Size > 0, err
 }
@@ -103,7 +103,7 @@ func bytesInStub(file *os.File) (bool, error) {
 // any reports whether the file is so on any brick of the set; also if the bricks
 // disagree about its name.
 func (r *Replicas) any(ctx context.Context, file *os.File, path string, so func(*os.File) (bool, error)) (found bool, err error) {
-	replicas, err := r.Open(ctx, file, path)
+	replicas, err := r.find(ctx, file, path, (*Private).Lookup)
 	switch {
 	case errors.Is(err, errUnnamed):
 		return true, nil
@@ -128,6 +128,11 @@ var errUnnamed = errors.New("not all replicas have the file under one name")
 // its set, for reading. An arbiter's has no bytes. The error is Gone if the file is
 // deleted.
 func (r *Replicas) Open(ctx context.Context, file *os.File, path string) ([]*os.File, error) {
+	return r.find(ctx, file, path, (*Private).OpenRegular)
+}
+
+// find takes the file on each brick of its set by open.
+func (r *Replicas) find(ctx context.Context, file *os.File, path string, open func(*Private, string) (*os.File, error)) ([]*os.File, error) {
 	members, err := r.mounted(ctx, file)
 	if err != nil {
 		return nil, fmt.Errorf("replicas: %w", err)
@@ -139,7 +144,7 @@ func (r *Replicas) Open(ctx context.Context, file *os.File, path string) ([]*os.
 	// Users may rename the file at any time, and a brick alone is asked by name.
 	const tries = 5
 	for range tries {
-		replicas, err := openAll(members, path, st.Inode)
+		replicas, err := openAll(members, path, st.Inode, open)
 		if err != nil || replicas != nil {
 			return replicas, err
 		}
@@ -156,9 +161,9 @@ func (r *Replicas) Open(ctx context.Context, file *os.File, path string) ([]*os.
 }
 
 // openAll returns nil if the path is not that file's on one of them.
-func openAll(members []*Private, path string, inode uint64) (replicas []*os.File, err error) {
+func openAll(members []*Private, path string, inode uint64, open func(*Private, string) (*os.File, error)) (replicas []*os.File, err error) {
 	for _, m := range members {
-		replica, err := m.OpenRegular(path)
+		replica, err := open(m, path)
 		if err == nil {
 			replicas = append(replicas, replica)
 			var st Stat

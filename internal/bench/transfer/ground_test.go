@@ -53,9 +53,9 @@ type ground struct {
 
 // newGround starts a brick, mounts and a store. The store's objects are in
 // memory: it stands for another host, whose disk takes nothing from ours.
-func newGround(t *testing.T) *ground {
+func newGround(t *testing.T, options ...testkit.Option) *ground {
 	g := &ground{T: t, state: t.TempDir()}
-	g.volume = testkit.NewVolume(t)
+	g.volume = testkit.NewVolume(t, options...)
 	g.mount = g.volume.NewMount(t, testkit.WithPerformance())
 	t.Setenv("TMPDIR", "/dev/shm")
 	g.store = testkit.S3(t)

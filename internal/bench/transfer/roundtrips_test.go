@@ -19,7 +19,11 @@ import (
 // TestRoundTrips counts what coldbrick asks of its private mounts for one file,
 // from the client's own record of its FUSE traffic.
 func TestRoundTrips(t *testing.T) {
-	g := newGround(t)
+	t.Run("one brick", func(t *testing.T) { roundTrips(newGround(t)) })
+	t.Run("replica 3", func(t *testing.T) { roundTrips(newGround(t, testkit.Replica(3))) })
+}
+
+func roundTrips(g *ground) {
 	w := workload{"200 files of 4 KiB", 200, 4 << 10}
 	tree := g.makeTree(w)
 	g.Logf("requests per file of %s:\n%s", "archive", g.requests(w, g.archiveCommand(tree)))
