@@ -18,7 +18,7 @@ E2ETIMEOUT  ?= 60m
 # So many tests of a package run at once: most of a test is waiting for Gluster.
 PARALLEL ?= 3
 
-.PHONY: build plugin install-plugin man package release unit test e2e test-11 qualify qualify-s3 gateways calm soak bench microbench fuzz check demo help
+.PHONY: build plugin install-plugin man package release unit test e2e test-11 asan qualify qualify-s3 gateways calm soak bench microbench fuzz check demo help
 
 build: ## bin/coldbrick, a static program
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/coldbrick
@@ -82,6 +82,11 @@ test-11: ## facts, volume and plugin on GlusterFS 11, in a second root of Debian
 	@internal/testkit/require.sh
 	@$(root11) internal/testkit/require.sh --install
 	@$(root11) make test RACE= PACKAGES='$(facts11)'
+
+asan: ## the tests of the plugin, with AddressSanitizer in its C (root)
+	@internal/testkit/require.sh --install
+	@$(tool) versitygw >/dev/null
+	SANITIZE=address go test -count=1 -parallel $(PARALLEL) -timeout $(TESTTIMEOUT) -v ./cmd/cloudsyncs3
 
 qualify-s3: ## the S3 store on MinIO, which takes minutes to build, or on a server of yours; docs/stores.md
 	@$(tool) minio >/dev/null

@@ -3,6 +3,7 @@ package main_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
@@ -38,13 +39,45 @@ func TestMain(m *testing.M) {
 	if err == nil {
 		err = install(dir)
 	}
+	if err == nil && os.Getenv("SANITIZE") != "" {
+		err = sanitize(dir)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	code := m.Run()
+	if sanitizerReports(dir) {
+		code = 1
+	}
 	os.RemoveAll(dir)
 	os.Exit(code)
+}
+
+// sanitize gives every process that the tests start the library that a plugin built with
+// SANITIZE=address needs. What it finds ends a client, and is written to files in dir.
+func sanitize(dir string) error {
+	out, err := exec.Command("gcc", "-print-file-name=libasan.so").Output()
+	if err != nil {
+		return fmt.Errorf("where is libasan: %w", err)
+	}
+	// Gluster frees little at its end.
+	return errors.Join(os.Setenv("ASAN_OPTIONS", "detect_leaks=0:log_path="+dir+"/asan"),
+		os.Setenv("LD_PRELOAD", strings.TrimSpace(string(out))))
+}
+
+// sanitizerReports prints what AddressSanitizer has found, if it has.
+func sanitizerReports(dir string) (found bool) {
+	reports, _ := filepath.Glob(dir + "/asan.*") // none without it
+	for _, name := range reports {
+		text, err := os.ReadFile(name)
+		// Gluster's coroutines are worth a warning to it.
+		if err != nil || bytes.Contains(text, []byte("ERROR: ")) {
+			fmt.Fprintln(os.Stderr, string(text), err)
+			found = true
+		}
+	}
+	return found
 }
 
 func enterNamespace() int {
