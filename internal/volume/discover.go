@@ -116,26 +116,23 @@ func FromVolume(ctx context.Context, name string) (*Mount, error) {
 }
 
 func fromVolume(ctx context.Context, name string) (*Mount, error) {
-	var text []byte
-	var version string
-	var unknown, err error
+	if !volumeName.MatchString(name) {
+		return nil, ErrNoVolume
+	}
+	m := &Mount{Volume: name}
 	var asking sync.WaitGroup
-	asking.Go(func() { _, unknown = volumeInfo(ctx, name) }) // getspec has no words for what is wrong
-	asking.Go(func() {
-		if volumeName.MatchString(name) {
-			text, err = ask(ctx, "system::", "getspec", name)
-		}
-	})
-	asking.Go(func() { version = installedVersion(ctx) })
+	asking.Go(func() { m.Version = installedVersion(ctx) })
+	text, err := ask(ctx, "system::", "getspec", name)
+	if err == nil {
+		m.Graph, err = gluster.ParseVolfile(text)
+	}
 	asking.Wait()
-	if err = cmp.Or(unknown, err); err != nil {
-		return nil, err
-	}
-	graph, err := gluster.ParseVolfile(text)
 	if err != nil {
-		return nil, err
+		// getspec has no words for what is wrong.
+		_, unknown := volumeInfo(ctx, name)
+		return nil, cmp.Or(unknown, err)
 	}
-	return &Mount{Volume: name, Graph: graph, Version: version}, nil
+	return m, nil
 }
 
 // installedVersion is that of the client which a private mount would start, ""
