@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -39,6 +41,21 @@ func TestMeasureRemoteReads(t *testing.T) {
 	}
 	slices.Sort(took)
 	t.Logf("4 KiB anywhere, open and read: best %v, median %v, 99%% %v", took[0], took[100], took[197])
+
+	took = nil
+	for range 20 {
+		off := rand.Int64N(size - 4096)
+		cmd := exec.Command("aws", "--endpoint-url", g.proxy.Endpoint, "--region", g.server.Region, "s3api", "get-object",
+			"--bucket", g.server.Bucket, "--key", "remote", "--range", fmt.Sprintf("bytes=%d-%d", off, off+4095), filepath.Join(t.TempDir(), "range"))
+		cmd.Env = append(os.Environ(), g.server.Env()...)
+		began := time.Now()
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	t.Logf("the same by aws s3api get-object --range: best %v, median %v", took[0], took[10])
 
 	rate := func(mount, path string) float64 {
 		began := time.Now()

@@ -5,9 +5,11 @@ package main_test
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -75,6 +77,64 @@ func TestMeasure(t *testing.T) {
 	t.Logf("1 GiB, until the first byte is read: %s", strings.Fields(recalled)[0])
 	t.Logf("1 GiB, until all is read: %v, %.0f MiB/s; %d KiB resident after it, %d at the peak", d, 1024/d.Seconds(), now, peak)
 	g.mustBeLocal("large", len(large))
+}
+
+// TestMeasureGuard tells what the guard costs ordinary files: chmod and ls -l of 10,000
+// in a client with it and in one without, in turns, the first by lot.
+func TestMeasureGuard(t *testing.T) {
+	const files, rounds = 10_000, 20
+	g := newGround(t)
+	for i := range files {
+		path := g.Path(fmt.Sprintf("d/%05d", i))
+		if i == 0 {
+			if err := os.Mkdir(g.Path("d"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(path, []byte("data"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clients := []string{g.clientWith("", testkit.WithPerformance()), g.clientWith("&guard=off", testkit.WithPerformance())}
+	for what, command := range map[string]func(round int) []string{
+		"chmod": func(round int) []string { return []string{"chmod", "-R", []string{"u+x", "u-x"}[round%2]} },
+		"ls -l": func(int) []string { return []string{"ls", "-lR"} },
+	} {
+		var ratios []float64 // logarithms
+		var all [2][]time.Duration
+		for round := range rounds {
+			var took [2]time.Duration
+			first := rand.IntN(2)
+			for _, c := range []int{first, 1 - first} {
+				args := command(round + c) // the other one's chmod is undone
+				cmd := exec.Command(args[0], append(args[1:], clients[c]+"/d")...)
+				began := time.Now()
+				if err := cmd.Run(); err != nil {
+					t.Fatal(err)
+				}
+				took[c] = time.Since(began)
+				all[c] = append(all[c], took[c])
+			}
+			ratios = append(ratios, math.Log(took[0].Seconds()/took[1].Seconds()))
+		}
+		mean, half := confidence(ratios)
+		slices.Sort(all[0])
+		slices.Sort(all[1])
+		t.Logf("%s of %d files, %d rounds: median %v with the guard, %v without; ratio %.3f [%.3f..%.3f]", what, files, rounds,
+			all[0][rounds/2], all[1][rounds/2], math.Exp(mean), math.Exp(mean-half), math.Exp(mean+half))
+	}
+}
+
+// confidence is the mean, and half of its interval of 95 %.
+func confidence(values []float64) (mean, half float64) {
+	for _, v := range values {
+		mean += v / float64(len(values))
+	}
+	for _, v := range values {
+		half += (v - mean) * (v - mean) / float64(len(values)-1)
+	}
+	const student = 2.09 // of 19 degrees of freedom
+	return mean, student * math.Sqrt(half/float64(len(values)))
 }
 
 // TestSoak reads, archives and breaks the store at random for 30 minutes, or for
