@@ -13,6 +13,10 @@ end() {
 }
 trap end EXIT
 git clone --quiet "$source" "$clone"
+if [ -d "$source/.cache/bin" ]; then # tools of other projects, which take minutes to build
+	mkdir "$clone/.cache"
+	cp -r "$source/.cache/bin" "$clone/.cache/"
+fi
 export TESTTIMEOUT=${TESTTIMEOUT:-2h}
 for ((i = 0; i < loops; i++)); do
 	bash -c 'while :; do :; done' &
