@@ -83,7 +83,7 @@ test-11: ## facts, volume and plugin on GlusterFS 11, in a second root of Debian
 	@$(root11) internal/testkit/require.sh --install
 	@$(root11) make test RACE= PACKAGES='$(facts11)'
 
-asan: ## the tests of the plugin, with AddressSanitizer in its C (root)
+asan: ## the tests of the plugin that need no glusterd, with AddressSanitizer in its C (root)
 	@internal/testkit/require.sh --install
 	@$(tool) versitygw >/dev/null
 	SANITIZE=address go test -count=1 -parallel $(PARALLEL) -timeout $(TESTTIMEOUT) -v ./cmd/cloudsyncs3

@@ -132,6 +132,11 @@ func (v *Volume) MountAt(n *Node, dir string, options ...string) (string, error)
 	}
 	options = append([]string{"log-level=WARNING"}, options...)
 	_, err := n.Run("mount", "-t", "glusterfs", "-o", strings.Join(options, ","), n.Name+":/"+v.Name, dir)
+	if err != nil {
+		log := "/var/log/glusterfs/" + strings.ReplaceAll(strings.TrimPrefix(dir, "/"), "/", "-") + ".log"
+		said, _ := n.Run("tail", "-n", "30", log) // else the error alone has to do
+		err = fmt.Errorf("%w: %s", err, said)
+	}
 	return dir, err
 }
 
