@@ -109,9 +109,6 @@ func (m *member) footprint() (rss, threads, fds int) {
 
 func startCluster(t *testing.T) (*cluster.Cluster, *cluster.Store) {
 	t.Helper()
-	if os.Getenv("SANITIZE") != "" {
-		t.Skip("mount(8) does not bring up a client with libasan")
-	}
 	c := cluster.New(t, 1)
 	store, err := c.StartStore(testkit.Versitygw(t))
 	if err != nil {
