@@ -73,7 +73,7 @@ func sanitizerReports(dir string) (found bool) {
 		text, err := os.ReadFile(name)
 		// Gluster's coroutines are worth a warning to it.
 		if err != nil || bytes.Contains(text, []byte("ERROR: ")) {
-			fmt.Fprintln(os.Stderr, string(text), err)
+			fmt.Fprintf(os.Stderr, "%s: %s (%v)\n", name, text, err)
 			found = true
 		}
 	}

@@ -120,7 +120,10 @@ func glanceAt(at *os.File) (g glance, err error) {
 			break
 		}
 	}
-	return g, err
+	if err != nil {
+		return g, fmt.Errorf("look at %s: %w", at.Name(), err)
+	}
+	return g, nil
 }
 
 func glanceOnce(path string) (glance, error) {

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -239,20 +238,7 @@ func (v *Volume) guarded(ctx context.Context, bricks []*Brick) ([]*connected, er
 }
 
 func (v *Volume) clients(ctx context.Context, bricks []*Brick) (c clients, err error) {
-	var asking sync.WaitGroup
-	if named := slices.IndexFunc(v.Bricks, v.Status.Online); named >= 0 {
-		b := v.Bricks[named]
-		c.named = brickKey(b.HostUUID, b.Dir)
-		asking.Go(func() {
-			// Without an answer the servers have only the daemons that status names.
-			if text, err := ask(ctx, "volume", "status", v.Name, b.Name(), "client-list"); err == nil {
-				c.names, _ = gluster.ParseClientNames(text)
-			}
-		})
-	}
-	c.bricks, err = askXML(ctx, gluster.ParseVolumeClients, "volume", "status", v.Name, "clients")
-	asking.Wait()
-	if err != nil {
+	if c.bricks, err = askXML(ctx, gluster.ParseVolumeClients, "volume", "status", v.Name, "clients"); err != nil {
 		return c, err
 	}
 	for _, b := range v.Bricks {
@@ -277,6 +263,13 @@ func (v *Volume) clients(ctx context.Context, bricks []*Brick) (c clients, err e
 	c.servers, c.daemons = v.serverAddresses(ctx), map[string]int{}
 	for _, b := range v.Bricks {
 		c.daemons[b.HostUUID] = v.Status.Daemons(b.HostUUID)
+		if c.named == "" && v.Status.Online(b) {
+			c.named = brickKey(b.HostUUID, b.Dir)
+			// Without an answer the servers have only the daemons that status names.
+			if text, err := ask(ctx, "volume", "status", v.Name, b.Name(), "client-list"); err == nil {
+				c.names, _ = gluster.ParseClientNames(text)
+			}
+		}
 	}
 	return c, nil
 }
