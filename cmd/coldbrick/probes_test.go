@@ -194,6 +194,34 @@ func TestDoctorTellsOfProbeObjectsThatStay(t *testing.T) {
 	}
 }
 
+// A key that may not ask is no sign that a bucket is without versions.
+func TestDoctorSaysWhatTheStoreDoesNotTell(t *testing.T) {
+	g := newProbeGround(t)
+	for _, query := range []string{"versioning", "lifecycle"} {
+		g.proxy.On(testkit.Match{Method: http.MethodGet, Query: []string{query}}, testkit.Refuse(403, "AccessDenied"))
+	}
+	out, _ := g.run(0, "doctor", "-v", "--brick", g.v.BrickDir())
+	for _, want := range []string{
+		"warning versioning: the store does not tell whether the bucket keeps old versions",
+		"warning left-over-uploads: the store does not tell whether a rule aborts",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q:\n%s", want, out)
+		}
+	}
+	g.proxy.Clear()
+	g.proxy.On(testkit.Match{Method: http.MethodGet, Query: []string{"versioning"}}, func(w http.ResponseWriter, _ *http.Request, _ func() testkit.Answer) {
+		_, _ = io.WriteString(w, "<VersioningConfiguration/>")
+	})
+	g.proxy.On(testkit.Match{Method: http.MethodGet, Query: []string{"lifecycle"}}, testkit.Refuse(404, "NoSuchLifecycleConfiguration"))
+	out, _ = g.run(0, "doctor", "-v", "--brick", g.v.BrickDir())
+	for _, want := range []string{"warning versioning: the bucket keeps no old versions", "warning left-over-uploads: no rule aborts"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q:\n%s", want, out)
+		}
+	}
+}
+
 func TestDoctorNamesPrefixesWithinEachOther(t *testing.T) {
 	g := newProbeGround(t)
 	outer := testkit.NewVolume(t)

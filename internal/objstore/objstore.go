@@ -161,10 +161,18 @@ type Capabilities struct {
 	FullObjectMultipart bool
 
 	ClockSkew       time.Duration // the store's clock minus this host's
-	Versioning      string        // "Enabled", "Suspended", or empty: off or not told
+	Versioning      string        // "Enabled", "Suspended", VersioningOff, or empty: not told
+	LifecycleTold   bool          // whether what follows was told
 	LifecycleAborts bool          // a lifecycle rule aborts left-over multipart uploads
 	LeftBehind      []string      // probe objects that could not be deleted
 }
+
+// VersioningOff is the Versioning of a bucket that keeps no old versions. S3 has no word
+// for it.
+const VersioningOff = "Off"
+
+// Versioned reports whether the bucket has versions, of which a delete takes none.
+func (c *Capabilities) Versioned() bool { return c.Versioning != "" && c.Versioning != VersioningOff }
 
 // Proven reports whether the store was seen to do all that coldbrick can make
 // use of.

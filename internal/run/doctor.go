@@ -425,14 +425,22 @@ func storeChecks(able objstore.Capabilities, aws func(operation string) string) 
 		}
 		return outcome.Check{Name: name, Verdict: outcome.Warning, Reason: price, Fix: fix}
 	}
+	versions := "the bucket keeps no old versions: a deleted object is gone for good"
+	if able.Versioning == "" {
+		versions = "the store does not tell whether the bucket keeps old versions: see for yourself, or allow these credentials s3:GetBucketVersioning"
+	}
+	uploads := "no rule aborts multipart uploads that a crash has left: they cost money unseen"
+	if !able.LifecycleTold {
+		uploads = "the store does not tell whether a rule aborts multipart uploads that a crash has left: see for yourself, or allow these credentials s3:GetLifecycleConfiguration"
+	}
 	return []outcome.Check{
 		wish("conditional-put", able.PutConditional, "the store overwrites taken keys: objects get keys nobody can read", ""),
 		wish("conditional-multipart", able.CompleteConditional, "large uploads overwrite taken keys: large objects get keys nobody can read", ""),
 		wish("checksum", able.ChecksumVerified && able.ChecksumReturned, "the store confirms no checksum: each object is read back", ""),
 		wish("checksum-multipart", able.FullObjectMultipart, "the store confirms no checksum of large objects: each is read back", ""),
 		wish("clock", able.ClockSkew.Abs() < mostSkew, fmt.Sprintf("the store's clock differs by %v", able.ClockSkew.Round(time.Second)), "run NTP on both sides: S3 refuses requests from 15 minutes on"),
-		wish("versioning", able.Versioning == "Enabled", "the bucket keeps no old versions: a deleted object is gone for good", aws("put-bucket-versioning --versioning-configuration Status=Enabled")),
-		wish("left-over-uploads", able.LifecycleAborts, "no rule aborts multipart uploads that a crash has left: they cost money unseen", "add a lifecycle rule with AbortIncompleteMultipartUpload to the bucket"),
+		wish("versioning", able.Versioning == "Enabled", versions, aws("put-bucket-versioning --versioning-configuration Status=Enabled")),
+		wish("left-over-uploads", able.LifecycleAborts, uploads, "add a lifecycle rule with AbortIncompleteMultipartUpload to the bucket"),
 		wish("probe-objects", len(able.LeftBehind) == 0,
 			fmt.Sprintf("the store did not delete %s of the probe: Object Lock keeps them, or these credentials may not delete; archive probes once a day at most if all is proven",
 				report.Count(int64(len(able.LeftBehind)), "object")),

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -419,9 +420,11 @@ func (p *prober) upload(ctx context.Context, u upload) (done bool, err error) {
 // may not ask, and that is no fault.
 func (p *prober) settings(ctx context.Context) {
 	if v, err := p.client.GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: &p.bucket}); err == nil {
-		p.able.Versioning = string(v.Status)
+		p.able.Versioning = cmp.Or(string(v.Status), objstore.VersioningOff)
 	}
-	if l, err := p.client.GetBucketLifecycleConfiguration(ctx, &s3.GetBucketLifecycleConfigurationInput{Bucket: &p.bucket}); err == nil {
+	l, err := p.client.GetBucketLifecycleConfiguration(ctx, &s3.GetBucketLifecycleConfigurationInput{Bucket: &p.bucket})
+	p.able.LifecycleTold = err == nil || statusOf(err) == http.StatusNotFound // it has none
+	if err == nil {
 		for _, rule := range l.Rules {
 			if rule.Status == types.ExpirationStatusEnabled && rule.AbortIncompleteMultipartUpload != nil {
 				p.able.LifecycleAborts = true
@@ -435,7 +438,7 @@ func (p *prober) settings(ctx context.Context) {
 func (p *prober) clean(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortPatience)
 	defer cancel()
-	if p.able.Versioning != "" {
+	if p.able.Versioned() {
 		out, err := p.client.ListObjectVersions(ctx, &s3.ListObjectVersionsInput{Bucket: &p.bucket, Prefix: &p.prefix})
 		if err == nil {
 			for _, v := range out.Versions {
