@@ -18,7 +18,7 @@ E2ETIMEOUT  ?= 60m
 # So many tests of a package run at once: most of a test is waiting for Gluster.
 PARALLEL ?= 3
 
-.PHONY: build plugin install-plugin man package release unit test e2e test-11 asan qualify qualify-s3 gateways calm soak bench microbench fuzz check demo help
+.PHONY: build plugin install-plugin man package release unit test e2e test-11 series-plugin asan qualify qualify-s3 gateways calm soak bench microbench fuzz check demo help
 
 build: ## bin/coldbrick, a static program
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/coldbrick
@@ -78,10 +78,21 @@ e2e: ## coldbrick as users run it, on real clusters of three hosts (root, under 
 facts11 := ./internal/testkit/... ./internal/gluster ./internal/volume ./cmd/cloudsyncs3
 root11 := internal/testkit/root.sh trixie
 
-test-11: ## facts, volume and plugin on GlusterFS 11, in a second root of Debian 13 (root)
+test-11: ## facts, volume and plugin on GlusterFS 11, in a second root of Debian 13, and each plugin in the other (root)
 	@internal/testkit/require.sh
 	@$(root11) internal/testkit/require.sh --install
 	@$(root11) make test RACE= PACKAGES='$(facts11)'
+	@$(MAKE) --silent series-plugin
+	@$(root11) make --silent series-plugin
+	$(series_test)
+	@$(root11) $(series_test)
+
+# The plugin for this host's glusterfs, which the other series has to refuse.
+gluster = $(shell pkg-config --modversion glusterfs-api | sed 's/^7\.//')
+series-plugin:
+	@rm -rf .cache/series/$(gluster) && mkdir -p .cache/series/$(gluster)
+	@cmd/cloudsyncs3/build.sh .cache/series/$(gluster)/cloudsyncs3.so
+series_test := go test -tags qualify -count=1 -timeout 10m -v -run '^TestTheLibraryOfTheOtherSeries$$' ./cmd/cloudsyncs3
 
 # mount(8) does not bring up a client with libasan.
 glusterd := ^Test(OptionsChangeWhileMounted|GraphSwitches.*|AnIdleClientWritesToAStub|AStubNeverLooksEmpty|AClientThatOnlyGuards|TheGuardCanBeTurnedOff|TheGuardEnduresGraphSwitches)$$

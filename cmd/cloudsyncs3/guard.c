@@ -301,8 +301,8 @@ without_empty(dict_t *xdata)
     struct iatt post = {0};
 
     if (xdata && dict_get_iatt(xdata, GF_POSTSTAT, &post) == 0 && is_empty(&post)) {
-        dict_del(xdata, GF_PRESTAT);
-        dict_del(xdata, GF_POSTSTAT);
+        dict_del_sizen(xdata, GF_PRESTAT);
+        dict_del_sizen(xdata, GF_POSTSTAT);
     }
     return xdata;
 }
@@ -362,7 +362,7 @@ guard_getxattr(call_frame_t *frame, xlator_t *this, loc_t *loc, const char *name
     if (!name || strcmp(name, GUARD_XATTR) != 0)
         return former(this)->getxattr(frame, this, loc, name, xdata);
     dict = dict_new();
-    ret = dict ? dict_set_static_bin(dict, GUARD_XATTR, GUARD_VERSION, sizeof GUARD_VERSION - 1) : -ENOMEM;
+    ret = dict ? dict_set_copy(dict, GUARD_XATTR, GUARD_VERSION, sizeof GUARD_VERSION - 1) : -ENOMEM;
     STACK_UNWIND_STRICT(getxattr, frame, ret, -ret, dict, NULL);
     if (dict)
         dict_unref(dict);

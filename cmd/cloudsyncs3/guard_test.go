@@ -1,14 +1,18 @@
 package main_test
 
 import (
+	"context"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -353,25 +357,53 @@ func TestAnotherGlusterfs(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	if err := build(dir); err != nil {
+		t.Fatal(err)
+	}
+	mustRefuse(t, dir, other)
+}
+
+// mustRefuse puts the library in dir, which is for another glusterfs, into new clients,
+// beside one that has the right one.
+func mustRefuse(t *testing.T, dir, version string) {
+	t.Helper()
 	g := newGround(t)
 	data := random(1, 5000)
 	g.archive("f", "f", data)
 	good := g.client()
-	if err := install(dir); err != nil {
+	program := g.gfapi("gfapi")
+	if err := bind(dir); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := unix.Unmount(plugins, unix.MNT_DETACH); err != nil {
+		plugins, err := pluginDir()
+		if err == nil {
+			err = unix.Unmount(plugins, unix.MNT_DETACH)
+		}
+		if err != nil {
 			t.Error(err)
 		}
 	})
 	bad := g.client()
 	g.mustFail(bad, "f")
 	g.mustFail(bad, "f")
-	if log := g.clientLog(bad); strings.Count(log, "] C [") != 1 || !strings.Contains(log, "built for glusterfs "+other+":") {
+	mustSayWhy(t, g.clientLog(bad), version)
+
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, program, filepath.Join(g.Dir(), "run", filepath.Base(bad)+".vol"), "f").CombinedOutput()
+	if exit := new(exec.ExitError); !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), "Object is remote") {
+		t.Errorf("an application of gfapi: %v\n%s", err, out)
+	}
+	g.mustBeStub("f")
+	g.mustRead(good, "f", data)
+}
+
+func mustSayWhy(t *testing.T, log, version string) {
+	t.Helper()
+	if strings.Count(log, "] C [") != 1 || !strings.Contains(log, "built for glusterfs "+version+":") {
 		t.Error(log)
 	}
-	g.mustRead(good, "f", data)
 }
 
 // Changes of stubs from several sides go on while the graph is switched below them

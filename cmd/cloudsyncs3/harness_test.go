@@ -96,10 +96,21 @@ func enterNamespace() int {
 }
 
 func install(dir string) error {
-	build := exec.Command("./build.sh", filepath.Join(dir, "cloudsyncs3.so"))
-	if out, err := build.CombinedOutput(); err != nil {
+	if err := build(dir); err != nil {
+		return err
+	}
+	return bind(dir)
+}
+
+func build(dir string) error {
+	if out, err := exec.Command("./build.sh", filepath.Join(dir, "cloudsyncs3.so")).CombinedOutput(); err != nil {
 		return fmt.Errorf("build the plugin: %w\n%s", err, out)
 	}
+	return nil
+}
+
+// bind puts the library in dir where glusterfs looks for it.
+func bind(dir string) error {
 	plugins, err := pluginDir()
 	if err != nil {
 		return err

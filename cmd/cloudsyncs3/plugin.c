@@ -27,6 +27,11 @@ struct instance {
  * one of their own. */
 static struct instance unusable;
 
+/* Then nothing in a structure of its is looked at that is elsewhere in another
+ * version. The library is even loaded, since it uses no function that only one of
+ * them exports. */
+static gf_boolean_t is_of_another_glusterfs;
+
 extern store_methods_t store_ops;
 
 /* ---- options ---- */
@@ -100,10 +105,8 @@ plugin_fini(void *config)
  * other fields, which it has just copied from store_ops, show that the private
  * structure is what translator.h says. */
 static int
-set_fini(xlator_t *this)
+set_fini(xlator_t *this, cs_private_t *priv)
 {
-    cs_private_t *priv = this->private;
-
     if (!priv || priv->this != this || !priv->stores || priv->stores->dlfop != store_ops.fop_download ||
         priv->stores->init != store_ops.fop_init || priv->stores->reconfigure != store_ops.fop_reconfigure)
         return -1;
@@ -113,18 +116,37 @@ set_fini(xlator_t *this)
 
 /* glusterfs loads translators from the directory of its own version: the file of
  * cloudsync, .../glusterfs/VERSION/xlator/features/cloudsync.so, tells it without a
- * look into any structure. */
-static gf_boolean_t
-is_of_our_version(void *module)
+ * look into any structure. Returns what follows glusterfs/, or "". */
+static const char *
+version_of(void *module)
 {
-    static const char expected[] = "/glusterfs/" GLUSTERFS_VERSION "/xlator/features/cloudsync.so";
-    size_t len, end = sizeof expected - 1;
+    static const char directory[] = "/glusterfs/";
+    const char *found = "";
     Dl_info info;
 
-    if (!dladdr(module, &info) || !info.dli_fname)
-        return _gf_false;
-    len = strlen(info.dli_fname);
-    return len >= end && strcmp(info.dli_fname + len - end, expected) == 0;
+    if (dladdr(module, &info) && info.dli_fname)
+        for (const char *at = info.dli_fname; (at = strstr(at, directory)); found = at)
+            at += sizeof directory - 1;
+    return found;
+}
+
+/* The private structure of a translator that may be of another version than this
+ * library, or NULL. */
+static cs_private_t *
+private_of(xlator_t *this, const char *version)
+{
+    static const struct {
+        const char *version;
+        size_t offset;
+    } known[] = {
+        {"10.3/", XLATOR_PRIVATE_10}, {"10.4/", XLATOR_PRIVATE_10}, {"10.5/", XLATOR_PRIVATE_10},
+        {"11.0/", XLATOR_PRIVATE_11}, {"11.1/", XLATOR_PRIVATE_11}, {"11.2/", XLATOR_PRIVATE_11},
+    };
+
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strncmp(version, known[i].version, strlen(known[i].version)) == 0)
+            return *(cs_private_t **)((char *)this + known[i].offset);
+    return NULL;
 }
 
 /* Whoever vouches for this client must not touch the graph any more. */
@@ -142,11 +164,16 @@ static void *
 plugin_init(xlator_t *this)
 {
     void *module = __builtin_return_address(0); /* in cloudsync.so */
+    const char *version = version_of(module);
+    /* Also of a translator that is refused next: an application of gfapi ends it. */
+    gf_boolean_t is_known = set_fini(this, private_of(this, version)) == 0;
 
-    if (!is_of_our_version(module))
+    if (strcmp(version, GLUSTERFS_VERSION "/xlator/features/cloudsync.so") != 0) {
+        is_of_another_glusterfs = _gf_true;
         return refuse(this, "cloudsyncs3 was built for glusterfs " GLUSTERFS_VERSION
                             ": install the one for the glusterfs of this host, and mount anew");
-    if (set_fini(this) != 0 || !guard_fits(this, module))
+    }
+    if (!is_known || !guard_fits(this, module))
         return refuse(this, "the cloudsync translator is not that of glusterfs " GLUSTERFS_VERSION
                             ": install glusterfs as your distribution has it, and mount anew");
     struct instance *self = calloc(1, sizeof *self);
@@ -169,6 +196,8 @@ plugin_init(xlator_t *this)
 static int
 plugin_reconfigure(xlator_t *this, dict_t *options)
 {
+    if (is_of_another_glusterfs)
+        return 0;
     cs_private_t *priv = this->private;
     struct instance *self = priv->stores->config;
 
@@ -320,18 +349,31 @@ file_sync(struct file file)
     return ret;
 }
 
+int
+dict_set_copy(dict_t *dict, const char *name, const void *value, size_t size)
+{
+    void *copy = gf_memdup(value, size);
+    data_t *data = copy ? data_from_dynptr(copy, size) : NULL;
+    int ret = -ENOMEM;
+
+    if (data) {
+        data_ref(data);
+        if (dict_setn(dict, (char *)name, strlen(name), data) == 0)
+            ret = 0;
+        data_unref(data); /* the copy with it, if the dict has no reference */
+    } else
+        GF_FREE(copy);
+    return ret;
+}
+
 static int
 set_xattr(struct file file, const char *name, const void *value, size_t size, int flags)
 {
     dict_t *dict = dict_new();
-    void *copy = gf_memdup(value, size);
-    int ret = -ENOMEM;
+    int ret = dict ? dict_set_copy(dict, name, value, size) : -ENOMEM;
 
-    if (dict && copy && dict_set_bin(dict, (char *)name, copy, size) == 0) {
-        copy = NULL; /* the dict's now */
+    if (ret == 0)
         ret = syncop_fsetxattr(below(file), file.fd, dict, flags, NULL, NULL);
-    }
-    GF_FREE(copy);
     if (dict)
         dict_unref(dict);
     return ret;

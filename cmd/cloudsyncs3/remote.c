@@ -170,11 +170,8 @@ remote_counters(call_frame_t *frame, xlator_t *this)
     uintptr_t handle = plugin_handle(this);
     char *text = handle ? coldbrickCounters(handle) : NULL;
     dict_t *dict = text ? dict_new() : NULL;
-    char *value = dict ? gf_strdup(text) : NULL;
-    int ret = -ENOMEM;
+    int ret = dict ? dict_set_copy(dict, COUNTERS_XATTR, text, strlen(text)) : -ENOMEM;
 
-    if (value && (ret = dict_set_bin(dict, COUNTERS_XATTR, value, strlen(value))) != 0)
-        GF_FREE(value);
     STACK_UNWIND_STRICT(getxattr, frame, ret, -ret, dict, NULL);
     if (dict)
         dict_unref(dict);

@@ -118,14 +118,12 @@ void
 root_set_xattr(void *xlator, const char *name, const void *value, size_t size, uintptr_t asker)
 {
     dict_t *dict = dict_new();
-    void *copy = gf_memdup(value, size);
 
-    if (dict && copy && dict_set_bin(dict, (char *)name, copy, size) == 0) { /* the copy is the dict's now */
+    if (dict && dict_set_copy(dict, name, value, size) == 0) {
         WITH_FRAME(xlator, name, asker,
                    STACK_WIND_COOKIE(frame, on_change, asked, FIRST_CHILD(this), FIRST_CHILD(this)->fops->setxattr,
                                      &asked->loc, dict, 0, NULL));
     } else {
-        GF_FREE(copy);
         coldbrickAnswer(asker, -ENOMEM, NULL, 0);
     }
     if (dict)

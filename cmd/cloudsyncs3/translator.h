@@ -13,6 +13,9 @@
 #include <glusterfs/upcall-utils.h>
 #include <glusterfs/xlator.h>
 
+/* A library may be loaded by a glusterfs of the other series, which ends it as well. */
+enum { XLATOR_PRIVATE_10 = 3984, XLATOR_PRIVATE_11 = 208 };
+
 /* `make plugin` takes the version from pkg-config: "10.3" gives 10 and 3. Tests
  * run with 10.3 and 11.1; of the others the sources were compared, cloudsync and
  * what is declared in the headers that are included above. docs/porting.md says
@@ -25,7 +28,7 @@ enum {
     XLATOR_CTX = 3952,
     XLATOR_GRAPH = 3960,
     XLATOR_ITABLE = 3968,
-    XLATOR_PRIVATE = 3984,
+    XLATOR_PRIVATE = XLATOR_PRIVATE_10,
     XLATOR_PASS_THROUGH = 4080,
     FD_INODE = 40,
     POOL_MUTEX = 12352,
@@ -43,7 +46,7 @@ enum {
     XLATOR_CTX = 176,
     XLATOR_GRAPH = 184,
     XLATOR_ITABLE = 192,
-    XLATOR_PRIVATE = 208,
+    XLATOR_PRIVATE = XLATOR_PRIVATE_11,
     XLATOR_PASS_THROUGH = 245,
     FD_INODE = 32,
     POOL_MUTEX = 80,
@@ -201,5 +204,9 @@ AT(struct gf_upcall_cache_invalidation, stat, 8);
 
 #undef AT
 #undef SIZE
+
+/* Sets a copy of value, by functions that all these versions export, as dict_set_bin is
+ * not. Returns 0 or -ENOMEM. It is in plugin.c. */
+int dict_set_copy(dict_t *dict, const char *name, const void *value, size_t size);
 
 #endif
