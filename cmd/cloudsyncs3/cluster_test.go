@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/internal/testkit/cluster"
@@ -142,6 +143,30 @@ func TestOptionsChangeWhileMounted(t *testing.T) {
 	if strings.Contains(m.log(), store.SecretKey+`"`) {
 		t.Error("the secret is in the log")
 	}
+
+	// cloudsync itself looks for the method of remote reads when a client mounts, and at
+	// no other time.
+	m.set("features.cloudsync-remote-read=on")
+	reads := 0
+	testkit.Eventually(t, time.Minute, "a read leaves the file a stub", func() bool {
+		reads++
+		name := fmt.Sprint("remote", reads) // what came before the option has recalled one
+		m.write(name, data)
+		m.upload(name)
+		m.stamp(name)
+		m.mustRead(name, data)
+		return m.isStub(name)
+	})
+}
+
+// isStub tells by the brick, which has no byte of a stub.
+func (m *member) isStub(name string) bool {
+	m.t.Helper()
+	info, err := os.Stat(m.Bricks[0].Path() + "/" + name)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return info.Size() == 0
 }
 
 // Gluster never ends the instances of previous graphs. What the plugin adds to what

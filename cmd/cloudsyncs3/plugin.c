@@ -101,16 +101,18 @@ plugin_fini(void *config)
     free(self);
 }
 
-/* The translator never fills in stores->fini and calls it nevertheless. Its
+/* The translator never fills in stores->fini and calls it nevertheless; and rdfop only
+ * if remote reads are on at that moment, though they may be turned on later. Its
  * other fields, which it has just copied from store_ops, show that the private
  * structure is what translator.h says. */
 static int
-set_fini(xlator_t *this, cs_private_t *priv)
+set_methods(xlator_t *this, cs_private_t *priv)
 {
     if (!priv || priv->this != this || !priv->stores || priv->stores->dlfop != store_ops.fop_download ||
         priv->stores->init != store_ops.fop_init || priv->stores->reconfigure != store_ops.fop_reconfigure)
         return -1;
     priv->stores->fini = plugin_fini;
+    priv->stores->rdfop = store_ops.fop_remote_read;
     return 0;
 }
 
@@ -166,7 +168,7 @@ plugin_init(xlator_t *this)
     void *module = __builtin_return_address(0); /* in cloudsync.so */
     const char *version = version_of(module);
     /* Also of a translator that is refused next: an application of gfapi ends it. */
-    gf_boolean_t is_known = set_fini(this, private_of(this, version)) == 0;
+    gf_boolean_t is_known = set_methods(this, private_of(this, version)) == 0;
 
     if (strcmp(version, GLUSTERFS_VERSION "/xlator/features/cloudsync.so") != 0) {
         is_of_another_glusterfs = _gf_true;
