@@ -321,7 +321,7 @@ func (a *archiving) upload(ctx context.Context, archiver *upload.Archiver, brick
 			return emit(ctx, f)
 		})
 		if limit := a.budget.ended(); limit != nil && errors.Is(err, limit) {
-			return nil // what is in the queue is within the budget
+			return nil // what was emitted is within the budget
 		}
 		return a.unlessReached(err)
 	}
@@ -359,7 +359,7 @@ func (a *archiving) upload(ctx context.Context, archiver *upload.Archiver, brick
 	if err := archiver.Run(ctx, crew, find, done); err != nil {
 		return causeOf(ctx, err)
 	}
-	return cmp.Or(a.errors.tripped(), a.budget.ended())
+	return cmp.Or(a.Stop.trouble(), a.budget.ended())
 }
 
 // watched is a mount that tells when files wait for a brick.

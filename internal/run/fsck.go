@@ -89,7 +89,7 @@ func (f *checker) brick(ctx context.Context, s *scope, dir string, files *volume
 	defer brick.Close()
 	before, totals := maps.Clone(f.remains), f.tally.Totals()
 	part := f.begin("fsck", dir, nil)
-	err = causeOf(ctx, f.examine(ctx, s, brick, files))
+	err = cmp.Or(causeOf(ctx, f.examine(ctx, s, brick, files)), f.Stop.trouble())
 	part.findings = map[outcome.Severity]int64{}
 	for _, severity := range []outcome.Severity{outcome.Remark, outcome.Problem, outcome.Grave} {
 		part.findings[severity] = f.remains[severity] - before[severity]

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -74,7 +75,7 @@ func recallAll(ctx context.Context, s *Session, paths *Paths) error {
 			g.recaller.Cold = &cold
 			err = recall.Run(ctx, crew, find, one, done)
 		}
-		err = causeOf(ctx, err)
+		err = cmp.Or(causeOf(ctx, err), s.Stop.trouble())
 		if err == nil && s.Recursive && g.moves != nil && g.moves.moved(ctx) {
 			err = errMoved
 		}

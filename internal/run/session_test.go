@@ -17,19 +17,24 @@ import (
 	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/testkit"
+	"github.com/coldbrick/coldbrick/internal/volume"
 )
 
 // listener is a UI that remembers.
 type listener struct {
 	mu      sync.Mutex
 	records []report.Record
-	err     error // of Print: nobody reads any more
+	err     error  // of Print: nobody reads any more
+	told    func() // if given, is called for each file
 }
 
 func (l *listener) Print(r report.Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.records = append(l.records, r)
+	if _, ok := r.(report.File); ok && l.told != nil {
+		l.told()
+	}
 	return l.err
 }
 
@@ -152,6 +157,32 @@ func TestARunThatIsStoppedLeavesNothingHalfDone(t *testing.T) {
 				t.Errorf("a lock or a record is still open: %v", err)
 			}
 		})
+	}
+}
+
+// The last file is in work, and nothing is left to begin: what has come to light about the
+// volume by then must be told, while a limit was not reached.
+func TestTroubleIsToldThoughNothingIsLeftToBegin(t *testing.T) {
+	v, store, state := testkit.NewVolume(t), t.TempDir(), t.TempDir()
+	v.Write("f", []byte("data"), testkit.Old)
+	for cause, want := range map[error]End{volume.ErrGraphChanged: EndUnsafe, ErrMaxTime: EndDone} {
+		s, l := sessionOn(t, v, store, state)
+		l.told = func() { s.Stop.Drain(cause) }
+		if err := Archive(t.Context(), s, []string{v.BrickDir()}); EndOf(err) != want || l.outcomes()["f"] != outcome.Archived {
+			t.Errorf("%v: archive ended %s: %v, %+v", cause, EndOf(err), err, l.records)
+		}
+		s, l = sessionOn(t, v, store, state)
+		l.told = func() { s.Stop.Drain(cause) }
+		if err := Fsck(t.Context(), s, []string{v.BrickDir()}); EndOf(err) != EndDone {
+			t.Errorf("%v: fsck ended %s: %v", cause, EndOf(err), err)
+		}
+		s, l = sessionOn(t, v, store, state)
+		l.told = func() { s.Stop.Drain(cause) }
+		paths := pathsOf(v.Path("f"))
+		defer paths.Close()
+		if err := Recall(t.Context(), s, paths); EndOf(err) != want || l.outcomes()["f"] != outcome.Recalled {
+			t.Errorf("%v: recall ended %s: %v, %+v", cause, EndOf(err), err, l.records)
+		}
 	}
 }
 

@@ -41,6 +41,18 @@ func (s *Stopper) Drain(cause error) {
 	}
 }
 
+// trouble is what made the run drain, if it has to be known even where nothing was left
+// to begin by then. A signal or a limit of the user's has changed nothing in that case.
+func (s *Stopper) trouble() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var stopped SignalError
+	if errors.As(s.cause, &stopped) || IsBudget(s.cause) {
+		return nil
+	}
+	return s.cause
+}
+
 // until gives a context that also ends when the run is to drain, with the
 // cause of that. Finding new work uses it; work that was begun does not.
 func (s *Stopper) until(ctx context.Context) (context.Context, context.CancelFunc) {

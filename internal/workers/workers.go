@@ -7,15 +7,15 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Run calls one for each item that find emits, jobs at a time. The queue between
-// them is short, so find waits for the work and memory does not grow with the
-// number of items. An error of find or one, or a panic, ends the run: no further
-// item is taken, those in work go on with ctx until they are done, and find's context
-// ends. When ctx has ended, Run returns its cause, whatever became of the items:
-// the last of them may have been dropped.
+// Run calls one for each item that find emits, jobs at a time. An item is handed over
+// to whoever is free to work on it, so memory does not grow with the number of items,
+// and none waits any more once find has ended. An error of find or one, or a panic,
+// ends the run: no further item is taken, those in work go on with ctx until they are
+// done, and find's context ends. When ctx has ended, Run returns its cause, whatever
+// became of the items: the last of them may have been dropped.
 //
-// emit waits for room in the queue until its own context ends: so find can stop
-// at once although all workers are busy.
+// emit waits until its own context ends: so find can stop at once although all
+// workers are busy.
 func Run[T any](ctx context.Context, jobs int, find func(ctx context.Context, emit func(context.Context, T) error) error, one func(context.Context, T) error) error {
 	return RunCrew(ctx, NewCrew(jobs, jobs), find, one)
 }
@@ -23,12 +23,15 @@ func Run[T any](ctx context.Context, jobs int, find func(ctx context.Context, em
 // RunCrew is Run with as many at a time as crew says.
 func RunCrew[T any](ctx context.Context, crew *Crew, find func(ctx context.Context, emit func(context.Context, T) error) error, one func(context.Context, T) error) error {
 	most := cap(crew.places)
-	queue := make(chan T, most)
+	queue := make(chan T) // without a buffer: nobody could stop what is in it once find has ended
 	g, taking := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(queue)
 		return Guard(func() error {
 			return find(taking, func(ctx context.Context, item T) error {
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
 				select {
 				case queue <- item:
 					return nil
@@ -66,7 +69,7 @@ func takeOne[T any](ctx, taking context.Context, crew *Crew, queue <-chan T, one
 	case !ok:
 		return false, nil
 	case taking.Err() != nil:
-		return false, context.Cause(taking) // queued, but not begun
+		return false, context.Cause(taking) // handed over, but not begun
 	}
 	defer crew.ended.Add(1)
 	return true, Guard(func() error { return one(ctx, item) })

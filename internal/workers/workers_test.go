@@ -3,6 +3,7 @@ package workers
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -50,9 +51,15 @@ func TestAnErrorEndsTheRunButNotTheWorkUnderWay(t *testing.T) {
 	}
 }
 
-// A find that was asked to stop need not wait for busy workers, and what it had
-// queued is not begun.
+// A find that was asked to stop need not wait for busy workers. Until then it has not
+// come to its end as long as an item has no worker: else nobody could stop that one.
 func TestFindStopsWhileAllWorkersAreBusy(t *testing.T) {
+	for _, items := range []int{3, 4, 1000} {
+		t.Run(strconv.Itoa(items), func(t *testing.T) { findStops(t, items) })
+	}
+}
+
+func findStops(t *testing.T, items int) {
 	synctest.Test(t, func(t *testing.T) {
 		stop, errStopped := make(chan struct{}), errors.New("stopped")
 		var begun atomic.Int64
@@ -62,7 +69,7 @@ func TestFindStopsWhileAllWorkersAreBusy(t *testing.T) {
 				<-stop
 				cancel(errStopped)
 			}()
-			return emitAll(1000)(ctx, emit)
+			return emitAll(items)(ctx, emit)
 		}
 		err := Run(t.Context(), 2, find, func(ctx context.Context, _ int) error {
 			if begun.Add(1) == 2 {
