@@ -7,6 +7,9 @@
  * in the translator's table of operations:
  *
  *   setattr                the brick honours the key here too: no further request
+ *   opendir                performance.parallel-readdir puts readdir-ahead below cloudsync:
+ *                          it reads the directory at once, and asks for what the opendir
+ *                          asked for
  *   fsetattr, fsync, link  when a regular file is said to be empty, it is asked
  *                          for once more, with the key
  *   (f)setxattr,           bring attributes in the reply's xdata: dropped when
@@ -157,7 +160,7 @@ is_empty(const struct iatt *stat)
     return IA_ISREG(stat->ia_type) && stat->ia_size == 0;
 }
 
-/* ---- setattr ---- */
+/* ---- setattr, opendir ---- */
 
 static int32_t
 guard_setattr(call_frame_t *frame, xlator_t *this, loc_t *loc, struct iatt *stbuf, int32_t valid, dict_t *xdata)
@@ -169,6 +172,20 @@ guard_setattr(call_frame_t *frame, xlator_t *this, loc_t *loc, struct iatt *stbu
         return 0;
     }
     STACK_WIND_TAIL(frame, FIRST_CHILD(this), FIRST_CHILD(this)->fops->setattr, loc, stbuf, valid, request);
+    dict_unref(request);
+    return 0;
+}
+
+static int32_t
+guard_opendir(call_frame_t *frame, xlator_t *this, loc_t *loc, fd_t *fd, dict_t *xdata)
+{
+    dict_t *request = with_key(xdata);
+
+    if (!request) {
+        STACK_UNWIND_STRICT(opendir, frame, -1, ENOMEM, NULL, NULL);
+        return 0;
+    }
+    STACK_WIND_TAIL(frame, FIRST_CHILD(this), FIRST_CHILD(this)->fops->opendir, loc, fd, request);
     dict_unref(request);
     return 0;
 }
@@ -570,7 +587,7 @@ guard_fits(xlator_t *this, void *module)
 #define MISSING(fop) (fops->fop == default_##fop)
     return !strcmp(this->type, "features/cloudsync") && !this->pass_through && MISSING(setattr) && MISSING(fsetattr) &&
            MISSING(fsync) && MISSING(link) && MISSING(removexattr) && MISSING(fremovexattr) &&
-           MISSING(copy_file_range) && OWN(setxattr) && OWN(fsetxattr) && OWN(getxattr) && OWN(truncate) &&
+           MISSING(copy_file_range) && MISSING(opendir) && OWN(setxattr) && OWN(fsetxattr) && OWN(getxattr) && OWN(truncate) &&
            OWN(ftruncate) && OWN(open) && OWN(seek) && OWN(stat) && OWN(fstat) && OWN(lookup) && OWN(readdirp) &&
            same_library(this->notify, module);
 #undef MISSING
@@ -590,6 +607,7 @@ guard_install(xlator_t *this, void (*going)(void *data), void *data)
     guard->going = going;
     guard->data = data;
     guard->fops.setattr = guard_setattr;
+    guard->fops.opendir = guard_opendir;
     guard->fops.fsetattr = guard_fsetattr;
     guard->fops.fsync = guard_fsync;
     guard->fops.link = guard_link;

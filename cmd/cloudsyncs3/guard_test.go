@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,8 +17,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/internal/testkit/cluster"
+	"github.com/coldbrick/coldbrick/internal/volume"
 )
 
 // shared is a volume with two clients as users have them: default options, less
@@ -183,6 +187,57 @@ func TestAStubNeverLooksEmpty(t *testing.T) {
 			s.mustTruncate()
 			s.mustCostNothing()
 		})
+	}
+	t.Run("listed", func(t *testing.T) {
+		s := newShared(t, c, store, "listed", cluster.Distribute, append(store.Options("listed"), parallelReaddir...)...)
+		s.makeBucket()
+		s.mustList()
+	})
+}
+
+// Of what `volume set group samba` sets. readdir-ahead is then below cloudsync, and reads
+// a directory as soon as it is opened.
+var parallelReaddir = []string{"performance.readdir-ahead=on", "performance.parallel-readdir=on"}
+
+// mustList reads stubs of which a client knows no more than what a listing has told.
+func (s *shared) mustList() {
+	s.t.Helper()
+	readers := map[string]string{"cat": `cat $f >$out`, "cp": `cp $f $out`, "tar": `tar c $f | tar xO >$out`}
+	var names []string
+	for reader := range readers {
+		for i := range 10 {
+			names = append(names, fmt.Sprint(reader, i))
+		}
+	}
+	s.archive(true, names...)
+	s.mustBeRefused()
+	for reader, reading := range readers {
+		mount, err := s.MountAt(s.node, "/mnt/listed-"+reader, "attribute-timeout=600,entry-timeout=600")
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		out, err := s.sh(mount, fmt.Sprintf(`ls -l >/srv/list; out=/srv/out; for f in %s*; do
+			{ %s; cmp $out /srv/want/%s/$f; } 2>&1; rm -f $out; done`, reader, reading, s.Name))
+		if list, _ := s.node.Run("cat", "/srv/list"); err != nil || out != "" {
+			s.t.Errorf("%s: %v: %s\n%s", reader, err, out, list)
+		}
+	}
+}
+
+// mustBeRefused: clients with a guard that does not know of readdir-ahead may be there.
+func (s *shared) mustBeRefused() {
+	s.t.Helper()
+	text, err := s.node.Run("cat", s.second+"/.meta/graphs/active/volfile")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	graph, err := gluster.ParseVolfile([]byte(text))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	checks := (&volume.Mount{Volume: s.Name, Graph: graph}).Checks()
+	if !slices.ContainsFunc(checks, func(c outcome.Check) bool { return c.Name == volume.CheckReaddir && c.Verdict == outcome.Bad }) {
+		s.t.Errorf("parallel-readdir is not refused: %+v", checks)
 	}
 }
 

@@ -20,10 +20,11 @@ const (
 	TypeShard     = "features/shard"
 	TypeUtime     = "features/utime" // in the graph while features.ctime is on
 
-	TypeIOThreads   = "performance/io-threads"
-	TypeMDCache     = "performance/md-cache" // performance.stat-prefetch
-	TypeOpenBehind  = "performance/open-behind"
-	TypeWriteBehind = "performance/write-behind"
+	TypeIOThreads    = "performance/io-threads"
+	TypeMDCache      = "performance/md-cache" // performance.stat-prefetch
+	TypeOpenBehind   = "performance/open-behind"
+	TypeReaddirAhead = "performance/readdir-ahead"
+	TypeWriteBehind  = "performance/write-behind"
 )
 
 // Graph is a client's volume file: translators in the order of definition, each
@@ -170,6 +171,19 @@ func (g Graph) Of(xlatorType string) []Xlator {
 // Has reports whether a translator of this type is in the graph.
 func (g Graph) Has(xlatorType string) bool {
 	return slices.ContainsFunc(g, func(x Xlator) bool { return x.Type == xlatorType })
+}
+
+// Under reports whether a translator of one type is anywhere below one of another.
+func (g Graph) Under(below, above string) bool {
+	carry := make(map[string]bool) // those of the first type, and what is over them
+	for _, x := range g {
+		over := slices.ContainsFunc(x.Subvolumes, func(name string) bool { return carry[name] })
+		if over && x.Type == above {
+			return true
+		}
+		carry[x.Name] = over || x.Type == below
+	}
+	return false
 }
 
 // Distributed reports whether there is more than one brick, or set of them, that a

@@ -126,6 +126,25 @@ volume c
 end-volume
 `
 
+func TestWhatIsUnderWhat(t *testing.T) {
+	g := mustGraph(t, []byte(small))
+	for _, tt := range []struct {
+		below, above string
+		want         bool
+	}{
+		{TypeClient, TypeCloudsync, true},
+		{TypeClient, TypeQuickRead, true},
+		{TypeCloudsync, TypeQuickRead, true},
+		{TypeQuickRead, TypeCloudsync, false},
+		{TypeCloudsync, TypeCloudsync, false},
+		{TypeReaddirAhead, TypeCloudsync, false},
+	} {
+		if got := g.Under(tt.below, tt.above); got != tt.want {
+			t.Errorf("%s under %s: %v", tt.below, tt.above, got)
+		}
+	}
+}
+
 func TestVolfileValues(t *testing.T) {
 	g := mustGraph(t, []byte(small))
 	if got := g[0].Option("remote-host"); got != `with "quotes" and \` {

@@ -102,6 +102,11 @@ func (v *Volume) clientGraph(m *mountConfig) string {
 		f.add("glustershd", "debug/io-stats", nil, sets...)
 		return f.String()
 	}
+	if m.parallelReaddir {
+		for i, set := range sets {
+			sets[i] = f.add(fmt.Sprintf("%s-readdir-ahead-%d", v.name, i), "performance/readdir-ahead", nil, set)
+		}
+	}
 	top := f.add(v.name+"-dht", "cluster/distribute", []string{"lock-migration off"}, sets...)
 	if !m.noCloudsync {
 		top = f.add(v.name+"-cloudsync", "features/cloudsync", append([]string{"cloudsync on"}, m.cloudsync...), top)

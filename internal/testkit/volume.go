@@ -272,16 +272,17 @@ func oneOf(number []int) int {
 }
 
 type mountConfig struct {
-	without        map[int]bool
-	noCloudsync    bool
-	quickRead      bool
-	performance    bool
-	selfHeal       bool
-	strictLocks    bool
-	cloudsync      []string
-	attr, entry    time.Duration
-	glusterfsFlags []string
-	environment    []string
+	without         map[int]bool
+	noCloudsync     bool
+	quickRead       bool
+	parallelReaddir bool
+	performance     bool
+	selfHeal        bool
+	strictLocks     bool
+	cloudsync       []string
+	attr, entry     time.Duration
+	glusterfsFlags  []string
+	environment     []string
 }
 
 // MountOption shapes a mount.
@@ -298,6 +299,10 @@ func WithStrictLocks() MountOption { return func(m *mountConfig) { m.strictLocks
 // WithQuickRead puts performance/quick-read over cloudsync: reading a stub then
 // returns memory of the process (GlusterFS 10.3).
 func WithQuickRead() MountOption { return func(m *mountConfig) { m.quickRead = true } }
+
+// WithParallelReaddir puts performance/readdir-ahead below cloudsync, as the volume
+// option performance.parallel-readdir does.
+func WithParallelReaddir() MountOption { return func(m *mountConfig) { m.parallelReaddir = true } }
 
 // WithPerformance gives the mount what one of a user has by default: the
 // performance translators of GlusterFS 10, less quick-read, which does not go

@@ -22,6 +22,7 @@ import (
 const (
 	CheckCloudsync    = "cloudsync"
 	CheckQuickRead    = "quick-read"
+	CheckReaddir      = "parallel-readdir"
 	CheckCtime        = "ctime"
 	CheckShard        = "shard"
 	CheckDisperse     = "disperse"
@@ -104,6 +105,7 @@ func (m *Mount) Checks() []outcome.Check {
 	return []outcome.Check{
 		m.checkCloudsync(set("features.cloudsync", "on")),
 		m.checkQuickRead(set("performance.quick-read", "off")),
+		m.checkReaddir(set("performance.parallel-readdir", "off")),
 		m.checkCtime(set("features.ctime", "on")),
 		absent(m.Graph, CheckShard, gluster.TypeShard, "",
 			"features.shard is on: a stamp frees only the first shard of a file, and the rest is read as if nothing had happened"),
@@ -148,6 +150,14 @@ func (m *Mount) checkCloudsync(fix string) outcome.Check {
 func (m *Mount) checkQuickRead(fix string) outcome.Check {
 	return absent(m.Graph, CheckQuickRead, gluster.TypeQuickRead, fix,
 		"performance.quick-read is on: reading a stub returns memory of the client instead of data, or kills it")
+}
+
+// checkReaddir fails also where coldbrick's guard is: an older one does not know of this,
+// and while a directory is listed, readdir-ahead keeps what a brick says of a stub upon
+// fchmod or futimes.
+func (m *Mount) checkReaddir(fix string) outcome.Check {
+	return verdict(CheckReaddir, outcome.Bad, m.Graph.Under(gluster.TypeReaddirAhead, gluster.TypeCloudsync), "performance.parallel-readdir is off",
+		"performance.parallel-readdir is on: a directory is read ahead below cloudsync, so a listing shows stubs as empty files, and what copies or moves them then loses their data", fix)
 }
 
 func (m *Mount) checkCtime(fix string) outcome.Check {

@@ -50,6 +50,7 @@ func TestUnsafeMountsAreRefusedByName(t *testing.T) {
 		{"good", v.MountDir(), nil},
 		{"as mount.glusterfs does by default", v.NewMount(t, testkit.WithTimeouts(time.Second, time.Second)), nil},
 		{"quick-read", v.NewMount(t, testkit.WithQuickRead()), []string{CheckQuickRead}},
+		{"parallel-readdir", v.NewMount(t, testkit.WithParallelReaddir()), []string{CheckReaddir}},
 		{"no cloudsync", v.NewMount(t, testkit.WithoutCloudsync()), []string{CheckCloudsync}},
 		{"entries for two seconds", v.NewMount(t, testkit.WithTimeouts(0, 2*time.Second)), []string{CheckTimeouts}},
 		{"attributes for ten minutes", v.NewMount(t, testkit.WithTimeouts(10*time.Minute, 0)), []string{CheckTimeouts}},

@@ -31,6 +31,7 @@ func (m *Mount) CheckClient(ctx context.Context) ([]outcome.Check, error) {
 	checks := []outcome.Check{
 		m.checkCloudsync(set + "features.cloudsync on"),
 		m.checkQuickRead(set + "performance.quick-read off"),
+		m.checkReaddir(set + "performance.parallel-readdir off"),
 		m.checkPlugin(),
 		m.checkCaches(guardOf(root)),
 	}

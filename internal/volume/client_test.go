@@ -36,6 +36,7 @@ func TestAClientIsJudgedByWhatItTellsOfAStub(t *testing.T) {
 			{"entries alone", []testkit.MountOption{testkit.WithTimeouts(0, time.Second)},
 				[]string{CheckClientCaches}, "entries for 1s"},
 			{"quick-read", []testkit.MountOption{testkit.WithQuickRead()}, []string{CheckQuickRead}, "quick-read"},
+			{"parallel-readdir", []testkit.MountOption{testkit.WithParallelReaddir()}, []string{CheckReaddir}, "a listing shows stubs as empty files"},
 			{"no cloudsync", []testkit.MountOption{testkit.WithoutCloudsync()}, []string{CheckCloudsync}, "is off"},
 		} {
 			dir := volume.NewMount(t, tt.options...)
