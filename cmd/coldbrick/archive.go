@@ -16,9 +16,9 @@ a stub. coldbrick stamps through a private mount, made from the mount of the
 volume that --mount names, or with --volume from what glusterd says, and removes
 it at the end.
 
-With --volume and without BRICK, all bricks of this host are archived whose turn
-it is: of each replica set one brick is active, and the others stand by. The same
-command can run on every host at the same time. Store and credentials are those
+With --volume and without BRICK, all active bricks of this host are archived: of
+each replica set one brick is active, and the others are passive. The same command
+can run on every host at the same time. Store and credentials are those
 of the volume's options, unless set otherwise.
 
 A volume on which stamping would lose or strand data is refused, and the checks

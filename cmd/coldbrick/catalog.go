@@ -22,7 +22,7 @@ or the store fails, nothing counts of what was written. The volume is not change
 Catalogs are sealed with catalog-secret, which is set in the configuration file,
 the same on every host of the volume. Keep a copy of it where the volume is not:
 without it no catalog can be read. Catalogs hold the names of files in plain text.`,
-		Example: `  coldbrick catalog --volume vol                     # every night, after archive`,
+		Example: `  coldbrick catalog --volume vol                     # every week`,
 		Args:    brickOrVolume,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.configure(cmd, a.byMount); err != nil {

@@ -20,7 +20,7 @@ type exit struct {
 
 // exits are all ways to end, for the manual.
 var exits = []exit{
-	{0, run.EndDone, "all done, also when there was nothing to do, `--until-free` is reached, or all bricks here stand by; files that changed under the run are left for the next one and counted"},
+	{0, run.EndDone, "all done, also when there was nothing to do, `--until-free` is reached, or all bricks here are passive; files that changed under the run are left for the next one and counted"},
 	{1, run.EndFailed, "the run could not go on, also because of `--max-errors`"},
 	{2, run.EndUsage, "wrong usage or configuration, or no such directory"},
 	{3, run.EndPartial, "some files failed, some directories could not be read, or a rebalance ran during a recall of directories and may have hidden files; the rest is done"},

@@ -9,11 +9,11 @@ import (
 func newFsck(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fsck {BRICK --mount DIR | [BRICK] --volume NAME}",
-		Short: "Hold the stubs of a brick against their objects",
-		Long: `Hold every stub of the brick in the directory BRICK, and every file that an
-archive or a recall has marked, against its object, and print what is wrong. With
---volume and without BRICK, the bricks of this host are examined that archive
---volume would take.
+		Short: "Check that every stub's object exists and matches",
+		Long: `Check for every stub of the brick in the directory BRICK, and for every file that
+an archive or a recall has marked, that its object exists and matches, and print
+what is wrong. With --volume and without BRICK, the bricks of this host are
+examined that archive --volume would take.
 
 Nothing is changed without --repair. With it, what can be fixed without guessing
 is fixed: a recall that was cut short is finished, a wrong key is corrected,

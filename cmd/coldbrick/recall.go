@@ -29,7 +29,7 @@ it is over, the run ends with exit code 10, and the same command recalls the res
 once the store is done.`,
 		Example: `  coldbrick recall /mnt/vol/video/a.mov
   coldbrick recall -r /mnt/vol/projects/2019
-  coldbrick recall --to /tmp/look /mnt/vol/video/a.mov   # the stub stays
+  coldbrick recall --to /tmp /mnt/vol/video/a.mov        # to /tmp/video/a.mov; the stub stays
   coldbrick recall -r --thaw=bulk --wait 2d /mnt/vol/tapes`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			paths := run.NewPaths(a.named(args))

@@ -149,9 +149,9 @@ func newCompletion(a *app) *cobra.Command {
 		Short: "Write a completion script for bash, zsh, fish or powershell",
 		Long: `Write a script that makes a shell complete coldbrick's commands and flags:
 
-  coldbrick completion bash > /etc/bash_completion.d/coldbrick
-  coldbrick completion zsh > "${fpath[1]}/_coldbrick"
-  coldbrick completion fish > ~/.config/fish/completions/coldbrick.fish`,
+    coldbrick completion bash > /etc/bash_completion.d/coldbrick
+    coldbrick completion zsh > "${fpath[1]}/_coldbrick"
+    coldbrick completion fish > ~/.config/fish/completions/coldbrick.fish`,
 		Example:   `  source <(coldbrick completion bash)`,
 		Args:      exactly("SHELL"),
 		ValidArgs: shells,
@@ -179,7 +179,7 @@ func rootHelp() string {
 brings them back. An archived file stays where it is as a stub: name, owner,
 times and visible size are those of the file, its data is in the store.
 
-Every flag can be given as COLDBRICK_<FLAG> in the environment (upper case, - as
+Every flag can be given as COLDBRICK_FLAG in the environment (upper case, - as
 _) or in the TOML file named by --config; the command line wins over the
 environment, and that over the file.
 

@@ -144,7 +144,7 @@ func (s *settings) flags() *pflag.FlagSet {
 	f.BoolVarP(&s.recursive, "recursive", "r", false, "take all files below each PATH that is a directory")
 	text(&s.filesFrom, "files-from", "also take the paths in `FILE`, one a line; - is standard input")
 	f.BoolVarP(&s.null, "null", "0", false, "paths in --files-from end in NUL, not in a newline")
-	text(&s.to, "to", "write the data below `DIR` and leave the stubs as they are")
+	text(&s.to, "to", "write the data below `DIR`, which must exist, and leave the stubs as they are")
 	f.BoolVar(&s.stdoutData, "stdout", false, "write the data to standard output and leave the stubs as they are")
 	s.thaw = config.NewChoice("no", object.ThawBulk, object.ThawStandard, object.ThawExpedited)
 	value(&s.thaw, "thaw", "have the store thaw objects of cold classes first, by its tier `SPEED`: bulk, standard (if none is said) or expedited; sooner costs more")

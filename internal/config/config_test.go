@@ -119,11 +119,11 @@ func TestWhatIsWrongInAFileIsNamedWithItsLine(t *testing.T) {
 		{"volume in a volume", "[volume.v]\nvolume=\"x\"", `c.toml:2: unknown key "volume"`},
 		{"no table", "[volume]\nv = \"x\"", `c.toml:2: must be a table: write [volume.v] on a line of its own`},
 		{"config in the file", "config = \"x\"", `c.toml:1: unknown key "config"`},
-		{"unit", "older-than = \"30x\"", `c.toml:1: older-than: "30x" is no length of time: write for example 30d, 2w, 1y, 12h, 90m or 45s`},
+		{"unit", "older-than = \"30x\"", `c.toml:1: older-than: "30x" is not a length of time: write for example 30d, 2w, 1y, 12h, 90m or 45s`},
 		{"negative", "older-than = -1", `c.toml:1: older-than: "-1" is negative`},
 		{"number as string", "jobs = \"4\"", `c.toml:1: jobs: must be a whole number, without quotes, not a string`},
 		{"number as fraction", "jobs = 4.5", `c.toml:1: jobs: must be a whole number, without quotes, not a fraction`},
-		{"number out of range", "jobs = 65", `c.toml:1: jobs: "65" is no whole number from 1 to 64`},
+		{"number out of range", "jobs = 65", `c.toml:1: jobs: "65" is not a whole number from 1 to 64`},
 		{"bool as string", "dry-run = \"yes\"", `c.toml:1: dry-run: must be true or false, without quotes, not a string`},
 		{"string as number", "bucket = 5", `c.toml:1: bucket: must be a string in quotes, not a whole number`},
 		{"string as list", "bucket = [\"a\"]", `c.toml:1: bucket: must be a string in quotes, not an array`},
@@ -146,7 +146,7 @@ func TestWhatIsWrongInAFileIsNamedWithItsLine(t *testing.T) {
 
 func TestWrongValuesInTheEnvironmentNameTheVariable(t *testing.T) {
 	_, err := Apply(schema(), []string{"COLDBRICK_OLDER_THAN=-3", "COLDBRICK_JOBS=x", "OTHER=1"}, nil, "")
-	want := "COLDBRICK_JOBS: \"x\" is no whole number from 1 to 64\nCOLDBRICK_OLDER_THAN: \"-3\" is negative"
+	want := "COLDBRICK_JOBS: \"x\" is not a whole number from 1 to 64\nCOLDBRICK_OLDER_THAN: \"-3\" is negative"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
 	}

@@ -83,7 +83,7 @@ func parseSpan(s string, bare time.Duration) (time.Duration, error) {
 	for rest := s; ; {
 		digits := len(rest) - len(strings.TrimLeft(rest, "0123456789"))
 		if digits == 0 {
-			return 0, fmt.Errorf("%q is no length of time: %s", s, forms)
+			return 0, fmt.Errorf("%q is not a length of time: %s", s, forms)
 		}
 		n, err := strconv.ParseInt(rest[:digits], 10, 64)
 		if err != nil {
@@ -104,7 +104,7 @@ func parseSpan(s string, bare time.Duration) (time.Duration, error) {
 			}
 		}
 		if unit == 0 {
-			return 0, fmt.Errorf("%q is no length of time: %s", s, forms)
+			return 0, fmt.Errorf("%q is not a length of time: %s", s, forms)
 		}
 		if n > int64(maxAge/unit) {
 			return 0, fmt.Errorf("%q is over 200 years", s)
@@ -153,16 +153,16 @@ func ParseSize(s string) (Size, error) {
 	case strings.HasPrefix(s, "-"):
 		return 0, fmt.Errorf("%q is negative", s)
 	case !known || number == "" || digits != "" && digits != ".", len(number) > 32:
-		return 0, fmt.Errorf("%q is no size: %s", s, forms)
+		return 0, fmt.Errorf("%q is not a size: %s", s, forms)
 	}
 	r, ok := new(big.Rat).SetString(number)
 	if !ok {
-		return 0, fmt.Errorf("%q is no size: %s", s, forms)
+		return 0, fmt.Errorf("%q is not a size: %s", s, forms)
 	}
 	r.Mul(r, new(big.Rat).SetInt64(unit))
 	switch {
 	case !r.IsInt():
-		return 0, fmt.Errorf("%q is no whole number of bytes", s)
+		return 0, fmt.Errorf("%q is not a whole number of bytes", s)
 	case !r.Num().IsInt64():
 		return 0, fmt.Errorf("%q is larger than any file", s)
 	}
@@ -196,7 +196,7 @@ type Rate int64
 func ParseRate(s string) (Rate, error) {
 	size, err := ParseSize(strings.TrimSuffix(s, "/s"))
 	if err != nil {
-		return 0, fmt.Errorf("%q is no rate: write for example 10MB/s or 512KiB/s", s)
+		return 0, fmt.Errorf("%q is not a rate: write for example 10MB/s or 512KiB/s", s)
 	}
 	return Rate(size), nil
 }
@@ -222,7 +222,7 @@ type Percent int
 func ParsePercent(s string) (Percent, error) {
 	n, err := strconv.Atoi(strings.TrimSuffix(s, "%"))
 	if err != nil || n < 0 || n > 100 || strings.HasPrefix(s, "+") || strings.HasPrefix(s, "-") {
-		return 0, fmt.Errorf("%q is no share: write 0%% to 100%%", s)
+		return 0, fmt.Errorf("%q is not a share: write 0%% to 100%%", s)
 	}
 	return Percent(n), nil
 }
@@ -285,7 +285,7 @@ func (p *Portion) Set(s string) error {
 	case strings.HasSuffix(s, "%"):
 		set.share, err = ParsePercent(s)
 		if err != nil || set.share == 0 {
-			err = fmt.Errorf("%q is no share: write 1%% to 100%%, or 0 for none", s)
+			err = fmt.Errorf("%q is not a share: write 1%% to 100%%, or 0 for none", s)
 		}
 	case p.bytes:
 		var size Size

@@ -23,9 +23,9 @@ func TestNegativeAndAbsurdAgesAreRefused(t *testing.T) {
 		"-1d": "negative", "-5": "negative", "-": "negative",
 		"73001d": "200 years", "73001": "200 years", "201y": "200 years", "10429w": "200 years", "73000d1s": "200 years",
 		"99999999999999999999d": "200 years", "9223372036854775807s": "200 years",
-		"": "no length of time", "d": "no length of time", "3x": "no length of time", "3 d": "no length of time",
-		"3days": "no length of time", "1d2": "no length of time", "1.5d": "no length of time", "+3d": "no length of time",
-		"٣d": "no length of time", "3D": "no length of time",
+		"": "not a length of time", "d": "not a length of time", "3x": "not a length of time", "3 d": "not a length of time",
+		"3days": "not a length of time", "1d2": "not a length of time", "1.5d": "not a length of time", "+3d": "not a length of time",
+		"٣d": "not a length of time", "3D": "not a length of time",
 	} {
 		if got, err := ParseAge(text); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("ParseAge(%q) = %v, %v; want an error with %q", text, got, err, why)

@@ -52,7 +52,7 @@ func (n *Number) Set(s string) error {
 	}
 	v, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || v < n.min || v > n.max {
-		return fmt.Errorf("%q is no whole number from %d to %d", s, n.min, n.max)
+		return fmt.Errorf("%q is not a whole number from %d to %d", s, n.min, n.max)
 	}
 	n.n = v
 	return nil

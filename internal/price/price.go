@@ -141,7 +141,7 @@ func parse(text []byte) (l List, err error) {
 	}
 	for _, a := range amounts {
 		if !(a >= 0 && a < 1e12) {
-			return l, fmt.Errorf("%v is no price", a)
+			return l, fmt.Errorf("%v is not a price", a)
 		}
 	}
 	return l, nil

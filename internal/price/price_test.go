@@ -90,8 +90,8 @@ func TestBreakEven(t *testing.T) {
 func TestAFileThatSaysNoPricesIsRefused(t *testing.T) {
 	for text, want := range map[string]string{
 		`currency = "EUR"`: "date",
-		"date = \"2026-01-02\"\n[[class]]\nname = \"A\"\ngb-month = -1":                                   "no price",
-		"date = \"2026-01-02\"\n[[class]]\nname = \"A\"\ngb-month = nan":                                  "no price",
+		"date = \"2026-01-02\"\n[[class]]\nname = \"A\"\ngb-month = -1":                                   "not a price",
+		"date = \"2026-01-02\"\n[[class]]\nname = \"A\"\ngb-month = nan":                                  "not a price",
 		"date = \"2026-01-02\"\n[[class]]\ngb-month = 1":                                                  "no name",
 		"date = \"2026-01-02\"\n[[class]]\nname = \"A\"\ngb_month = 1":                                    "line 4: unknown key",
 		"date = \"2026-01-02\"\n[[class]]\nname = \"A\"\nleast-size = \"x\"":                              "size",

@@ -147,8 +147,8 @@ func (s *scope) know(cluster *volume.Volume, required bool) error {
 	return nil
 }
 
-// choose takes the bricks of this host whose turn it is, and says of the others
-// why it is not.
+// choose takes the active bricks of this host, and says of the others why they are
+// left out.
 func (s *scope) choose(ui UI) {
 	places := s.cluster.Places()
 	active := map[int]string{} // of each replica set
@@ -169,7 +169,7 @@ func (s *scope) choose(ui UI) {
 		case p.Role == volume.Arbiter:
 			ui.Say(fmt.Sprintf("brick %s is an arbiter and has no data", p.Dir))
 		case by != "":
-			ui.Say(fmt.Sprintf("brick %s stands by (%s): %s is the active one of its replica set", p.Dir, p.Role, by))
+			ui.Say(fmt.Sprintf("brick %s is %s: %s is the active one of its replica set", p.Dir, p.Role, by))
 		default:
 			// What keeps a brick from its role fails a check of the volume as well.
 			s.unfit = fmt.Errorf("no brick of the replica set of %s is up and healed; this one is %s: %w",

@@ -405,7 +405,7 @@ func (u *setup) alone(ctx context.Context, v *volume.Volume) error {
 	case err != nil:
 		return u.keeps(fmt.Errorf("which clients are connected is not known: %w", err))
 	case len(hosts) > 0:
-		return u.keeps(fmt.Errorf("volume %s is mounted on %s, and a mounted client may end when features.cloudsync changes: unmount it there first",
+		return u.keeps(fmt.Errorf("volume %s is mounted on %s, and changing features.cloudsync can crash a mounted client: unmount it there first",
 			u.Volume, strings.Join(hosts, ", ")))
 	case private != 1:
 		return u.keeps(errors.New("another run of coldbrick is at work on the volume"))

@@ -114,14 +114,14 @@ func kernelAddr(text string) (netip.Addr, error) {
 	text, _, _ = strings.Cut(text, ":")
 	b, err := hex.DecodeString(text)
 	if err != nil || len(b)%4 != 0 {
-		return netip.Addr{}, fmt.Errorf("%q is no address", text)
+		return netip.Addr{}, fmt.Errorf("%q is not an address", text)
 	}
 	for word := range slices.Chunk(b, 4) {
 		slices.Reverse(word)
 	}
 	addr, ok := netip.AddrFromSlice(b)
 	if !ok {
-		return netip.Addr{}, fmt.Errorf("%q is no address", text)
+		return netip.Addr{}, fmt.Errorf("%q is not an address", text)
 	}
 	return addr, nil
 }

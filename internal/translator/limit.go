@@ -31,7 +31,7 @@ func parseLimit(text string) (Limit, error) {
 			l.Recalls = n
 			continue
 		case err == nil:
-			return Limit{}, fmt.Errorf("%q is no number of recalls", text)
+			return Limit{}, fmt.Errorf("%q is not a number of recalls", text)
 		}
 		size, err := humanize.ParseBytes(part)
 		if err != nil || size == 0 || size > 1<<62 || l.Bytes != 0 {

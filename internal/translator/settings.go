@@ -60,7 +60,7 @@ func sizeWithin(value string, least, most uint64) (int64, error) {
 	n, err := humanize.ParseBytes(value)
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("%q is no size", value)
+		return 0, fmt.Errorf("%q is not a size", value)
 	case n < least || n > most:
 		return 0, fmt.Errorf("%s is not between %s and %s", value, humanize.IBytes(least), humanize.IBytes(most))
 	}

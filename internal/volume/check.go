@@ -200,13 +200,13 @@ func (m *Mount) checkPlugin() outcome.Check {
 	install := "install the package coldbrick-gluster-plugin on every client of the volume"
 	if storetype == "" {
 		return outcome.Check{Name: CheckPlugin, Verdict: outcome.Warning, Reason: "the volume has no recall plugin: reading a stub fails with EREMOTE until " +
-			"`coldbrick recall`, and some changes of options kill the clients that are mounted (change them while unmounted)",
+			"`coldbrick recall`, and on GlusterFS 10 changing a volume option can crash mounted clients (change options while unmounted)",
 			Fix: install + ", then gluster volume set " + orVolume(m.Volume) + " features.cloudsync-storetype " + gluster.StoreS3}
 	}
 	path, err := pluginPath(storetype, m.Version)
 	if err != nil {
-		return outcome.Check{Name: CheckPlugin, Verdict: outcome.Warning, Reason: fmt.Sprintf("storetype is %s, but on this host %v: reading a stub here fails, and a "+
-			"change of options kills the client", storetype, err), Fix: install}
+		return outcome.Check{Name: CheckPlugin, Verdict: outcome.Warning, Reason: fmt.Sprintf("storetype is %s, but on this host %v: reading a stub here fails, and "+
+			"changing a volume option can crash the client", storetype, err), Fix: install}
 	}
 	built, err := buildinfo.ReadFile(path)
 	if err != nil || !strings.HasPrefix(built.Path, "github.com/coldbrick/coldbrick/") {
@@ -219,7 +219,7 @@ func (m *Mount) checkPlugin() outcome.Check {
 // pluginPath is where the glusterfs of that version loads a plugin from.
 func pluginPath(storetype, version string) (string, error) {
 	if strings.Contains(storetype, "/") {
-		return "", errors.New("no library can have that name")
+		return "", errors.New("not a valid library name")
 	}
 	dirs, err := filepath.Glob("/usr/lib*/glusterfs/" + version + "/cloudsync-plugins")
 	if err != nil {

@@ -128,7 +128,7 @@ func TestMissingPluginIsAWarning(t *testing.T) {
 		"none":         {v.MountDir(), "no recall plugin"},
 		"not there":    {v.NewMount(t, testkit.WithPlugin("nosuchplugin")), "there is no nosuchplugin.so"},
 		"Gluster's":    {v.NewMount(t, testkit.WithPlugin("cloudsynccvlt")), "not coldbrick's"},
-		"a path":       {v.NewMount(t, testkit.WithPlugin("../../x")), "no library can have that name"},
+		"a path":       {v.NewMount(t, testkit.WithPlugin("../../x")), "not a valid library name"},
 		"secret there": {v.NewMount(t, testkit.WithPlugin("nosuchplugin", "s3plugin-seckey SEKRIT")), "the S3 secret is in the volume's options"},
 	} {
 		found := false

@@ -308,9 +308,9 @@ type Role string
 // hosts find the same one without talking to each other, and a wrong guess only
 // does work twice.
 const (
-	Active  Role = "active"   // is crawled
-	Standby Role = "stand-by" // another of its set is active
-	Arbiter Role = "arbiter"  // has no data
+	Active  Role = "active"  // is crawled
+	Passive Role = "passive" // another of its set is active
+	Arbiter Role = "arbiter" // has no data
 	Down    Role = "down"
 	Behind  Role = "behind" // takes part in a heal
 )
@@ -333,7 +333,7 @@ func (v *Volume) Places() []Place {
 			p := Place{BrickInfo: b, Set: n, Here: b.HostUUID == v.Host, Role: v.fitness(b)}
 			if p.Role == Active {
 				if found {
-					p.Role = Standby
+					p.Role = Passive
 				}
 				found = true
 			}

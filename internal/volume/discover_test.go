@@ -71,7 +71,7 @@ func TestVolumeAsTheClusterKnowsIt(t *testing.T) {
 		},
 		"replica": {
 			"replica3", [3]string{"volume-info-replica3.xml", "volume-status-replica3.xml", "heal-summary-healthy.xml"},
-			"0 active here, 0 stand-by, 0 stand-by", nil,
+			"0 active here, 0 passive, 0 passive", nil,
 		},
 		"a brick down": {
 			"replica3", [3]string{"volume-info-replica3.xml", "volume-status-brick-down.xml", "heal-summary-brick-down.xml"},
@@ -145,9 +145,9 @@ func TestArbiterIsNeverActive(t *testing.T) {
 		}
 	}
 	for want, online := range map[string][]bool{
-		"[active stand-by arbiter]": {true, true, true},
-		"[down active arbiter]":     {false, true, true},
-		"[down down arbiter]":       {false, false, true},
+		"[active passive arbiter]": {true, true, true},
+		"[down active arbiter]":    {false, true, true},
+		"[down down arbiter]":      {false, false, true},
 	} {
 		up(online...)
 		var roles []Role

@@ -175,7 +175,7 @@ func Recallable(ctx context.Context, name string) error {
 // askOption asks glusterd of this host for one option of a volume.
 func askOption(ctx context.Context, name, option string) (string, error) {
 	if !volumeName.MatchString(name) {
-		return "", fmt.Errorf("%q is no name of a volume", name)
+		return "", fmt.Errorf("%q is not a valid name of a volume", name)
 	}
 	options, err := askXML(ctx, gluster.ParseVolumeOptions, "volume", "get", name, option)
 	return options.Get(option), err

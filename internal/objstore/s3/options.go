@@ -116,7 +116,7 @@ func parsePartSize(value string) (int64, error) {
 	n, err := humanize.ParseBytes(value)
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("%q is no size", value)
+		return 0, fmt.Errorf("%q is not a size", value)
 	case n < minPartSize || n > maxPartSize:
 		return 0, fmt.Errorf("%s is not between 5MiB and 5GiB", value)
 	}
