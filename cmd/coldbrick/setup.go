@@ -28,7 +28,8 @@ The keys of the bucket are asked for on a terminal, without showing them; or the
 come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, or from
 the file of --keys-from, which is like the one that setup writes. They go to
 /etc/coldbrick/VOLUME.toml, which only root can read, for coldbrick and its plugin
-alike: copy that file to every client and to every other host with a brick.
+alike: copy that file to every other host with a brick. Every other client needs
+one of the same form; a key that can only read is enough there.
 
 With --undo, setup takes back what it has done on this host, and nothing that was
 changed since. It refuses while the volume has stubs, which would look empty

@@ -210,7 +210,7 @@ func (u *setup) writeKeys(keys Keys) error {
 	if err := report.ReplaceFile(path, text, 0o600); err != nil {
 		return err
 	}
-	u.did("credentials", "wrote "+path+" (root alone can read it): copy it to every client and every other host with a brick")
+	u.did("credentials", "wrote "+path+" (root alone can read it): copy it to every other host with a brick; every other client needs one like it, where a key that can only read is enough")
 	return nil
 }
 
