@@ -209,6 +209,31 @@ func TestEveryReferenceIsInTheCatalog(t *testing.T) {
 	}
 }
 
+// What is in the trash has a name that users chose; its file is known all the same.
+func TestAReferenceInTheTrashSaysOfWhichFile(t *testing.T) {
+	g := newGround(t)
+	g.Write("f", []byte("x"), testkit.Old)
+	g.brickAttr("f", gluster.XattrRemote, []byte("key"))
+	gfid, trash := g.GFID("f"), g.BrickPath(".trashcan")
+	if err := errors.Join(os.MkdirAll(trash, 0o700), os.Rename(g.BrickPath("f"), trash+"/"+"00000000-0000-4000-8000-000000000001")); err != nil {
+		t.Fatal(err)
+	}
+	if _, unreadable, err := g.take(g.place, g.BrickDir()); err != nil {
+		t.Fatal(err, unreadable)
+	}
+	all, err := g.place.Find(t.Context(), t.TempDir())
+	if err != nil || len(all) != 1 {
+		t.Fatal(all, err)
+	}
+	var refs []Ref
+	if err := all[0].Refs(t.Context(), func(r Ref) error { refs = append(refs, r); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(refs, []Ref{{"key", gfid}}) {
+		t.Errorf("%v, want the file %s", refs, gfid)
+	}
+}
+
 // What clients and runs leave on the root and on files beside references stops no catalog.
 func TestAttributesWithoutAKeyNameNothing(t *testing.T) {
 	g := newGround(t)

@@ -316,6 +316,9 @@ func (l *looker) belowDir(ctx context.Context, dir *os.File, rel string) error {
 // refsOf notes what an entry of the directory that was entered refers to.
 func (l *looker) refsOf(name, rel string) error {
 	a, err := l.readAttrs(name, refers)
+	if err == nil && len(a) > 0 { // of most nothing more is asked for
+		a, err = l.readAttrs(name, func(attr string) bool { return refers(attr) || attr == gluster.XattrGFID })
+	}
 	if isGone(err) {
 		return nil
 	}
@@ -323,7 +326,10 @@ func (l *looker) refsOf(name, rel string) error {
 		l.failed(rel, err)
 		return nil
 	}
-	gfid, _ := gluster.ParseGFID(path.Base(rel)) // as the handle says; else zero
+	gfid := gfidOf(a) // in the trash, whose names are users', nothing else tells it
+	if gfid.IsZero() {
+		gfid, _ = gluster.ParseGFID(path.Base(rel)) // as the handle says; else zero
+	}
 	_, err = l.note(a, gfid, rel)
 	return err
 }

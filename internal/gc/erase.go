@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"path"
 	"slices"
@@ -29,6 +30,9 @@ var ErrLives = errors.New("the file lives: delete it first, also from the trash"
 // ErrNamed means that the newest catalogs know a file that is to be erased.
 var ErrNamed = errors.New("the newest catalogs know the file, or something that refers to its object: delete that, then run coldbrick catalog on every host")
 
+// ErrUnlisted means that the list by which an erasure is under way lacks a file.
+var ErrUnlisted = errors.New("the erasure that is under way is without this file: run this again when it is done")
+
 // ErrUnknownPath means that a path to be erased is in no catalog.
 var ErrUnknownPath = errors.New("no catalog of the volume has this path: name the file by its gfid")
 
@@ -49,60 +53,94 @@ type Erasure struct {
 type Target struct {
 	GFID  gluster.GFID    `json:"gfid"`
 	Names []catalog.Bytes `json:"names,omitempty"` // by which catalogs know it
-}
-
-// FoundToErase is what a search came to.
-type FoundToErase struct {
-	List  List
-	Named []Target // that cannot be erased yet: ErrNamed
+	Keys  []catalog.Bytes `json:"keys,omitempty"`  // that it referred to, or that were made from it
 }
 
 // wanted is what an erasure is about, on the way.
 type wanted struct {
 	Erasure
-	files map[gluster.GFID]*Target
-	named map[gluster.GFID]bool
-	keys  map[string]bool // that files to be erased referred to, as any catalog knows
+	traces
+	targets map[gluster.GFID]*Target
+	named   map[gluster.GFID]bool
 }
 
 // SearchErasure looks for the objects that were made from files to be erased. Of each
 // volume the newest generation of catalogs may neither name a file nor refer to its
 // objects.
-func (p Place) SearchErasure(ctx context.Context, e Erasure) (f FoundToErase, err error) {
-	f.List.Kind = erasureKind
+func (p Place) SearchErasure(ctx context.Context, e Erasure) (l List, err error) {
+	l.Kind, l.Volume = erasureKind, e.Volume
 	known, err := p.Volumes(ctx)
 	if err != nil {
-		return f, err
+		return l, err
 	}
-	newest, others, err := p.newestAndOthers(ctx, known, &f.List)
+	newest, others, err := p.newestAndOthers(ctx, known, &l)
 	if err != nil {
-		return f, err
+		return l, err
 	}
-	w := &wanted{e, map[gluster.GFID]*Target{}, map[gluster.GFID]bool{}, map[string]bool{}}
+	w := &wanted{e, newTraces(), map[gluster.GFID]*Target{}, map[gluster.GFID]bool{}}
 	if err := w.resolve(ctx, slices.Concat(newest, others)); err != nil {
-		return f, err
+		return l, err
 	}
 	for _, s := range others {
 		if err := w.read(ctx, s, false); err != nil {
-			return f, err
+			return l, err
 		}
 	}
 	for _, s := range newest {
 		if err := w.read(ctx, s, true); err != nil {
-			return f, err
+			return l, err
 		}
 	}
-	if err := p.objectsOf(ctx, w, newest, known, &f.List); err != nil {
-		return f, err
+	if err := p.objectsOf(ctx, w, newest, known, &l); err != nil {
+		return l, err
+	}
+	for _, c := range l.Candidates {
+		for _, gfid := range c.Of {
+			if !c.Covered { // else the key is another file's by now
+				w.refer(gfid, string(c.Key))
+			}
+		}
 	}
 	for _, t := range w.sorted() {
 		if w.named[t.GFID] {
-			f.Named = append(f.Named, t)
+			l.Named = append(l.Named, t)
 		} else {
-			f.List.Targets = append(f.List.Targets, t)
+			l.Targets = append(l.Targets, t)
 		}
 	}
-	return f, f.List.fits()
+	return l, l.fits()
+}
+
+// Lacks are the files and paths of an erasure that the list knows nothing of.
+func (l *List) Lacks(e Erasure) (lacking []Target) {
+	files, paths := map[gluster.GFID]bool{}, map[string]bool{}
+	for _, t := range slices.Concat(l.Targets, l.Named) {
+		files[t.GFID] = true
+		for _, name := range t.Names {
+			for at := range upwards(name) {
+				paths[at] = true
+			}
+		}
+	}
+	for _, gfid := range e.GFIDs {
+		if !files[gfid] {
+			lacking = append(lacking, Target{GFID: gfid})
+		}
+	}
+	for _, at := range e.Paths {
+		if !paths[at] {
+			lacking = append(lacking, Target{Names: []catalog.Bytes{catalog.Bytes(at)}})
+		}
+	}
+	return lacking
+}
+
+// upwards are a path and the directories that it is in.
+func upwards(of catalog.Bytes) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for at := string(of); at != "." && at != "/" && yield(at); at = path.Dir(at) {
+		}
+	}
 }
 
 // newestAndOthers are the catalogs of the newest generation of each volume, and the rest.
@@ -147,7 +185,7 @@ func without(all, some []Scan) []Scan {
 // resolve finds the files of the paths.
 func (w *wanted) resolve(ctx context.Context, scans []Scan) error {
 	for _, gfid := range w.GFIDs {
-		w.files[gfid] = &Target{GFID: gfid}
+		w.add(gfid)
 	}
 	named, seen := map[string]bool{}, map[string]bool{}
 	for _, path := range w.Paths {
@@ -158,9 +196,10 @@ func (w *wanted) resolve(ctx context.Context, scans []Scan) error {
 			continue
 		}
 		if err := s.Tree(ctx, func(e catalog.Entry) error {
-			for at := string(e.Path); at != "." && at != "/"; at = path.Dir(at) {
+			for at := range upwards(e.Path) {
 				if named[at] {
-					w.files[e.GFID], seen[at] = &Target{GFID: e.GFID}, true
+					seen[at] = true
+					w.add(e.GFID)
 				}
 			}
 			return w.few(len(w.files))
@@ -176,33 +215,26 @@ func (w *wanted) resolve(ctx context.Context, scans []Scan) error {
 	return nil
 }
 
+func (w *wanted) add(gfid gluster.GFID) {
+	w.files[gfid], w.targets[gfid] = true, &Target{GFID: gfid}
+}
+
 // read looks for the files in a catalog.
 func (w *wanted) read(ctx context.Context, s Scan, newest bool) error {
-	err := s.Tree(ctx, func(e catalog.Entry) error {
-		t := w.files[e.GFID]
-		if t == nil {
-			return nil
+	err := s.find(ctx, w.traces, func(gfid gluster.GFID, name, key catalog.Bytes) {
+		t := w.targets[gfid]
+		if name != "" && !slices.Contains(t.Names, name) {
+			t.Names = append(t.Names, name)
 		}
-		if !slices.Contains(t.Names, e.Path) {
-			t.Names = append(t.Names, e.Path)
+		if key != "" {
+			w.refer(gfid, string(key))
 		}
-		w.named[e.GFID] = w.named[e.GFID] || newest
-		return nil
+		w.named[gfid] = w.named[gfid] || newest
 	})
 	if err != nil {
-		return fmt.Errorf("tree of brick %s: %w", s.Brick, err)
+		return err
 	}
-	err = s.Refs(ctx, func(r catalog.Ref) error {
-		if w.files[r.GFID] != nil {
-			w.keys[string(r.Key)] = true
-			w.named[r.GFID] = w.named[r.GFID] || newest
-		}
-		return w.few(len(w.keys))
-	})
-	if err != nil {
-		return fmt.Errorf("references of brick %s: %w", s.Brick, err)
-	}
-	return nil
+	return w.few(len(w.keys))
 }
 
 var errTooMany = fmt.Errorf("more than %d files or objects are to be erased: name fewer at once", mostListed)
@@ -215,7 +247,13 @@ func (w *wanted) few(n int) error {
 }
 
 func (w *wanted) sorted() (all []Target) {
-	for _, t := range w.files {
+	for key, files := range w.keys {
+		for _, gfid := range files {
+			w.targets[gfid].Keys = append(w.targets[gfid].Keys, catalog.Bytes(key))
+		}
+	}
+	for _, t := range w.targets {
+		slices.Sort(t.Keys)
 		all = append(all, *t)
 	}
 	slices.SortFunc(all, func(a, b Target) int { return strings.Compare(a.GFID.String(), b.GFID.String()) })
@@ -242,8 +280,8 @@ func (l *List) fits() error {
 	for _, c := range l.Candidates {
 		bytes += len(c.Key)
 	}
-	for _, t := range l.Targets {
-		for _, name := range t.Names {
+	for _, t := range slices.Concat(l.Targets, l.Named) {
+		for _, name := range slices.Concat(t.Names, t.Keys) {
 			bytes += len(name)
 		}
 	}
@@ -291,7 +329,7 @@ func (p Place) objectsOf(ctx context.Context, w *wanted, newest []Scan, known Kn
 	var mu sync.Mutex
 	err = workers.Run(ctx, max(w.Jobs, 1), func(ctx context.Context, emit func(context.Context, found) error) error {
 		l.Objects, err = p.join(ctx, newest, list, func(versions []objstore.Version, refers bool) error {
-			if refers && len(versions) == 1 && !w.keys[versions[0].Key] {
+			if refers && len(versions) == 1 && w.keys[versions[0].Key] == nil {
 				return nil
 			}
 			return emit(ctx, found{slices.Clone(versions), refers})
@@ -335,7 +373,7 @@ func (p Place) madeFrom(ctx context.Context, w *wanted, f found, known Known) (m
 		if err != nil {
 			return nil, err
 		}
-		if c == nil || w.files[c.gfid] == nil {
+		if c == nil || !w.files[c.gfid] {
 			all = false
 			covered = covered || v.Latest
 			continue
@@ -350,7 +388,7 @@ func (p Place) madeFrom(ctx context.Context, w *wanted, f found, known Known) (m
 		made[n].Covered = covered
 	}
 	for _, v := range f.versions {
-		if v.Marker && all && (len(made) > 0 || w.keys[key]) {
+		if v.Marker && all && (len(made) > 0 || w.keys[key] != nil) {
 			made = append(made, Candidate{Key: catalog.Bytes(key), Modified: v.Modified, Volume: w.Volume, Version: v.ID, Marker: true, Of: of})
 		}
 	}

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/coldbrick/coldbrick/internal/catalog"
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/objstore"
@@ -37,18 +39,18 @@ func erasable(t *testing.T) (*world, *model, gluster.GFID) {
 }
 
 // want looks for what belongs to files.
-func (w *world) want(e Erasure) (FoundToErase, error) {
+func (w *world) want(e Erasure) (List, error) {
 	e.Jobs, e.Volume = 1, mine
 	return w.place().SearchErasure(context.Background(), e)
 }
 
 // erase is gc --erase --apply.
 func (w *world) erase(e Erasure) error {
-	f, err := w.want(e)
+	found, err := w.want(e)
 	if err != nil {
 		return err
 	}
-	l, err := w.show(&f.List)
+	l, err := w.show(&found)
 	if err == nil {
 		err = w.answers(l)
 	}
@@ -59,10 +61,15 @@ func (w *world) erase(e Erasure) error {
 }
 
 // names are what the store and the catalogs still know of a file.
-func (w *world) names(gfid gluster.GFID) (found []string) {
+func (w *world) names(gfid gluster.GFID, keys ...string) (found []string) {
+	of := newTraces()
+	of.files[gfid] = true
+	for _, key := range keys {
+		of.refer(gfid, key)
+	}
 	for _, v := range w.volumes {
 		for _, s := range v.scans {
-			known, err := s.knows(context.Background(), map[gluster.GFID]bool{gfid: true})
+			known, err := s.knows(context.Background(), of)
 			if err != nil {
 				w.t.Fatal(err)
 			}
@@ -109,6 +116,32 @@ func TestAnErasureLeavesNothingOfAFileButANote(t *testing.T) {
 	}
 }
 
+// A catalog may know a key of the file without knowing whose it is: of a copy on the brick
+// that was not made through Gluster, for one.
+func TestAnErasureFindsAKeyThatNamesNoFile(t *testing.T) {
+	w, v, gfid := erasable(t)
+	key := prefix + "data/secret"
+	nameless := func(s *Scan) {
+		s.Refs = func(_ context.Context, visit func(catalog.Ref) error) error {
+			return visit(catalog.Ref{Key: catalog.Bytes(key)})
+		}
+	}
+	nameless(&v.scans[0]) // of a brick that the file was not on
+	if err := w.erase(Erasure{GFIDs: []gluster.GFID{gfid}}); err != nil || w.erased[gfid] != nil {
+		t.Fatal(err, w.erased)
+	}
+	if got := w.names(gfid, key); len(got) > 0 {
+		t.Errorf("left are %q", got)
+	}
+
+	w, v, gfid = erasable(t)
+	nameless(&v.scans[len(v.scans)-1])
+	found, err := w.want(Erasure{GFIDs: []gluster.GFID{gfid}})
+	if err != nil || len(found.Named) != 1 || len(found.Targets)+len(found.Candidates) > 0 {
+		t.Errorf("with a newest catalog that knows the key: %+v, %v", found, err)
+	}
+}
+
 // Whatever of the proof is missing: nothing is deleted.
 func TestNothingIsErasedWithoutProof(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -152,12 +185,12 @@ func TestNothingIsErasedWithoutProof(t *testing.T) {
 			tt.change(w, v)
 			catalogs = len(v.scans)
 		}
-		f, err := w.want(Erasure{Paths: []string{"secret"}})
-		for _, named := range f.Named {
+		found, err := w.want(Erasure{Paths: []string{"secret"}})
+		for _, named := range found.Named {
 			err = errors.Join(err, fmt.Errorf("%s: %w", named.GFID, ErrNamed))
 		}
 		if err == nil {
-			l, publishErr := w.show(&f.List)
+			l, publishErr := w.show(&found)
 			if err = publishErr; err == nil {
 				if tt.late != nil {
 					tt.late(w, v)
@@ -177,15 +210,47 @@ func TestNothingIsErasedWithoutProof(t *testing.T) {
 	}
 }
 
+// A list that is open knows which files are not on it, and those that were below a
+// directory and cannot be erased yet.
+func TestAnOpenErasureTellsWhatItLacks(t *testing.T) {
+	w, v, _ := erasable(t)
+	v.archive(0, "dir/gone")
+	v.archive(0, "dir/sub/kept")
+	v.archive(0, "later")
+	v.catalog()
+	gone, kept, later := w.id(v.files["dir/gone"]), w.id(v.files["dir/sub/kept"]), w.id(v.files["later"])
+	delete(v.files, "dir/gone")
+	delete(v.files, "later")
+	w.now = w.now.Add(time.Hour)
+	v.catalog()
+	found, err := w.want(Erasure{Paths: []string{"dir"}})
+	must(t, err)
+	l, err := w.show(&found)
+	must(t, err)
+	if len(l.Targets) != 1 || l.Targets[0].GFID != gone || len(l.Named) != 1 || l.Named[0].GFID != kept || l.Volume != mine {
+		t.Errorf("of volume %s: %v, and %v cannot be erased yet", l.Volume, l.Targets, l.Named)
+	}
+	for _, has := range []Erasure{{Paths: []string{"dir", "dir/gone", "dir/sub"}}, {GFIDs: []gluster.GFID{gone, kept}}} {
+		if got := l.Lacks(has); len(got) > 0 {
+			t.Errorf("%v: lacks %v", has, got)
+		}
+	}
+	got := l.Lacks(Erasure{Paths: []string{"di", "dir", "dir/gone/x", "later"}, GFIDs: []gluster.GFID{gone, later}})
+	want := []Target{{GFID: later}, {Names: []catalog.Bytes{"di"}}, {Names: []catalog.Bytes{"dir/gone/x"}}, {Names: []catalog.Bytes{"later"}}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("lacks %v, want %v", got, want)
+	}
+}
+
 // What has come to the key of an object since the list was made stays, and its file is not
 // said to be erased.
 func TestWhatWasMadeAnewIsNotSaidToBeErased(t *testing.T) {
 	w, _, gfid := erasable(t)
-	f, err := w.want(Erasure{GFIDs: []gluster.GFID{gfid}})
-	if err != nil || len(f.List.Candidates) == 0 {
-		t.Fatal(f.List.Candidates, err)
+	found, err := w.want(Erasure{GFIDs: []gluster.GFID{gfid}})
+	if err != nil || len(found.Candidates) == 0 {
+		t.Fatal(found.Candidates, err)
 	}
-	l, err := w.show(&f.List)
+	l, err := w.show(&found)
 	if err != nil {
 		t.Fatal(err)
 	}

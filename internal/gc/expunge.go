@@ -74,9 +74,12 @@ func (d *Deletion) expunge(ctx context.Context, deleter objstore.Deleter) error 
 	if err != nil {
 		return err
 	}
-	erased := map[gluster.GFID]bool{}
+	erased := newTraces()
 	for _, t := range d.List.Targets {
-		erased[t.GFID] = d.left[t.GFID] == nil
+		erased.files[t.GFID] = d.left[t.GFID] == nil
+		for _, key := range t.Keys {
+			erased.refer(t.GFID, string(key))
+		}
 	}
 	for _, s := range newest {
 		names, err := s.knows(ctx, erased)
@@ -85,7 +88,7 @@ func (d *Deletion) expunge(ctx context.Context, deleter objstore.Deleter) error 
 		}
 		for _, gfid := range names {
 			d.left[gfid] = ErrNamed
-			erased[gfid] = false
+			erased.files[gfid] = false
 		}
 	}
 	for _, s := range others {
@@ -113,20 +116,13 @@ func (d *Deletion) expunge(ctx context.Context, deleter objstore.Deleter) error 
 }
 
 // knows are those of some files that a catalog names, or whose objects it knows.
-func (s Scan) knows(ctx context.Context, files map[gluster.GFID]bool) (known []gluster.GFID, err error) {
-	note := func(gfid gluster.GFID) {
-		if files[gfid] && !slices.Contains(known, gfid) {
+func (s Scan) knows(ctx context.Context, of traces) (known []gluster.GFID, err error) {
+	err = s.find(ctx, of, func(gfid gluster.GFID, _, _ catalog.Bytes) {
+		if !slices.Contains(known, gfid) {
 			known = append(known, gfid)
 		}
-	}
-	err = s.Tree(ctx, func(e catalog.Entry) error { note(e.GFID); return nil })
-	if err == nil {
-		err = s.Refs(ctx, func(r catalog.Ref) error { note(r.GFID); return nil })
-	}
-	if err != nil {
-		return nil, fmt.Errorf("catalog of brick %s: %w", s.Brick, err)
-	}
-	return known, nil
+	})
+	return known, err
 }
 
 // dropLists deletes the lists by which nobody deletes any more, also that of this run:

@@ -75,7 +75,9 @@ type List struct {
 	Grace      int64       `json:"grace_seconds"`
 	Objects    int64       `json:"objects"`            // that there were, referred to or not
 	Candidates []Candidate `json:"candidates"`         // in order by key
+	Volume     string      `json:"volume,omitempty"`   // id; of an erasure: the others answer, and this one erases
 	Targets    []Target    `json:"targets,omitempty"`  // of an erasure
+	Named      []Target    `json:"named,omitempty"`    // of an erasure: what cannot be erased yet, for ErrNamed
 	Versions   bool        `json:"versions,omitempty"` // the store keeps them
 
 	Published time.Time `json:"-"` // by the store's clock

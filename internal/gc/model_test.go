@@ -281,9 +281,9 @@ func (h *history) collect() {
 	var err error
 	if h.IntN(3) > 0 {
 		l, err = h.publish()
-	} else if f, searchErr := h.want(h.someone()); searchErr != nil {
+	} else if found, searchErr := h.want(h.someone()); searchErr != nil {
 		err = searchErr
-	} else if l, err = h.show(&f.List); err == nil {
+	} else if l, err = h.show(&found); err == nil {
 		h.erasures++
 	}
 	if err != nil {

@@ -158,6 +158,6 @@ var Meaning = map[Reason]string{
 	NotDeleted:       "is to be erased, and lives, or the newest catalogs know it: delete it, then run coldbrick catalog on every host",
 	StoreKeeps:       "the store lets nobody delete its object: an object lock or a legal hold, or these credentials may not",
 	ErasedFile:       "was erased on purpose: it is not brought back",
-	NotErasable:      "is to be erased, and the run could not be completed",
+	NotErasable:      "is to be erased, and the run could not be completed, or goes by a list without it",
 	OverBudget:       "larger than --max-bytes: no run with this budget can take it",
 }

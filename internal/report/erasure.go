@@ -14,15 +14,15 @@ import (
 
 // Erasure is what became of a file that was to be erased on purpose.
 type Erasure struct {
-	GFID    gluster.GFID
-	Names   []string // by which catalogs know it
+	GFID    gluster.GFID // zero: of a path of which no file is known
+	Names   []string     // by which catalogs know it
 	Outcome outcome.Outcome
 	Reason  outcome.Reason
 	Err     error
 }
 
 func (e Erasure) line() (string, audience) {
-	text := fmt.Sprintf("%s: file %s", e.Outcome, e.GFID)
+	text := fmt.Sprintf("%s: file %s", e.Outcome, e.known())
 	for _, name := range e.Names {
 		text += ", " + Quote(name)
 	}
@@ -30,6 +30,13 @@ func (e Erasure) line() (string, audience) {
 		return text + ": " + string(e.Reason) + suffix(e.Err), trouble
 	}
 	return text, data
+}
+
+func (e Erasure) known() string {
+	if e.GFID.IsZero() {
+		return "of unknown gfid"
+	}
+	return e.GFID.String()
 }
 
 // MarshalJSON gives the erasure record.
@@ -40,12 +47,12 @@ func (e Erasure) MarshalJSON() ([]byte, error) {
 	}
 	return marshal(struct {
 		Type    string          `json:"type"`
-		GFID    string          `json:"gfid"`
+		GFID    gluster.GFID    `json:"gfid,omitzero"`
 		Names   []name          `json:"names"`
 		Outcome outcome.Outcome `json:"outcome"`
 		Reason  outcome.Reason  `json:"reason,omitempty"`
 		Error   string          `json:"error,omitempty"`
-	}{"erasure", e.GFID.String(), names, e.Outcome, e.Reason, message(e.Err)})
+	}{"erasure", e.GFID, names, e.Outcome, e.Reason, message(e.Err)})
 }
 
 // Protocol is what is filed of an erasure.
@@ -90,7 +97,7 @@ func (p Protocol) Write(w io.Writer) error {
 			if f.Outcome != o.is {
 				continue
 			}
-			line("  %s", f.GFID)
+			line("  %s", f.known())
 			for _, name := range f.Names {
 				line("    %s", Quote(name))
 			}

@@ -33,27 +33,24 @@ func (c *collection) erase(ctx context.Context, named iter.Seq2[string, error]) 
 		}
 	}
 	if status == nil {
-		found, err := c.place.SearchErasure(ctx, wanted)
+		list, err := c.place.SearchErasure(ctx, wanted)
 		if errors.Is(err, gc.ErrUnknownPath) {
 			return UsageError{err}
 		}
 		if err != nil {
 			return err
 		}
-		for _, t := range found.Named {
-			c.toldErasure(t, gc.ErrNamed)
-		}
 		if !c.Apply {
-			for _, o := range found.List.Candidates {
+			for _, o := range list.Candidates {
 				c.tally.Add(outcome.Unreferenced, "", o.Size)
 				c.print(objectRecord(o, outcome.Unreferenced, "", nil))
 			}
+		}
+		if !c.Apply || len(list.Targets) == 0 {
+			c.notErased(&list, wanted)
 			return nil
 		}
-		if len(found.List.Targets) == 0 {
-			return nil
-		}
-		if status, err = c.publish(ctx, &found.List); err != nil {
+		if status, err = c.publish(ctx, &list); err != nil {
 			return err
 		}
 	}
@@ -61,19 +58,36 @@ func (c *collection) erase(ctx context.Context, named iter.Seq2[string, error]) 
 	if err != nil {
 		return err
 	}
-	if !list.Erases() {
+	switch {
+	case !list.Erases():
 		return fmt.Errorf("%w: gc is deleting by list %s of %s: end that by gc --apply, or wait two days",
 			gc.ErrNotProven, list.ID, moment(list.Published))
+	case list.Volume != c.scope.cluster.ID: // its paths, and the protocol, are of that one
+		return fmt.Errorf("%w: an erasure of volume %s is under way, by list %s of %s: end it there by gc --erase --apply, or wait two days",
+			gc.ErrNotProven, list.Volume, list.ID, moment(list.Published))
 	}
 	c.UI.Say(fmt.Sprintf("erasing %s, by list %s of %s", report.Count(int64(len(list.Targets)), "file"), list.ID, moment(list.Published)))
+	left := c.notErased(list, wanted)
 	if err := c.answerOwn(ctx, list, *status); err != nil {
 		return err
 	}
-	return c.eraseBy(ctx, list)
+	return c.eraseBy(ctx, list, left)
 }
 
-// eraseBy erases by a list that all bricks have answered, and files the protocol.
-func (c *collection) eraseBy(ctx context.Context, list *gc.List) error {
+// notErased tells which files the list cannot erase.
+func (c *collection) notErased(list *gc.List, wanted gc.Erasure) (left []report.Erasure) {
+	for _, t := range list.Named {
+		left = append(left, c.toldErasure(t, gc.ErrNamed))
+	}
+	for _, t := range list.Lacks(wanted) {
+		left = append(left, c.toldErasure(t, gc.ErrUnlisted))
+	}
+	return left
+}
+
+// eraseBy erases by a list that all bricks have answered, and files the protocol, with
+// what is left, too.
+func (c *collection) eraseBy(ctx context.Context, list *gc.List, left []report.Erasure) error {
 	p := &report.Protocol{
 		Volume: c.scope.cluster.Name, VolumeID: c.scope.cluster.ID, Store: c.Store.whereIn(c.scope.mount.Graph), Prefix: c.place.Prefix,
 		List: list.ID, Host: c.self.Host, Published: list.Published, Backups: c.Backups, Versions: list.Versions, StateDir: c.StateDir,
@@ -82,6 +96,7 @@ func (c *collection) eraseBy(ctx context.Context, list *gc.List) error {
 	if len(p.Files) == 0 { // it was not begun
 		return err
 	}
+	p.Files = append(p.Files, left...)
 	p.Ended, p.Err = time.Now(), err
 	p.Sort()
 	dir := filepath.Join(c.StateDir, "erasures")
