@@ -149,7 +149,7 @@ var Meaning = map[Reason]string{
 	StoreRefused:     "the store refused it",
 	IOError:          "reading or writing the volume failed",
 	InternalError:    "coldbrick made a mistake on this file; nothing of it was given up: please report it",
-	Interrupted:      "the run was ended before its turn was over",
+	Interrupted:      "the run ended before the file was finished",
 	Lost:             "had its data on the volume alone when the catalog was written: it is in no store",
 	NameTaken:        "something else has its name",
 	GFIDTaken:        "the volume has it already, under another name",
