@@ -30,10 +30,17 @@ func (l *looker) readAttrs(name string, want func(name string) bool) (attrs, err
 	for range tries {
 		var names []byte
 		names, err = whole(l.names, func(buf []byte) (int, error) { return l.attrs.List(&entry[0], buf) })
+		crowded := errors.Is(err, unix.E2BIG)
+		if crowded {
+			names, err = l.probe(&entry[0])
+		}
 		if err != nil {
 			return nil, err
 		}
 		var all attrs
+		if crowded {
+			all = attrs{leftOut: nil}
+		}
 		room := mostRestored
 		for len(names) > 0 {
 			attr := names // its name, and the NUL that ends it
@@ -59,11 +66,48 @@ func (l *looker) readAttrs(name string, want func(name string) bool) (attrs, err
 			}
 			all[name] = bytes.Clone(value)
 		}
+		if crowded && err == nil && all.has(gluster.XattrRecall) {
+			err = errors.New("more attributes than can be listed: a claim to the notes of its recall may be one")
+		}
 		if !errors.Is(err, unix.ENODATA) {
 			return all, err
 		}
 	}
 	return nil, err
+}
+
+// exact are the names of attributes that a scan must know, and that can be asked for: all
+// but those of claims, which are on files with notes of a recall alone. Of users' own
+// those that give access are among them.
+var exact = slices.Concat([]string{
+	gluster.XattrGFID, gluster.XattrLinkto, gluster.XattrMdata, gluster.XattrPointer, gluster.XattrRecall,
+	gluster.XattrRemote, gluster.XattrDownload, gluster.XattrObjectSize, gluster.XattrNumBlocks,
+	"system.posix_acl_access", "system.posix_acl_default", "security.capability", "security.NTACL",
+}, keyless)
+
+// probe finds which attributes of exact an entry has, as a listing would. On XFS a file's
+// owner can give it more than Linux lists. A key that moves to another attribute is there
+// before it leaves the one that it had: so it is not missed if two looks see the same.
+func (l *looker) probe(entry *byte) ([]byte, error) {
+	var before []byte
+	for range tries {
+		var names []byte
+		for _, name := range exact {
+			attr := append([]byte(name), 0)
+			_, err := whole(l.value, func(buf []byte) (int, error) { return l.attrs.Get(entry, &attr[0], buf) })
+			switch {
+			case err == nil:
+				names = append(names, attr...)
+			case !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.EOPNOTSUPP):
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+		}
+		if before != nil && bytes.Equal(before, names) {
+			return names, nil
+		}
+		before = append([]byte{}, names...)
+	}
+	return nil, errors.New("its attributes change again and again")
 }
 
 // largest is the most that Linux lets a value have, and a list of names. Nearly all fit

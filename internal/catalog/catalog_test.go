@@ -424,6 +424,39 @@ func TestManyAttributesOfOneFileStopNobody(t *testing.T) {
 	}
 }
 
+// On XFS the owner of a file can give it more attributes than Linux lists. It is known all
+// the same, and what keeps it from being known is only what no owner can set.
+func TestMoreAttributesThanLinuxListsStopNobody(t *testing.T) {
+	g := newGround(t, testkit.BrickOn("xfs"))
+	for _, name := range []string{"stub", "file", "recalled"} {
+		g.Write(name, []byte("x"), testkit.Old)
+		for i := range 280 {
+			g.brickAttr(name, fmt.Sprintf("user.%0240d", i), nil)
+		}
+	}
+	if _, err := unix.Listxattr(g.BrickPath("file"), make([]byte, 64<<10)); !errors.Is(err, unix.E2BIG) {
+		t.Fatal(err)
+	}
+	g.brickAttr("stub", gluster.XattrRemote, []byte("key of a stub"))
+	g.brickAttr("stub", gluster.XattrPin, []byte("1"))
+	for way, attrs := range xattrs.Ways(unix.AT_FDCWD) {
+		g.attrs = attrs
+		if _, unreadable, err := g.take(g.place, g.BrickDir()); err != nil {
+			t.Fatal(way, err, unreadable)
+		}
+		keys, tree := g.newest()
+		stub, file := tree["stub"], tree["file"]
+		if !slices.Equal(keys, []string{"key of a stub"}) || stub.Kind != Stub || stub.GFID != g.GFID("stub") || len(stub.Xattrs) != 1 ||
+			file.Kind != File || file.GFID != g.GFID("file") || !stub.XattrsCut || !file.XattrsCut {
+			t.Errorf("%s: keys %q, %+v, %+v", way, keys, stub, file)
+		}
+	}
+	g.brickAttr("recalled", gluster.XattrRecall, fmt.Appendf(nil, "2 %s 7 1.000000000 2.000000000 - run host key of notes", g.GFID("recalled")))
+	if _, unreadable, err := g.take(g.place, g.BrickDir()); !errors.Is(err, ErrIncomplete) {
+		t.Errorf("with notes of a recall, to which there may be a claim: %v, %v", err, unreadable)
+	}
+}
+
 // Of each replica set the newest catalog counts, of whichever brick; what is no part of
 // the volume any more has given its files to others.
 func TestTheNewestCatalogsMakeTheTree(t *testing.T) {
