@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"regexp"
 	"strings"
@@ -107,7 +108,7 @@ func (r *Replicas) any(ctx context.Context, file *os.File, path string, so func(
 	switch {
 	case errors.Is(err, errUnnamed):
 		return true, nil
-	case Gone(err):
+	case Gone(err): // never for want of a mount
 		return false, nil // nothing is left to heal
 	case err != nil:
 		return false, err
@@ -121,8 +122,21 @@ func (r *Replicas) any(ctx context.Context, file *os.File, path string, so func(
 	return false, nil
 }
 
-// errUnnamed: a file's name changes all the time, or the replicas disagree about it.
+// errUnnamed: a file's name changes all the time, the replicas disagree about it, or
+// they cannot tell it.
 var errUnnamed = errors.New("not all replicas have the file under one name")
+
+// noMountError is why a replica was not mounted. Whatever was missing there, it was not
+// the file.
+type noMountError struct{ err error }
+
+func (e noMountError) Error() string { return "replicas: " + e.err.Error() }
+
+func (e noMountError) Is(target error) bool {
+	return !Gone(target) && target != fs.ErrNotExist && errors.Is(e.err, target)
+}
+
+func (e noMountError) As(target any) bool { return errors.As(e.err, target) }
 
 // Open opens the file that is open as file on a mount, at path there, on each brick of
 // its set, for reading. An arbiter's has no bytes. The error is Gone if the file is
@@ -135,7 +149,7 @@ func (r *Replicas) Open(ctx context.Context, file *os.File, path string) ([]*os.
 func (r *Replicas) find(ctx context.Context, file *os.File, path string, open func(*Private, string) (*os.File, error)) ([]*os.File, error) {
 	members, err := r.mounted(ctx, file)
 	if err != nil {
-		return nil, fmt.Errorf("replicas: %w", err)
+		return nil, err
 	}
 	st, err := StatAsOpened(file)
 	if err != nil {
@@ -148,16 +162,29 @@ func (r *Replicas) find(ctx context.Context, file *os.File, path string, open fu
 		if err != nil || replicas != nil {
 			return replicas, err
 		}
-		now, err := Get(file, gluster.VirtualPath)
-		if errors.Is(err, unix.ENODATA) { // deleted, though open
-			err = unix.ENOENT
+		if path, err = nameOf(file); err != nil {
+			return nil, err
 		}
-		if err != nil {
-			return nil, fmt.Errorf("current name: %w", err)
-		}
-		path = strings.TrimLeft(strings.TrimRight(string(now), "\x00"), "/")
 	}
 	return nil, errUnnamed
+}
+
+// nameOf is the current name of an open file.
+func nameOf(file *os.File) (string, error) {
+	now, err := Get(file, gluster.VirtualPath)
+	if errors.Is(err, unix.ENODATA) { // deleted, though open; or of a time when bricks did not note names
+		var st Stat
+		if st, err = StatOf(file); err == nil && st.Links > 0 {
+			return "", errUnnamed
+		}
+		if err == nil {
+			err = unix.ENOENT
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("current name: %w", err)
+	}
+	return strings.TrimLeft(strings.TrimRight(string(now), "\x00"), "/"), nil
 }
 
 // openAll returns nil if the path is not that file's on one of them.
@@ -172,7 +199,7 @@ func openAll(members []*Private, path string, inode uint64, open func(*Private, 
 			}
 		}
 		closeFiles(replicas)
-		if err != nil && !Gone(err) {
+		if err != nil && !Gone(err) && !errors.Is(err, unix.ENAMETOOLONG) { // what cannot be looked up is no name either
 			return nil, fmt.Errorf("replica: %w", err)
 		}
 		return nil, nil
@@ -214,7 +241,7 @@ func (r *Replicas) mounted(ctx context.Context, file *os.File) ([]*Private, erro
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return nil, errors.Join(err, closeAll(members))
+		return nil, noMountError{errors.Join(err, closeAll(members))}
 	}
 	r.sets[set] = members
 	return members, nil
