@@ -82,7 +82,7 @@ var ErrDegraded = errors.New("the volume is degraded")
 const headFirst = 64 << 20
 
 // Archiver archives files one by one; Run does so with many workers. All fields
-// but Replicas, Index, At, StatBrick and Patience are required.
+// but Formerly, Replicas, Index, At, StatBrick and Patience are required.
 type Archiver struct {
 	Mount Mount
 	Brick Brick
@@ -94,7 +94,10 @@ type Archiver struct {
 	Log    *record.Log
 	Owner  owner.Owner
 	Volume string // id of the volume
-	Prefix string // before every key
+	// Formerly are the ids of the volumes that this one was rebuilt from. Their objects
+	// are its own.
+	Formerly []string
+	Prefix   string // before every key
 	// ColdBefore is the end of the past: a file that was modified later is
 	// too warm. It must lie some seconds back, since Gluster compares whole
 	// seconds.
@@ -360,6 +363,8 @@ func (t *transaction) local() (volume.Attrs, error) {
 		return attrs, outcome.Fail(reason, "")
 	case reason != "":
 		return attrs, outcome.Skip(reason, "")
+	case attrs.Pinned: // since the crawl
+		return attrs, outcome.Skip(outcome.Pinned, "")
 	case attrs.HealPending:
 		return attrs, outcome.Skip(outcome.HealPending, "")
 	}
@@ -495,8 +500,12 @@ func (t *transaction) point(context.Context) error {
 	if t.inherited && previous.Attempt != "" {
 		t.attempt = previous.Attempt // see adopt
 	}
+	of := t.Volume
+	if t.inherited && slices.Contains(t.Formerly, previous.Volume) {
+		of = previous.Volume // the pointer tells clients whose object they may take
+	}
 	t.pointer = object.Pointer{
-		GFID: t.want.GFID, Volume: t.Volume, Key: t.key, Attempt: t.attempt,
+		GFID: t.want.GFID, Volume: of, Key: t.key, Attempt: t.attempt,
 		Owner: t.Owner, Time: time.Now().UTC(), Locks: true,
 	}
 	if err := t.vouch(); err != nil {

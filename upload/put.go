@@ -34,9 +34,10 @@ func (t *transaction) put(ctx context.Context) error {
 		case !errors.Is(err, fs.ErrNotExist):
 			return err
 		}
-		if !t.Store.Conditional(t.before.Size) && t.inherited {
+		if t.inherited && (!t.Store.Conditional(t.before.Size) || t.pointer.Volume != t.Volume) {
 			// Absent now proves nothing for later: only a key of our own
-			// cannot be overwritten.
+			// cannot be overwritten. And a new object is this volume's, which its
+			// pointer must say.
 			return errKeyTaken
 		}
 	}
@@ -73,7 +74,7 @@ func (t *transaction) put(ctx context.Context) error {
 // written after gc had its last look.
 func (t *transaction) adopt(ctx context.Context, info object.Info) error {
 	mtime := gluster.TimeOf(t.before.Mtime)
-	own := stub.Origin{GFID: t.want.GFID, Volumes: []string{t.Volume}, Size: t.before.Size, Mtime: &mtime}
+	own := stub.Origin{GFID: t.want.GFID, Volumes: []string{t.pointer.Volume}, Size: t.before.Size, Mtime: &mtime}
 	made, err := own.Made(info)
 	referred := made.Attempt == t.attempt
 	if err != nil || !info.HasCRC32 || !referred && !info.Adoptable() {

@@ -263,3 +263,73 @@ func (s ancient) Head(ctx context.Context, key string) (object.Info, error) {
 	info.Modified = info.Date.Add(-2 * object.AdoptableFor)
 	return info, err
 }
+
+// After a rebuild the objects are those of the volume that is lost, which is what the
+// pointers say that clients go by. A clone of a volume, which has the same files, has
+// no right to its objects.
+func TestObjectsOfTheVolumeThatWasLostAreTheNewOnesOwn(t *testing.T) {
+	t.Parallel()
+	g := newGround(t)
+	const other = "00000000-0000-4000-8000-000000000001"
+	archive := func(path string, release bool, formerly ...string) upload.Result {
+		t.Helper()
+		a := g.archiver()
+		a.Volume, a.Formerly, a.Release = other, formerly, release
+		return a.Archive(t.Context(), g.file(path))
+	}
+	data := randomBytes(9000)
+	for path, release := range map[string]bool{"released": true, "archived": false} {
+		g.Write(path, data, longAgo)
+		g.keep(path, nil)
+		res := archive(path, release, "some other", g.ID)
+		if res.Outcome != outcome.Archived || !res.Adopted || res.Key != path {
+			t.Errorf("%s: %s %s, adopted %v, key %q (%v)", path, res.Outcome, res.Reason, res.Adopted, res.Key, res.Err)
+			continue
+		}
+		pointer, err := object.DecodePointer([]byte(g.BrickXattrs(path)[gluster.XattrPointer]))
+		if err != nil || pointer.Volume != g.ID {
+			t.Errorf("%s: its pointer names volume %q (%v)", path, pointer.Volume, err)
+		}
+		r := g.recaller()
+		r.Volume, r.Formerly = other, []string{g.ID}
+		if res := r.Recall(t.Context(), path, gluster.GFID{}); res.Outcome != outcome.Recalled {
+			t.Errorf("recall %s: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
+		}
+		g.mustRead(path, data)
+	}
+
+	g.Write("cloned", data, longAgo)
+	g.keep("cloned", nil)
+	if res := archive("cloned", true); res.Reason != outcome.Changed {
+		t.Errorf("released by a clone: %s %s (%v)", res.Outcome, res.Reason, res.Err)
+	}
+
+	// The object is gone: one that is made now is the new volume's.
+	g.Write("gone", data, longAgo)
+	g.keep("gone", nil)
+	check(t, os.Remove(g.S3.ObjectFile("gone")))
+	res := archive("gone", false, g.ID)
+	pointer, err := object.DecodePointer([]byte(g.BrickXattrs("gone")[gluster.XattrPointer]))
+	if res.Outcome != outcome.Archived || res.Adopted || err != nil || pointer.Volume != other {
+		t.Errorf("archived anew: %s %s, adopted %v, pointer of volume %q (%v, %v)", res.Outcome, res.Reason, res.Adopted, pointer.Volume, res.Err, err)
+	}
+}
+
+// Whoever pins a file has no way to know how far a run is. Until the stamp is sent it is
+// left alone.
+func TestAPinHoldsThoughTheFileWasFoundBefore(t *testing.T) {
+	t.Parallel()
+	g := newGround(t)
+	for _, step := range []upload.Step{upload.StepOpen, upload.StepPoint, upload.StepIdentify, upload.StepRecheck} {
+		path := "pinned before " + string(step)
+		data := randomBytes(9000)
+		g.Write(path, data, longAgo)
+		a := g.archiver()
+		a.At = before(step, func() { check(t, unix.Setxattr(g.Path(path), gluster.XattrPin, []byte("1"), 0)) })
+		res := a.Archive(t.Context(), g.file(path))
+		if res.Outcome != outcome.Skipped || res.Reason != outcome.Pinned {
+			t.Errorf("%s: %s %s (%v)", path, res.Outcome, res.Reason, res.Err)
+		}
+		g.mustRead(path, data)
+	}
+}
