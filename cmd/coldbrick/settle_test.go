@@ -85,29 +85,79 @@ func TestTheNextRunMendsAStubWhoseBytesOneReplicaKept(t *testing.T) {
 		return coldbrick("archive", v.BrickDir(), "--mount", v.MountDir(), "--json", "--state-dir", state)
 	}
 	data := bytes.Repeat([]byte("data "), 1000)
-	v.Write("f", data, time.Unix(1672628645, 0))
+	noted := []record.Entry{
+		{Phase: record.Degraded, Path: []byte("degraded"), Key: "degraded"},
+		{Phase: record.Proven, Path: []byte("proven"), Key: "proven", Attempt: "1"}, // it died before it had looked
+	}
+	for _, e := range noted {
+		v.Write(string(e.Path), data, time.Unix(1672628645, 0))
+	}
 	archive()
-	kept := v.BrickDirs()[2] + "/f"
-	if err := os.WriteFile(kept, data, 0o644); err != nil {
-		t.Fatal(err)
+	for i, e := range noted {
+		if err := os.WriteFile(filepath.Join(v.BrickDirs()[2], string(e.Path)), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		noted[i].GFID = ref(v.GFID(string(e.Path)))
 	}
 	found, code, stderr := anyCommandOn(t, v, s3)("fsck", v.BrickDirs()[2], "--mount", v.MountDir(), "--json")
 	if code != 14 || len(found) == 0 || found[0].Class != string(outcome.ClassBytesInStub) {
 		t.Errorf("fsck of that brick: exit code %d, found %+v: %s", code, found, stderr)
 	}
-	leaveRecord(t, filepath.Join(state, "runs"), v.BrickDir(),
-		record.Entry{Phase: record.Degraded, Path: []byte("f"), GFID: ref(v.GFID("f")), Key: "f"})
+	leaveRecord(t, filepath.Join(state, "runs"), v.BrickDir(), noted...)
 
-	archived := false
+	archived := map[string]bool{}
 	for _, l := range archive() {
-		archived = archived || l.path() == "f" && l.Outcome == "archived"
+		archived[l.path()] = archived[l.path()] || l.Outcome == "archived"
 	}
-	if info, err := os.Stat(kept); !archived || err != nil || info.Size() != 0 {
-		t.Errorf("archived again: %v; the brick: %d bytes, %v", archived, info.Size(), err)
+	for _, e := range noted {
+		path := string(e.Path)
+		if info, err := os.Stat(filepath.Join(v.BrickDirs()[2], path)); !archived[path] || err != nil || info.Size() != 0 {
+			t.Errorf("%s: archived again: %v; the brick: %+v, %v", path, archived[path], info, err)
+		}
+		coldbrick("recall", v.Path(path))
+		if got, err := os.ReadFile(filepath.Join(v.NewMount(t), path)); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%s, after all that: %d bytes, %v", path, len(got), err)
+		}
 	}
-	coldbrick("recall", v.Path("f"))
-	if got, err := os.ReadFile(filepath.Join(v.NewMount(t), "f")); err != nil || !bytes.Equal(got, data) {
-		t.Errorf("after all that: %d bytes, %v", len(got), err)
+}
+
+// One object that nobody may ask for is one file that the next run looks at again, not a
+// night in which nothing is archived.
+func TestAFileThatCannotBeLookedAtStopsNobody(t *testing.T) {
+	v, s3 := testkit.NewVolume(t), testkit.S3(t)
+	proxy := testkit.FaultProxy(t, s3)
+	s3.Endpoint = proxy.Endpoint
+	runs := filepath.Join(t.TempDir(), "runs")
+	archive := func() (stderr string) {
+		t.Helper()
+		lines, code, stderr := anyCommandOn(t, v, s3)("archive", v.BrickDir(), "--mount", v.MountDir(), "--json", "--state-dir", filepath.Dir(runs))
+		if code != 0 {
+			t.Errorf("exit code %d, %+v: %s", code, lines, stderr)
+		}
+		return stderr
+	}
+	v.Write("refused", []byte("data"), testkit.Old)
+	archive()
+	dead := leaveRecord(t, runs, v.BrickDir(), record.Entry{Phase: record.Degraded, Path: []byte("refused"), GFID: ref(v.GFID("refused")), Key: "refused"})
+	unsettled := func() (is bool) {
+		t.Helper()
+		left, err := record.Open(runs, dead)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, u := range left {
+			is = is || u.Owner.Run == dead.Run
+		}
+		return is
+	}
+	v.Write("f", []byte("data"), testkit.Old)
+	proxy.On(testkit.Match{Method: "HEAD", Key: "refused"}, testkit.Refuse(403, "AccessDenied"))
+	if stderr := archive(); v.BrickSize("f") != 0 || !unsettled() || !strings.Contains(stderr, "refused") {
+		t.Errorf("f has %d bytes, unsettled: %v: %s", v.BrickSize("f"), unsettled(), stderr)
+	}
+	proxy.Clear()
+	if archive(); unsettled() {
+		t.Error("unsettled though nothing was in the way")
 	}
 }
 

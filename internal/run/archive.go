@@ -49,14 +49,15 @@ func Release(ctx context.Context, s *Session, named []string) error {
 // archiving is one run of archive, or of release.
 type archiving struct {
 	*Session
-	scope   *scope
-	policy  crawl.Policy
-	budget  *budget
-	copied  bool            // release: no file is uploaded
-	private *volume.Private // stamps, on all bricks: their files are told apart by gfid
-	store   objstore.Store  // of all bricks; nil before the first
-	gauge   Gauge
-	log     *record.Log // of the brick in work
+	scope    *scope
+	policy   crawl.Policy
+	budget   *budget
+	copied   bool            // release: no file is uploaded
+	private  *volume.Private // stamps, on all bricks: their files are told apart by gfid
+	formerly []string        // ids of the volumes that this one was rebuilt from
+	store    objstore.Store  // of all bricks; nil before the first
+	gauge    Gauge
+	log      *record.Log // of the brick in work
 }
 
 func archive(ctx context.Context, s *Session, named []string, copied bool) (err error) {
@@ -112,6 +113,9 @@ func archive(ctx context.Context, s *Session, named []string, copied bool) (err 
 		return causeOf(preparing, err)
 	}
 	defer func() { err = errors.Join(err, a.private.Close()) }()
+	if a.formerly, err = a.private.Formerly(); err != nil {
+		return err
+	}
 	defer func() {
 		if a.store != nil {
 			err = errors.Join(err, a.store.Fini())
@@ -242,13 +246,13 @@ func (a *archiving) brick(ctx context.Context, dir string) (err error) {
 		defer func() { err = errors.Join(err, replicas.Close()) }()
 	}
 	a.UI.Doing("looking at what a previous run has left")
-	l := leftovers{Session: a.Session, mount: mount, brick: brick, stamping: a.private, replicas: replicas, plugin: a.store, self: self}
+	l := leftovers{Session: a.Session, mount: mount, brick: brick, stamping: a.private, formerly: a.formerly, replicas: replicas, plugin: a.store, self: self}
 	if err := l.settle(preparing); err != nil {
 		return causeOf(preparing, err)
 	}
 	archiver := &upload.Archiver{
 		Mount: watched{a.private, a.UI}, Brick: brick, Store: a.store, Log: a.log, Owner: self,
-		Volume: brick.VolumeID, Prefix: a.Store.keyPrefix(),
+		Volume: brick.VolumeID, Formerly: a.formerly, Prefix: a.Store.keyPrefix(),
 		ColdBefore: a.Started.Add(-coldFor(a.policy)), Patience: childPatience,
 		Keep: a.Keep, Release: a.copied,
 	}

@@ -66,7 +66,7 @@ func (s *Session) openGround(ctx context.Context, mount *volume.Mount, bricks []
 		all = append(all, func(ctx context.Context) error {
 			return recallable(ctx, s.Log, mount.Volume)
 		}, func(context.Context) (err error) { // the watch goes on
-			g.moves, err = watchMoves(ctx, s.Log, s.Stop, mount.Volume)
+			g.moves, err = watchMoves(ctx, s.Log, s.Stop, mount)
 			return err
 		})
 	}

@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -27,10 +28,11 @@ const (
 // moves knows what has moved files of a volume by the time that a run begins to
 // change some.
 type moves struct {
-	log    *slog.Logger
-	volume string // "" if nobody can be asked
-	before map[string]bool
-	stop   func() // ends the watch
+	log       *slog.Logger
+	unchanged func(context.Context) error // whether the volume is what the private mounts were made of
+	volume    string                      // "" if nobody can be asked
+	before    map[string]bool
+	stop      func() // ends the watch
 }
 
 // recallable returns an *volume.UnsafeError if no recall onto the volume would end.
@@ -48,14 +50,14 @@ func recallable(ctx context.Context, log *slog.Logger, volumeName string) error 
 }
 
 // watchMoves returns errMoving if files are moved now, and makes the run drain if
-// they are later on. Where there is no glusterd to ask, nothing is known.
-func watchMoves(ctx context.Context, log *slog.Logger, stopper *Stopper, volumeName string) (*moves, error) {
-	m := &moves{log: log, volume: volumeName, before: map[string]bool{}, stop: func() {}}
+// they are later on, or if the volume's bricks or options change. Where there is no
+// glusterd to ask, nothing is known of moves.
+func watchMoves(ctx context.Context, log *slog.Logger, stopper *Stopper, mount *volume.Mount) (*moves, error) {
+	m := &moves{log: log, unchanged: mount.Unchanged, volume: mount.Volume, before: map[string]bool{}, stop: func() {}}
 	tasks, err := m.ask(ctx)
 	if err != nil {
 		log.Info("whether a rebalance is under way is not known", "err", err)
 		m.volume = ""
-		return m, nil
 	}
 	for _, t := range tasks {
 		if t.Busy() {
@@ -63,16 +65,31 @@ func watchMoves(ctx context.Context, log *slog.Logger, stopper *Stopper, volumeN
 		}
 		m.before[t.ID] = true
 	}
+	m.watch(ctx, stopper)
+	return m, nil
+}
+
+// watch looks until m.stop is called.
+func (m *moves) watch(ctx context.Context, stopper *Stopper) {
 	ctx, cancel := stopper.until(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		asked := time.Now()
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(movesInterval):
+			case <-time.After(graphInterval):
 			}
+			if err := m.unchanged(ctx); errors.Is(err, volume.ErrGraphChanged) {
+				stopper.Drain(fmt.Errorf("the run ends early: %w", err))
+				return
+			}
+			if time.Since(asked) < movesInterval {
+				continue
+			}
+			asked = time.Now()
 			if m.moved(ctx) {
 				stopper.Drain(errMoving)
 				return
@@ -83,7 +100,6 @@ func watchMoves(ctx context.Context, log *slog.Logger, stopper *Stopper, volumeN
 		cancel()
 		<-done
 	}
-	return m, nil
 }
 
 // moved reports whether something has begun to move files since the run began.

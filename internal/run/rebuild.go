@@ -108,6 +108,9 @@ func makeAnew(ctx context.Context, s *Session) (err error) {
 	if s.DryRun {
 		return s.build(ctx, private, place, own, sources, formerly)
 	}
+	graph := &moves{log: s.Log, unchanged: scope.mount.Unchanged} // a new brick would be missing on the private mount
+	graph.watch(ctx, s.Stop)
+	defer graph.stop()
 	purpose := fmt.Sprintf("the rebuild of volume %s in %s", place.Volume, own)
 	if s.Under != "" {
 		purpose += fmt.Sprintf(", --under %q", s.Under)

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 	"github.com/coldbrick/coldbrick/crawl"
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/outcome"
+	"github.com/coldbrick/coldbrick/internal/record"
 	"github.com/coldbrick/coldbrick/internal/report"
 	"github.com/coldbrick/coldbrick/internal/testkit"
 	"github.com/coldbrick/coldbrick/internal/volume"
@@ -183,6 +185,75 @@ func TestTroubleIsToldThoughNothingIsLeftToBegin(t *testing.T) {
 		if err := Recall(t.Context(), s, paths); EndOf(err) != want || l.outcomes()["f"] != outcome.Recalled {
 			t.Errorf("%v: recall ended %s: %v, %+v", cause, EndOf(err), err, l.records)
 		}
+	}
+}
+
+// A brick may be named with a slash behind it, through a symlink, or by where one stands:
+// what a dead run has left there is cleared away all the same, and what one has left on
+// another brick is not.
+func TestABrickIsTheSameByAnyName(t *testing.T) {
+	v, state := testkit.NewVolume(t), t.TempDir()
+	v.Write("f", []byte("data"), testkit.Old)
+	link := t.TempDir() + "/link"
+	if err := os.Symlink(v.BrickDir(), link); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(filepath.Dir(v.BrickDir()))
+	relative := filepath.Base(v.BrickDir())
+	here, elsewhere := v.GFID("f"), gluster.GFID{15: 7}
+	leave := func(brick string, gfid gluster.GFID) {
+		t.Helper()
+		dead, err := newOwner()
+		if err != nil {
+			t.Fatal(err)
+		}
+		dead.Start++ // no living process
+		log, err := record.Create(filepath.Join(state, "runs"), dead, brick)
+		if err == nil {
+			err = log.Append(record.Entry{Phase: record.Proven, Path: []byte("f"), GFID: &gfid, Key: "f", Attempt: "a"})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	leave(v.BrickDir(), here)
+	leave(v.BrickDir()+"/", here)
+	leave(link, here)
+	leave(relative, here)
+	leave(relative, elsewhere) // of a brick that had this name from another directory
+
+	s, l := sessionOn(t, v, t.TempDir(), state)
+	if err := Archive(t.Context(), s, []string{relative + "/"}); err != nil {
+		t.Fatalf("%v: %+v", err, l.records)
+	}
+	self, err := newOwner()
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, err := record.Open(filepath.Join(state, "runs"), self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range left {
+		switch {
+		case len(u.Proven) == 0 && u.Brick != v.BrickDir():
+			t.Errorf("this run has noted its brick as %s", u.Brick)
+		case len(u.Proven) > 0 && *u.Proven[0].GFID == here:
+			t.Errorf("what was left on %s is still there", u.Brick)
+		}
+	}
+	if len(left) != 2 { // that of this run, and the other brick's
+		t.Errorf("unsettled: %+v", left)
+	}
+
+	brick, err := openBrick(relative)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer brick.Close()
+	t.Chdir(t.TempDir())
+	if room, err := newFreeGoal(brick, s.UntilFree, false).space(); err != nil || room.size == 0 {
+		t.Errorf("the room of the brick, asked for from another directory: %+v, %v", room, err)
 	}
 }
 

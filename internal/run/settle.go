@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
+	"github.com/coldbrick/coldbrick/internal/object"
 	"github.com/coldbrick/coldbrick/internal/outcome"
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/record"
@@ -23,6 +26,7 @@ type leftovers struct {
 	mount    *volume.Mount
 	brick    *volume.Brick
 	stamping *volume.Private
+	formerly []string         // ids of the volumes that this one was rebuilt from
 	replicas *volume.Replicas // nil on a volume without replication
 	plugin   recall.Plugin
 	self     owner.Owner
@@ -32,7 +36,8 @@ type leftovers struct {
 // new begins: multipart uploads that nobody will finish, stamps that ended half
 // way, and files that were stamped while a brick was down. By now all bricks are
 // up and nothing waits for self-heal, so such a file has its data back under the
-// stub, and nobody can read it.
+// stub, and nobody can read it. Only a store that cannot be used ends the run: what
+// else cannot be cleared away is told, and the next run tries again.
 func (l *leftovers) settle(ctx context.Context) error {
 	left, err := record.Open(l.records(), l.self)
 	if err != nil {
@@ -40,9 +45,10 @@ func (l *leftovers) settle(ctx context.Context) error {
 	}
 	warned := false
 	for _, u := range left {
-		if u.Brick != l.brick.Dir() {
+		if !l.isHere(u) {
 			continue // its own next run knows the store and the volume
 		}
+		settled := true
 		if uploader, ok := l.plugin.(interface {
 			AbortUpload(ctx context.Context, key, id string) error
 		}); ok {
@@ -56,29 +62,38 @@ func (l *leftovers) settle(ctx context.Context) error {
 					}
 					continue
 				}
-				if err != nil {
+				if ends(ctx, err) {
 					return fmt.Errorf("left by run %s: %w", u.Owner.Run, err)
+				}
+				if err != nil {
+					l.Log.Warn("an upload of a dead run was not aborted", "key", e.Key, "run", u.Owner.Run, "err", err)
+					settled = false
+					continue
 				}
 				l.Log.Info("aborted upload of a dead run", "key", e.Key, "run", u.Owner.Run)
 			}
 		}
 		suspects := u.Degraded
 		for _, e := range u.Proven {
-			unsound, err := halfStamped(l.brick, e)
-			if err != nil {
+			unsound, err := l.halfStamped(ctx, e)
+			switch {
+			case ends(ctx, err):
 				return err
-			}
-			if unsound {
+			case err != nil:
+				l.unseen(e, err)
+				settled = false
+			case unsound:
 				suspects = append(suspects, e)
 			}
 		}
-		fixed := true
 		if len(suspects) > 0 {
-			if fixed, err = l.fix(ctx, suspects); err != nil {
+			fixed, err := l.fix(ctx, suspects)
+			if err != nil {
 				return err
 			}
+			settled = settled && fixed
 		}
-		if !fixed {
+		if !settled {
 			continue // fsck tells more, and the next run tries again
 		}
 		if err := u.Settle(); err != nil {
@@ -88,15 +103,55 @@ func (l *leftovers) settle(ctx context.Context) error {
 	return nil
 }
 
+// ends reports whether an error that was met on one file keeps the run from going on.
+func ends(ctx context.Context, err error) bool {
+	return errors.Is(err, object.ErrStore) || err != nil && ctx.Err() != nil
+}
+
+// unseen tells of a file that cannot be looked at.
+func (l *leftovers) unseen(e record.Entry, err error) {
+	l.Log.Warn("whether a dead run has left this file whole is not known: the next run looks again", "path", string(e.Path), "gfid", e.GFID, "err", err)
+}
+
+// isHere reports whether a run was one on this brick. Earlier versions wrote down its
+// name as it was typed: that may be another one, and if it is relative, another brick's,
+// of which no file is here.
+func (l *leftovers) isHere(u record.Unsettled) bool {
+	if u.Brick == l.brick.Dir() {
+		return true
+	}
+	named, err := os.Stat(u.Brick)
+	if err != nil {
+		return false
+	}
+	here, err := os.Stat(l.brick.Dir())
+	if err != nil || !os.SameFile(named, here) {
+		return false
+	}
+	return filepath.IsAbs(u.Brick) || slices.ContainsFunc(slices.Concat(u.Proven, u.Degraded), func(e record.Entry) bool {
+		return e.GFID != nil && l.holds(*e.GFID)
+	})
+}
+
+func (l *leftovers) holds(gfid gluster.GFID) bool {
+	f, err := l.brick.Lookup(gfid.HandlePath())
+	if err != nil {
+		return false
+	}
+	f.Close() // nothing was opened
+	return true
+}
+
 // halfStamped reports whether a file that a run had proven, and has left no word of
-// since, is on the brick neither a whole stub nor a whole local file: the process
-// or the host died within its stamp. It costs little, since such a run may have
+// since, is on the brick neither a whole stub nor a whole local file, or a stub whose
+// bytes another replica has kept: the process or the host died within its stamp, or
+// before it had looked at what came of it. It costs little, since such a run may have
 // been of a version that left no word of any file.
-func halfStamped(brick *volume.Brick, e record.Entry) (bool, error) {
+func (l *leftovers) halfStamped(ctx context.Context, e record.Entry) (bool, error) {
 	if e.GFID == nil {
 		return false, nil
 	}
-	f, err := brick.OpenRegular(e.GFID.HandlePath())
+	f, err := l.brick.OpenRegular(e.GFID.HandlePath())
 	if volume.Gone(err) {
 		return false, nil // deleted
 	}
@@ -118,9 +173,32 @@ func halfStamped(brick *volume.Brick, e record.Entry) (bool, error) {
 	case gluster.Local:
 		return attrs.AnySize(), nil
 	case gluster.Remote:
-		return attrs.RemoteKey != e.Key, nil // the brick did not know its path, or it was archived again
+		if attrs.RemoteKey != e.Key { // the brick did not know its path, or it was archived again
+			return true, nil
+		}
+		return l.torn(ctx, string(e.Path), *e.GFID)
 	}
 	return false, nil
+}
+
+// torn reports whether a replica of a stub has its bytes, or waits for self-heal.
+func (l *leftovers) torn(ctx context.Context, path string, gfid gluster.GFID) (bool, error) {
+	if l.replicas == nil {
+		return false, nil
+	}
+	file, err := l.stamping.OpenRegular(path)
+	if volume.Gone(err) {
+		return false, nil // renamed or deleted: fsck finds it under its new name
+	}
+	if err != nil {
+		return false, err
+	}
+	defer file.Close() // read only
+	st, err := volume.StatAsOpened(file)
+	if err != nil || st.Inode != gfid.Inode() {
+		return false, err
+	}
+	return l.replicas.Torn(ctx, file, path)
 }
 
 // fix makes files local again that have their data under a stub, if only on one of
@@ -134,7 +212,7 @@ func (l *leftovers) fix(ctx context.Context, suspects []record.Entry) (all bool,
 	defer func() { err = errors.Join(err, files.Close()) }()
 	r := recall.Recaller{
 		Files: files, Barrier: l.stamping, Plugin: l.plugin, Owner: l.self,
-		Volume: l.brick.VolumeID, BarrierLimit: barrierPatience, Distributed: l.mount.Graph.Distributed(),
+		Volume: l.brick.VolumeID, Formerly: l.formerly, BarrierLimit: barrierPatience, Distributed: l.mount.Graph.Distributed(),
 	}
 	if l.replicas != nil {
 		r.Replicas = l.replicas
@@ -153,8 +231,13 @@ func (l *leftovers) fix(ctx context.Context, suspects []record.Entry) (all bool,
 		if errors.As(err, &left) || volume.Gone(err) {
 			continue // renamed or deleted: fsck finds it under its new name
 		}
-		if err != nil {
+		if ends(ctx, err) {
 			return false, err
+		}
+		if err != nil {
+			l.unseen(entry, err)
+			all = false
+			continue
 		}
 		for _, f := range r.Repair(ctx, e) {
 			if f.Severity == outcome.Remark {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -21,11 +22,16 @@ type Brick struct {
 	VolumeID string // as text; "" if the brick was not made by glusterd
 }
 
-// OpenBrick opens the brick at dir.
+// OpenBrick opens the brick at dir. From here on its name is absolute, however it was
+// written, since runs remember bricks by their names.
 func OpenBrick(dir string) (*Brick, error) {
 	root, err := OpenRoot(dir)
 	if err != nil {
 		return nil, err
+	}
+	if root.dir, err = filepath.Abs(dir); err != nil {
+		root.Close()
+		return nil, fmt.Errorf("brick %s: %w", dir, err)
 	}
 	b, err := newBrick(root)
 	if err != nil {

@@ -37,7 +37,7 @@ func OpenRoot(dir string) (*Root, error) {
 	return &Root{dir: dir, fd: f}, nil
 }
 
-// Dir is the name that the root was opened by.
+// Dir is the name that the root was opened by; of a brick it is absolute.
 func (r *Root) Dir() string { return r.dir }
 
 // Fd is the root's own descriptor; it is valid until Close.
