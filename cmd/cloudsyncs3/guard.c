@@ -16,6 +16,9 @@
  *   (f)removexattr         they say empty, and md-cache forgets what it knows
  *   truncate by name,      cloudsync recalls with an fd that it does not have, or
  *   open with O_TRUNC      not at all: they become an ftruncate
+ *   fallocate, discard,    cloudsync never answers if the recall fails: what recalls is
+ *   zerofill               a write of no byte, whose failures it does answer
+ *   seek                   the same; a stub has no holes, and needs no recall to say so
  *   copy_file_range        refused for a stub
  *   invalidations          of features.cache-invalidation, which bring the size so
  *                          far of a recall that another client has under way: they
@@ -63,8 +66,13 @@ former(xlator_t *this)
 struct pending {
     loc_t loc;
     fd_t *fd;
-    off_t offset;    /* of a truncate */
+    off_t offset;    /* of a truncate, an allocation or a seek */
+    size_t len;      /* of an allocation */
+    int32_t flags;   /* of a fallocate */
+    gf_seek_what_t what;
+    gf_boolean_t is_recalled;
     dict_t *request; /* with the key */
+    void (*wind)(call_frame_t *frame, xlator_t *this, struct pending *p);
     void (*answer)(call_frame_t *frame, struct pending *p);
 
     int32_t op_ret, op_errno;
@@ -462,6 +470,102 @@ guard_truncate(call_frame_t *frame, xlator_t *this, loc_t *loc, off_t offset, di
     return 0;
 }
 
+/* ---- fallocate, discard, zerofill ---- */
+
+static int32_t
+on_recalled(call_frame_t *frame, void *cookie, xlator_t *this, int32_t op_ret, int32_t op_errno, struct iatt *pre,
+            struct iatt *post, dict_t *xdata)
+{
+    struct pending *p = frame->local;
+
+    if (op_ret < 0)
+        answer_error(frame, op_errno);
+    else
+        p->wind(frame, this, p);
+    return 0;
+}
+
+/* A write needs the rights of an allocation, and changes what that changes: the times. */
+static void
+recall(call_frame_t *frame, xlator_t *this)
+{
+    struct pending *p = frame->local;
+    char nothing[1];
+    struct iovec vector = {nothing, 0};
+    struct iobref *ref = iobref_new();
+
+    p->is_recalled = _gf_true;
+    if (!ref) {
+        answer_error(frame, ENOMEM);
+        return;
+    }
+    STACK_WIND(frame, on_recalled, this, this->fops->writev, p->fd, &vector, 1, 0, 0, ref, NULL);
+    iobref_unref(ref);
+}
+
+static int32_t
+on_allocated(call_frame_t *frame, void *cookie, xlator_t *this, int32_t op_ret, int32_t op_errno, struct iatt *pre,
+             struct iatt *post, dict_t *xdata)
+{
+    struct pending *p = frame->local;
+
+    if (op_ret < 0 && op_errno == EIO && !p->is_recalled) /* so the brick refuses a stub */
+        recall(frame, this);
+    else
+        on_truncate(frame, cookie, this, op_ret, op_errno, pre, post, xdata);
+    return 0;
+}
+
+#define ALLOCATION(fop, ...)                                                                                           \
+    static void wind_##fop(call_frame_t *frame, xlator_t *this, struct pending *p)                                     \
+    {                                                                                                                  \
+        STACK_WIND(frame, on_allocated, FIRST_CHILD(this), FIRST_CHILD(this)->fops->fop, p->fd, __VA_ARGS__,           \
+                   p->request);                                                                                        \
+    }                                                                                                                  \
+    static void answer_##fop(call_frame_t *frame, struct pending *p)                                                   \
+    {                                                                                                                  \
+        STACK_UNWIND_STRICT(fop, frame, p->op_ret, p->op_errno, &p->pre, &p->post, p->reply);                          \
+    }
+
+ALLOCATION(fallocate, p->flags, p->offset, p->len)
+ALLOCATION(discard, p->offset, p->len)
+ALLOCATION(zerofill, p->offset, p->len)
+
+static int32_t
+allocate(call_frame_t *frame, xlator_t *this, struct pending *p, int32_t flags, off_t offset, size_t len,
+         void (*wind)(call_frame_t *frame, xlator_t *this, struct pending *p))
+{
+    if (p) {
+        p->flags = flags;
+        p->offset = offset;
+        p->len = len;
+        p->wind = wind;
+        wind(frame, this, p);
+    }
+    return 0;
+}
+
+static int32_t
+guard_fallocate(call_frame_t *frame, xlator_t *this, fd_t *fd, int32_t flags, off_t offset, size_t len, dict_t *xdata)
+{
+    struct pending *p = wait_for(frame, NULL, fd, xdata, answer_fallocate);
+    return allocate(frame, this, p, flags, offset, len, wind_fallocate);
+}
+
+static int32_t
+guard_discard(call_frame_t *frame, xlator_t *this, fd_t *fd, off_t offset, size_t len, dict_t *xdata)
+{
+    struct pending *p = wait_for(frame, NULL, fd, xdata, answer_discard);
+    return allocate(frame, this, p, 0, offset, len, wind_discard);
+}
+
+static int32_t
+guard_zerofill(call_frame_t *frame, xlator_t *this, fd_t *fd, off_t offset, off_t len, dict_t *xdata)
+{
+    struct pending *p = wait_for(frame, NULL, fd, xdata, answer_zerofill);
+    return allocate(frame, this, p, 0, offset, len, wind_zerofill);
+}
+
 /* ---- open with O_TRUNC, which the kernel never sends ---- */
 
 static void
@@ -542,12 +646,65 @@ guard_copy_file_range(call_frame_t *frame, xlator_t *this, fd_t *fd_in, off64_t 
     return 0;
 }
 
-/* ---- remote reads ---- */
+/* ---- SEEK_DATA and SEEK_HOLE, which cp and grep send ---- */
 
+static void
+answer_seek(call_frame_t *frame, struct pending *p)
+{
+    STACK_UNWIND_STRICT(seek, frame, p->op_ret, p->op_errno, p->offset, p->reply);
+}
+
+static int32_t
+on_sought(call_frame_t *frame, void *cookie, xlator_t *this, int32_t op_ret, int32_t op_errno, off_t offset,
+          dict_t *xdata)
+{
+    struct pending *p = frame->local;
+
+    keep(p, op_ret, op_errno, xdata);
+    p->offset = offset;
+    answer(frame);
+    return 0;
+}
+
+static int32_t
+on_seek_stat(call_frame_t *frame, void *cookie, xlator_t *this, int32_t op_ret, int32_t op_errno, struct iatt *stat,
+             dict_t *xdata)
+{
+    struct pending *p = frame->local;
+    uint64_t state;
+
+    if (op_ret < 0) {
+        answer_error(frame, op_errno);
+    } else if (!xdata || dict_get_uint64(xdata, GF_CS_OBJECT_STATUS, &state) != 0 || state == GF_CS_LOCAL) {
+        STACK_WIND(frame, on_sought, FIRST_CHILD(this), FIRST_CHILD(this)->fops->seek, p->fd, p->offset, p->what,
+                   p->request);
+    } else if (state != GF_CS_ERROR && p->offset >= 0 && p->offset < (off_t)stat->ia_size) {
+        if (p->what == GF_SEEK_HOLE)
+            p->offset = stat->ia_size;
+        answer(frame);
+    } else { /* while a recall is undone, a size may be 0: cp would take the rest for a hole */
+        answer_error(frame, state == GF_CS_REMOTE ? ENXIO : EIO);
+    }
+    return 0;
+}
+
+/* A stub that is read remotely must not be recalled where this client has not yet heard
+ * that it is one. */
 static int32_t
 guard_seek(call_frame_t *frame, xlator_t *this, fd_t *fd, off_t offset, gf_seek_what_t what, dict_t *xdata)
 {
-    return remote_seek(frame, this, fd, offset, what, xdata, former(this)->seek);
+    struct pending *p;
+    cs_private_t *priv = this->private;
+
+    if (!priv->remote_read && !known_as_stub(this, fd->inode))
+        return former(this)->seek(frame, this, fd, offset, what, xdata);
+    p = wait_for(frame, NULL, fd, xdata, answer_seek);
+    if (p) {
+        p->offset = offset;
+        p->what = what;
+        STACK_WIND(frame, on_seek_stat, FIRST_CHILD(this), FIRST_CHILD(this)->fops->fstat, fd, p->request);
+    }
+    return 0;
 }
 
 /* ---- invalidations by the brick, and the end of the graph ---- */
@@ -588,7 +745,8 @@ guard_fits(xlator_t *this, void *module)
     return !strcmp(this->type, "features/cloudsync") && !this->pass_through && MISSING(setattr) && MISSING(fsetattr) &&
            MISSING(fsync) && MISSING(link) && MISSING(removexattr) && MISSING(fremovexattr) &&
            MISSING(copy_file_range) && MISSING(opendir) && OWN(setxattr) && OWN(fsetxattr) && OWN(getxattr) && OWN(truncate) &&
-           OWN(ftruncate) && OWN(open) && OWN(seek) && OWN(stat) && OWN(fstat) && OWN(lookup) && OWN(readdirp) &&
+           OWN(ftruncate) && OWN(open) && OWN(seek) && OWN(writev) && OWN(fallocate) && OWN(discard) &&
+           OWN(zerofill) && OWN(stat) && OWN(fstat) && OWN(lookup) && OWN(readdirp) &&
            same_library(this->notify, module);
 #undef MISSING
 #undef OWN
@@ -618,6 +776,9 @@ guard_install(xlator_t *this, void (*going)(void *data), void *data)
     guard->fops.getxattr = guard_getxattr;
     guard->fops.truncate = guard_truncate;
     guard->fops.open = guard_open;
+    guard->fops.fallocate = guard_fallocate;
+    guard->fops.discard = guard_discard;
+    guard->fops.zerofill = guard_zerofill;
     guard->fops.seek = guard_seek;
     guard->fops.copy_file_range = guard_copy_file_range;
     this->fops = &guard->fops;

@@ -105,56 +105,6 @@ read_answer(void *answered, void *buffer, size_t size, int err)
     THIS = former_this;
 }
 
-/* A seek that waits to hear whether the file is a stub. */
-struct seek {
-    fd_t *fd;
-    off_t offset;
-    gf_seek_what_t what;
-    dict_t *xdata;
-    fop_seek_t translators;
-};
-
-static int32_t
-on_seek_stat(call_frame_t *frame, void *cookie, xlator_t *this, int32_t op_ret, int32_t op_errno, struct iatt *stat,
-             dict_t *xdata)
-{
-    struct seek *s = frame->local;
-    uint64_t state = GF_CS_LOCAL;
-
-    (void)cookie, (void)op_errno;
-    frame->local = NULL;
-    if (op_ret != 0 || !xdata || dict_get_uint64(xdata, GF_CS_OBJECT_STATUS, &state) != 0 || state != GF_CS_REMOTE)
-        s->translators(frame, this, s->fd, s->offset, s->what, s->xdata);
-    else if (s->offset < 0 || s->offset >= (off_t)stat->ia_size)
-        STACK_UNWIND_STRICT(seek, frame, -1, ENXIO, 0, NULL);
-    else
-        STACK_UNWIND_STRICT(seek, frame, 0, 0, s->what == GF_SEEK_DATA ? s->offset : (off_t)stat->ia_size, NULL);
-    fd_unref(s->fd);
-    if (s->xdata)
-        dict_unref(s->xdata);
-    free(s);
-    return 0;
-}
-
-int32_t
-remote_seek(call_frame_t *frame, xlator_t *this, fd_t *fd, off_t offset, gf_seek_what_t what, dict_t *xdata,
-            fop_seek_t translators)
-{
-    cs_private_t *priv = this->private;
-    dict_t *key = priv->remote_read ? dict_new() : NULL;
-    struct seek *s = key && dict_set_uint32(key, GF_CS_OBJECT_STATUS, 1) == 0 ? malloc(sizeof *s) : NULL;
-
-    if (s) {
-        *s = (struct seek){fd_ref(fd), offset, what, xdata ? dict_ref(xdata) : NULL, translators};
-        frame->local = s;
-        STACK_WIND(frame, on_seek_stat, FIRST_CHILD(this), FIRST_CHILD(this)->fops->fstat, fd, key);
-    } else
-        translators(frame, this, fd, offset, what, xdata);
-    if (key)
-        dict_unref(key);
-    return 0;
-}
-
 void
 remote_end(xlator_t *this)
 {

@@ -12,12 +12,6 @@
  * another thread. Else it returns -1, and the translator answers. */
 int remote_read(call_frame_t *frame, uintptr_t handle, const struct stub *stub);
 
-/* Answers SEEK_DATA and SEEK_HOLE of a stub, which grep and cp send, as of a file
- * without holes, if reads are remote; leaves other files to the translator, which
- * would recall the stub. */
-int32_t remote_seek(call_frame_t *frame, xlator_t *this, fd_t *fd, off_t offset, gf_seek_what_t what, dict_t *xdata,
-                    fop_seek_t translators);
-
 /* The graph goes: what still waits for the store is answered with an error. */
 void remote_end(xlator_t *this);
 
