@@ -53,6 +53,9 @@ func (d *Deletion) erase(ctx context.Context, deleter objstore.Deleter, garbage 
 			return err
 		}
 	}
+	if err := d.Place.tidy(ctx); err != nil { // a delete that was cut is not found by a search
+		return err
+	}
 	return d.expunge(ctx, deleter)
 }
 

@@ -28,6 +28,9 @@ func (p Place) Retire(ctx context.Context, grace time.Duration) (r Retired, err 
 	if !ok {
 		return r, fmt.Errorf("%w: the store cannot delete", ErrNotProven)
 	}
+	if err := p.tidy(ctx); err != nil {
+		return r, err
+	}
 	known, err := p.Volumes(ctx)
 	if err != nil || len(known.Living) == 0 {
 		return r, err
@@ -59,6 +62,14 @@ func (p Place) Retire(ctx context.Context, grace time.Duration) (r Retired, err 
 	}, begunPart, endedPart)
 	r.Records = lists + intents
 	return r, err
+}
+
+// tidy removes what runs that died have left in the store, and no listing shows.
+func (p Place) tidy(ctx context.Context) error {
+	if t, ok := p.Store.(objstore.Tidier); ok {
+		return t.Tidy(ctx, p.Prefix)
+	}
+	return nil
 }
 
 // runsFor is how long after its search a run of gc, or of a rebuild, may still read

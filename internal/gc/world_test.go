@@ -157,6 +157,8 @@ func (s *seen) List(ctx context.Context, under string, visit func(objstore.Liste
 	return s.w.store.List(ctx, under, visit)
 }
 
+func (s *seen) Tidy(_ context.Context, under string) error { return s.may("tidy", under) }
+
 // Split is what a store with directories knows.
 func (s *seen) Split(ctx context.Context, under string) (objects []objstore.Listed, below []string, whole bool, err error) {
 	if err := s.may("split", under); err != nil {

@@ -107,6 +107,13 @@ type Versioner interface {
 	DeleteVersion(ctx context.Context, key, id string) error
 }
 
+// Tidier is a store in which runs that died leave data that no listing shows.
+type Tidier interface {
+	// Tidy removes such data of keys that begin with prefix, and maybe of others. What
+	// a run that lives may be writing stays.
+	Tidy(ctx context.Context, prefix string) error
+}
+
 // Version is what a listing tells of a version of an object.
 type Version struct {
 	Listed

@@ -10,7 +10,7 @@ import (
 )
 
 // Delete deletes an object that is still what a Head told of. It moves it aside first,
-// since it is several files: a crash leaves what no listing shows. A taken key is never
+// since it is several files: a crash leaves what no listing shows, and Tidy takes. A taken key is never
 // replaced, and one run alone deletes (gc), so the name still holds what was looked at.
 func (d *Store) Delete(_ context.Context, key string, is object.Info) error {
 	n, err := d.session(key)
@@ -34,14 +34,8 @@ func (d *Store) Delete(_ context.Context, key string, is object.Info) error {
 	if !now.Modified.Equal(is.Modified) || now.Size != is.Size || now.Metadata[object.MetaAttempt] != is.Metadata[object.MetaAttempt] {
 		return &objstore.Error{Op: "delete object", Kind: object.ErrChanged}
 	}
-	aside := object.NewID() + tempSuffix
-	if err := unix.Renameat(int(parent.Fd()), name, int(parent.Fd()), aside); err != nil {
+	if err := dropAs(parent, name, asidePrefix+object.NewID()+tempSuffix); err != nil {
 		return dirError("delete object", err)
-	}
-	removeTemp(parent, aside)
-	var st unix.Stat_t
-	if err := unix.Fstatat(int(parent.Fd()), aside, &st, unix.AT_SYMLINK_NOFOLLOW); err != unix.ENOENT {
-		return &objstore.Error{Op: "delete object", Text: "its bytes could not be removed: " + aside}
 	}
 	if err := parent.Sync(); err != nil {
 		return dirError("delete object", err)

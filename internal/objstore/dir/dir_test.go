@@ -3,6 +3,7 @@ package dir
 import (
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -192,6 +194,83 @@ func TestDirTellsAFullStore(t *testing.T) {
 	if readErr != nil || len(entries) != 0 {
 		t.Errorf("left behind: %v, %v", entries, readErr)
 	}
+}
+
+// Runs that died leave what no listing shows: it goes. What may be somebody's stays.
+func TestDirTidiesWhatDeadRunsHaveLeft(t *testing.T) {
+	path := t.TempDir()
+	d := newDir(t, path)
+	if _, err := d.Create(t.Context(), "p/q/kept", strings.NewReader("body"), 4, nil); err != nil {
+		t.Fatal(err)
+	}
+	id := func() string { return object.NewID() + tempSuffix }
+	left := map[string]time.Duration{ // age of what is in it
+		"p/q/" + asidePrefix + id(): 0, "p/" + id(): 8 * 24 * time.Hour, "p/q/" + id(): 30 * 24 * time.Hour,
+	}
+	stays := map[string]time.Duration{"p/q/" + id(): 6 * 24 * time.Hour, "p/somebody's" + tempSuffix: 30 * 24 * time.Hour, "other/" + id(): 30 * 24 * time.Hour}
+	for _, some := range []map[string]time.Duration{left, stays} {
+		for name, age := range some {
+			dir, then := filepath.Join(path, name), time.Now().Add(-age)
+			if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(dir+"/data", []byte("x"), 0o600),
+				os.Chtimes(dir+"/data", then, then), os.Chtimes(dir, time.Now(), then.Add(-time.Hour))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := d.Tidy(t.Context(), "p/"); err != nil {
+		t.Fatal(err)
+	}
+	for name := range left {
+		if _, err := os.Stat(filepath.Join(path, name)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name := range stays {
+		if _, err := os.Stat(filepath.Join(path, name, "data")); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := d.Head(t.Context(), "p/q/kept"); err != nil {
+		t.Error(err)
+	}
+	if err := d.Tidy(t.Context(), "none/"); err != nil {
+		t.Error(err)
+	}
+}
+
+// An upload that was taken for dead fails, and does not become half an object.
+func TestDirTidiesNoObjectInHalf(t *testing.T) {
+	path := t.TempDir()
+	d := newDir(t, path)
+	body := lateBody{strings.NewReader("body"), func() {
+		names, err := filepath.Glob(path + "/p/*" + tempSuffix)
+		if err != nil || len(names) != 1 {
+			t.Fatal(names, err)
+		}
+		then := time.Now().Add(-30 * 24 * time.Hour)
+		if err := errors.Join(os.Chtimes(names[0]+"/data", then, then), os.Chtimes(names[0], then, then), d.Tidy(t.Context(), "")); err != nil {
+			t.Fatal(err)
+		}
+	}}
+	if _, err := d.Create(t.Context(), "p/a", body, 4, nil); err == nil {
+		t.Error("it was created")
+	}
+	if _, err := d.Head(t.Context(), "p/a"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+}
+
+// lateBody is one during whose first read something happens.
+type lateBody struct {
+	io.ReaderAt
+	meanwhile func()
+}
+
+func (b lateBody) ReadAt(p []byte, off int64) (int, error) {
+	if off == 0 {
+		b.meanwhile()
+	}
+	return b.ReaderAt.ReadAt(p, off)
 }
 
 func TestADirectoryIsARegistryToo(t *testing.T) {

@@ -19,14 +19,12 @@ func (d *Store) List(ctx context.Context, prefix string, visit func(objstore.Lis
 	if n == nil {
 		return objstore.ErrClosed
 	}
-	parent := prefix[:strings.LastIndexByte(prefix, '/')+1]
-	if parent != "" {
-		if err := objstore.CheckKey(parent + "x"); err != nil {
-			return err
-		}
+	parent := parentOf(prefix)
+	place, err := placeOf(prefix)
+	if err != nil {
+		return err
 	}
-	place, _ := objectPath(parent + "x")
-	err := n.list(ctx, place, parent, func(o objstore.Listed) error {
+	err = n.list(ctx, place, parent, func(o objstore.Listed) error {
 		if !strings.HasPrefix(o.Key, prefix) {
 			return nil
 		}
@@ -38,11 +36,21 @@ func (d *Store) List(ctx context.Context, prefix string, visit func(objstore.Lis
 	return err
 }
 
+// parentOf is what is before the last element of a prefix.
+func parentOf(prefix string) string { return prefix[:strings.LastIndexByte(prefix, '/')+1] }
+
+// placeOf is the directory that has all keys that begin with prefix.
+func placeOf(prefix string) (string, error) {
+	parent := parentOf(prefix)
+	if parent == "" {
+		return ".", nil
+	}
+	place, _ := objectPath(parent + "x")
+	return place, objstore.CheckKey(parent + "x")
+}
+
 // list visits the objects below the directory place, whose keys begin with key.
 func (n *session) list(ctx context.Context, place, key string, visit func(objstore.Listed) error) error {
-	if place == "" {
-		place = "."
-	}
 	dir, err := openBeneath(n.root, place, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return dirError("list objects", err)
