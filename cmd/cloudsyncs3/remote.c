@@ -110,8 +110,8 @@ remote_end(xlator_t *this)
 {
     uintptr_t handle = plugin_handle(this);
 
-    if (handle && !answering) /* which would wait for itself */
-        coldbrickEndReads(handle);
+    if (handle)
+        coldbrickEnd(handle, answering);
 }
 
 int32_t

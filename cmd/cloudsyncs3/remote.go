@@ -99,12 +99,13 @@ func (r remoteRead) fill(ctx context.Context, b []byte) unix.Errno {
 	return 0
 }
 
-// coldbrickEndReads returns when no read waits for the store.
+// coldbrickEnd returns when no read waits for the store, and nothing for a brick that is
+// away. A thread that answers a read says so: it would wait for itself.
 //
-//export coldbrickEndReads
-func coldbrickEndReads(handle C.uintptr_t) {
+//export coldbrickEnd
+func coldbrickEnd(handle C.uintptr_t, answering C.int) {
 	_ = workers.Guard(func() error { // what is not ended is ended by its own time limit
-		cgo.Handle(handle).Value().(*client).EndReads()
+		cgo.Handle(handle).Value().(*client).End(answering != 0)
 		return nil
 	})
 }

@@ -12,7 +12,8 @@
  * another thread. Else it returns -1, and the translator answers. */
 int remote_read(call_frame_t *frame, uintptr_t handle, const struct stub *stub);
 
-/* The graph goes: what still waits for the store is answered with an error. */
+/* The graph goes: what still waits for the store is answered with an error, and nothing
+ * waits for a brick to return any more. */
 void remote_end(xlator_t *this);
 
 /* Answers a getxattr of COUNTERS_XATTR. */

@@ -64,7 +64,8 @@ func (i *Instance) attend(ctx context.Context, a *attended) (Result, error) {
 	a.watched = &watched{file: a.File, pending: map[*operation]struct{}{}, lost: make(chan struct{}), closing: i.closing}
 	a.File = a.watched
 	a.done, a.gone = make(chan outcome), make(chan struct{})
-	i.running.Go(func() {
+	begun := i.begin(func(r *round) *sync.WaitGroup { return &r.recalls }, func(round context.Context) {
+		a.watched.round = round
 		err := workers.Guard(func() error {
 			a.work(ctx)
 			return nil
@@ -77,6 +78,11 @@ func (i *Instance) attend(ctx context.Context, a *attended) (Result, error) {
 			}
 		}
 	})
+	if !begun {
+		a.release()
+		a.File.Close()
+		return Result{}, errEnding
+	}
 
 	clock := time.NewTicker(tick)
 	defer clock.Stop()
@@ -122,6 +128,7 @@ func (a *attended) work(ctx context.Context) {
 		select {
 		case <-time.After(retryPause):
 		case <-a.watched.closing:
+		case <-a.watched.round.Done():
 		}
 	}
 	if undone != nil {
@@ -143,7 +150,8 @@ func (a *attended) give(err error) bool {
 // watched is a File that notices when the brick is lost.
 type watched struct {
 	file    File
-	closing chan struct{} // the instance's
+	closing chan struct{}   // the instance's
+	round   context.Context //nolint:containedctx // that the recall is of
 	running sync.WaitGroup
 
 	mu      sync.Mutex
@@ -165,6 +173,10 @@ func (w *watched) do(op func() error) error {
 	}
 	o := &operation{time.Now()}
 	w.mu.Lock()
+	if w.isLost && w.round.Err() != nil { // and so the graph is gone, if the brick comes back or not
+		w.mu.Unlock()
+		return unix.EIO
+	}
 	w.pending[o] = struct{}{}
 	w.mu.Unlock()
 	err := workers.Guard(op)

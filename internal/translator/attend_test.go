@@ -1,6 +1,7 @@
 package translator
 
 import (
+	"context"
 	"errors"
 	"sync/atomic"
 	"testing"
@@ -171,20 +172,60 @@ func TestAnUncertainEndIsNotRepeated(t *testing.T) {
 	})
 }
 
-func TestCloseEndsTheWaitForABrick(t *testing.T) {
+// What is done to a file after its graph has gone is done to memory that may be freed.
+func TestTheEndOfAGraphEndsTheWaitForABrick(t *testing.T) {
+	for name, end := range map[string]func(*Instance){
+		"the instance's":   (*Instance).Close,
+		"the graph's":      func(i *Instance) { i.End(false) },
+		"told by a reader": func(i *Instance) { i.End(true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newScene()
+				s.brick.fail = func(string) error { return unix.ENOTCONN }
+				s.stub.File = s.brick
+				i := NewInstance(NewStores(func() Store { return opened{bucket{"dir/f": s.object}} }), "",
+					Settings{Bucket: "b", KeyID: "i", Secret: "s"})
+				late := make(chan error, 1)
+				if _, err := i.Recall(t.Context(), s.stub, func(err error) { late <- err }); err == nil {
+					t.Error("recalled")
+				}
+				began := time.Now()
+				end(i)
+				if time.Since(began) > retryPause || len(late) == 0 || <-late == nil {
+					t.Errorf("it took %v", time.Since(began))
+				}
+				s.brick.fail = func(op string) error {
+					t.Errorf("%s after the end", op)
+					return nil
+				}
+				time.Sleep(patience)
+				s.brick.fail = nil
+				_, err := i.Recall(t.Context(), s.stub, nil)
+				if closed := name == "the instance's"; (err != nil) != closed {
+					t.Errorf("another recall: %v", err)
+				}
+				time.Sleep(2 * idleStore)
+			})
+		})
+	}
+}
+
+func TestCloseWaitsForWhatHasOutlivedItsGraph(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newScene()
-		s.brick.fail = func(string) error { return unix.ENOTCONN }
-		s.stub.File = s.brick
-		i := NewInstance(NewStores(func() Store { return opened{s.bucket} }), "", Settings{Bucket: "b"})
-		late := make(chan error, 1)
-		if _, err := i.Recall(t.Context(), s.stub, func(err error) { late <- err }); err == nil {
-			t.Error("recalled")
+		i := NewInstance(NewStores(func() Store { return opened{bucket{}} }), "", Settings{Bucket: "b"})
+		var ended atomic.Bool
+		i.Begin(func(context.Context) {
+			time.Sleep(closePatience + time.Second)
+			ended.Store(true)
+		})
+		i.End(false)
+		if ended.Load() {
+			t.Error("the graph waited for longer than it may")
 		}
-		began := time.Now()
 		i.Close()
-		if time.Since(began) > retryPause || <-late == nil {
-			t.Errorf("Close took %v", time.Since(began))
+		if !ended.Load() {
+			t.Error("the instance is gone, and a read is not")
 		}
 	})
 }

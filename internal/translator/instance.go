@@ -124,10 +124,23 @@ type Instance struct {
 	mu       sync.Mutex
 	settings Settings
 	tuning   Tuning
-	reads    *reads // nil when no more may begin
+	round    *round // nil when nothing more may begin
 
-	running sync.WaitGroup // recalls, those that nobody waits for included
+	running sync.WaitGroup // all reads and recalls, those that nobody waits for included
 	closing chan struct{}
+}
+
+// round is what has begun until the graph went.
+type round struct {
+	ctx            context.Context //nolint:containedctx // done when the graph goes
+	end            context.CancelCauseFunc
+	reads, recalls sync.WaitGroup
+}
+
+func newRound() *round {
+	r := &round{}
+	r.ctx, r.end = context.WithCancelCause(context.Background())
+	return r
 }
 
 // NewInstance makes an instance. Nothing is checked yet: a volume whose options
@@ -135,7 +148,7 @@ type Instance struct {
 func NewInstance(stores *Stores, keysDir string, settings Settings) *Instance {
 	i := &Instance{
 		stores: stores, keysDir: keysDir, client: stores.client(settings.Volume),
-		reads: newReads(), closing: make(chan struct{}),
+		round: newRound(), closing: make(chan struct{}),
 	}
 	i.Reconfigure(settings)
 	return i
@@ -154,10 +167,63 @@ func (i *Instance) Reconfigure(settings Settings) {
 // about to go, and no recall is asked for any more.
 func (i *Instance) Close() {
 	close(i.closing)
-	i.endReads(nil)
+	if r := i.next(nil); r != nil {
+		r.end(errEnding)
+	}
+	waitFor(&i.running)
+}
+
+// End is called when the graph goes, whose files may be freed once it has returned: it
+// lets remote reads fail, ends what is still done to files whose brick is away, and waits
+// for both. What begins later is served. answering is for a call from a read, which
+// cannot wait for reads.
+func (i *Instance) End(answering bool) {
+	r := i.next(newRound())
+	if r == nil {
+		return
+	}
+	r.end(errEnding)
+	if answering {
+		waitFor(&r.recalls)
+	} else {
+		waitFor(&r.reads, &r.recalls)
+	}
+}
+
+// next replaces the round, and returns the one that it was.
+func (i *Instance) next(r *round) *round {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	former := i.round
+	i.round = r
+	return former
+}
+
+// begin runs work in a goroutine of its own, which counts in a group of the round. The
+// context ends with the round. It reports false, and runs nothing, if the instance ends.
+func (i *Instance) begin(group func(*round) *sync.WaitGroup, work func(ctx context.Context)) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	r := i.round
+	if r == nil {
+		return false
+	}
+	counted := group(r)
+	counted.Add(1)
+	i.running.Go(func() {
+		defer counted.Done()
+		work(r.ctx)
+	})
+	return true
+}
+
+// waitFor gives up on a brick that answers nothing.
+func waitFor(groups ...*sync.WaitGroup) {
 	ended := make(chan struct{})
 	go func() {
-		i.running.Wait()
+		for _, g := range groups {
+			g.Wait()
+		}
 		close(ended)
 	}()
 	select {

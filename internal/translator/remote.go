@@ -27,58 +27,14 @@ const readPatience = fetchPatience + 30*time.Second
 // errEnding is what the reads of a translator get that is about to go.
 var errEnding = errors.New("the volume is being unmounted")
 
-// reads are remote reads that have begun and not ended.
-type reads struct {
-	ctx     context.Context //nolint:containedctx // ends them all
-	end     context.CancelCauseFunc
-	running sync.WaitGroup
-}
-
-func newReads() *reads {
-	r := &reads{}
-	r.ctx, r.end = context.WithCancelCause(context.Background())
-	return r
-}
-
 // Begin runs work, a remote read, in a goroutine of its own. It reports false, and
 // runs nothing, if the instance ends. work must return soon after its context ends.
 func (i *Instance) Begin(work func(ctx context.Context)) bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	r := i.reads
-	if r == nil {
-		return false
-	}
-	r.running.Go(func() {
-		ctx, cancel := context.WithTimeoutCause(r.ctx, readPatience, errSlow)
+	return i.begin(func(r *round) *sync.WaitGroup { return &r.reads }, func(ctx context.Context) {
+		ctx, cancel := context.WithTimeoutCause(ctx, readPatience, errSlow)
 		defer cancel()
 		work(ctx)
 	})
-	return true
-}
-
-// EndReads lets all remote reads fail that are under way, and returns when they have
-// been answered. Those that begin later are served.
-func (i *Instance) EndReads() { i.endReads(newReads()) }
-
-func (i *Instance) endReads(next *reads) {
-	i.mu.Lock()
-	r := i.reads
-	i.reads = next
-	i.mu.Unlock()
-	if r == nil {
-		return
-	}
-	r.end(errEnding)
-	ended := make(chan struct{})
-	go func() {
-		r.running.Wait()
-		close(ended)
-	}()
-	select {
-	case <-ended:
-	case <-time.After(closePatience): // of a brick that answers nothing
-	}
 }
 
 // Read fills b with the bytes of a stub from off on; the stub stays one. It takes

@@ -286,7 +286,7 @@ func TestReadersOfAStoreThatHangsGetAnError(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		i.reads.running.Wait()
+		i.round.reads.Wait()
 		if took := time.Since(began); took > readPatience {
 			t.Errorf("took %v", took)
 		}
@@ -301,7 +301,7 @@ func TestReadersOfAStoreThatHangsGetAnError(t *testing.T) {
 }
 
 func TestEndingAnswersAllReads(t *testing.T) {
-	for name, end := range map[string]func(*Instance){"a previous graph": (*Instance).EndReads, "the last one": (*Instance).Close} {
+	for name, end := range map[string]func(*Instance){"a previous graph": func(i *Instance) { i.End(false) }, "the last one": (*Instance).Close} {
 		t.Run(name, func(t *testing.T) {
 			s, store, i := remoteScene(20*testBlock, "")
 			held := make(chan struct{})
