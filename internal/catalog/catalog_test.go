@@ -462,8 +462,12 @@ func TestMoreAttributesThanLinuxListsStopNobody(t *testing.T) {
 func TestTheNewestCatalogsMakeTheTree(t *testing.T) {
 	sets := [][]string{{"a1", "a2"}, {"b1", "b2"}, {"c1", "c2"}}
 	made := func(hour int, brick string, asked bool) Catalog {
-		return Catalog{Manifest: Manifest{Brick: brick, Scan: fmt.Sprint(hour), End: Cluster{Asked: asked, Sets: sets}},
+		return Catalog{Manifest: Manifest{Brick: brick, Scan: fmt.Sprint(hour), End: Cluster{Asked: asked, Sets: sets}, Counts: Counts{Stubs: 10}},
 			Time: time.Unix(int64(hour)*3600, 0)}
+	}
+	healing := func(c Catalog, stubs int64) Catalog {
+		c.Begin.Healing, c.Counts.Stubs = 1, stubs
+		return c
 	}
 	for _, tt := range []struct {
 		name          string
@@ -474,6 +478,10 @@ func TestTheNewestCatalogsMakeTheTree(t *testing.T) {
 		{"one of each set", []Catalog{made(1, "a1", true), made(2, "c2", true), made(3, "b2", true), made(4, "a2", true)}, []string{"4", "3", "2"}, nil},
 		{"a set without", []Catalog{made(1, "a1", true), made(2, "b1", true)}, []string{"1", "2"}, []string{"c1", "c2"}},
 		{"a brick that was removed", []Catalog{made(1, "old", true), made(2, "a1", true), made(3, "b1", true), made(4, "c1", true)}, []string{"2", "3", "4"}, nil},
+		{"by hand, without glusterd, after the others", []Catalog{made(1, "a1", true), made(2, "b1", true), made(3, "c1", true), made(4, "/b1", false)}, []string{"1", "2", "3"}, nil},
+		{"a brick that is healed", []Catalog{made(1, "a1", true), made(2, "b1", true), made(3, "c1", true), healing(made(4, "a2", true), 5)}, []string{"1", "2", "3"}, nil},
+		{"heals, and nothing lacks", []Catalog{made(1, "a1", true), made(2, "b1", true), made(3, "c1", true), healing(made(4, "a2", true), 10)}, []string{"4", "2", "3"}, nil},
+		{"heals, and the other is of last week", []Catalog{made(1, "a1", true), made(140, "b1", true), made(141, "c1", true), healing(made(142, "a2", true), 5)}, []string{"142", "140", "141"}, nil},
 		{"without glusterd", []Catalog{made(1, "x", false), made(2, "y", false), made(3, "x", false)}, []string{"3", "2"}, nil},
 	} {
 		newest, missing := Newest(tt.all)

@@ -133,38 +133,68 @@ func (t *Tree) Tree(ctx context.Context, visit func(Entry) error) error {
 // Close removes the tree from this host.
 func (t *Tree) Close() error { return t.part.file.Close() }
 
+// sameDays is how far apart catalogs of the bricks of a replica set may be to be of one
+// state of it.
+const sameDays = 48 * time.Hour
+
 // Newest picks those catalogs that together have the newest tree: of each replica set of
-// the volume, as the newest catalog knows them, the newest of any of its bricks. A brick
-// that is not part of the volume any more has given its files to others. missing are the
-// sets without a catalog, brick by brick: what was on them will not be found.
+// the volume, as the newest catalog that was written with glusterd knows them, the newest
+// of any of its bricks. While a heal was pending a brick may have lacked names, as one does
+// that was just replaced: then, of the set's last two days, the one with the most counts. A
+// brick that is not part of the volume any more has given its files to others. missing are
+// the sets without a catalog, brick by brick: what was on them will not be found.
 func Newest(all []Catalog) (newest []Catalog, missing []string) {
 	byBrick := map[string]Catalog{}
+	var sets [][]string
 	for _, c := range all { // oldest first
 		byBrick[c.Brick] = c
+		if c.End.Asked {
+			sets = c.End.Sets
+		}
 	}
-	var sets [][]string
-	if len(all) > 0 && all[len(all)-1].End.Asked {
-		sets = all[len(all)-1].End.Sets
-	} else {
+	if sets == nil {
 		for brick := range byBrick {
 			sets = append(sets, []string{brick})
 		}
 	}
 	for _, set := range sets {
-		var best *Catalog
+		var of []Catalog
 		for _, brick := range set {
-			if c, ok := byBrick[brick]; ok && (best == nil || c.Time.After(best.Time)) {
-				best = &c
+			if c, ok := byBrick[brick]; ok {
+				of = append(of, c)
 			}
 		}
-		if best == nil {
+		if len(of) == 0 {
 			missing = append(missing, set...)
-		} else {
-			newest = append(newest, *best)
+			continue
 		}
+		slices.SortFunc(of, func(a, b Catalog) int { return b.Time.Compare(a.Time) })
+		best := of[0]
+		if best.Healing() {
+			for _, c := range of {
+				if of[0].Time.Sub(c.Time) <= sameDays && c.Counts.names() > best.Counts.names() {
+					best = c
+				}
+			}
+		}
+		newest = append(newest, best)
 	}
 	slices.SortFunc(newest, func(a, b Catalog) int { return strings.Compare(a.Brick, b.Brick) })
 	return newest, missing
+}
+
+// names is how many names a scan saw.
+func (c Counts) names() int64 { return c.Directories + c.Files + c.Stubs + c.Others }
+
+// Healing reports whether heals were pending, or the brick down, while a catalog was
+// written: it may lack some files.
+func (m Manifest) Healing() bool {
+	for _, c := range []Cluster{m.Begin, m.End} {
+		if c.Healing > 0 || slices.Contains(c.Down, m.Brick) {
+			return true
+		}
+	}
+	return false
 }
 
 // Moved reports whether a rebalance or a remove-brick moved files while a catalog was

@@ -20,12 +20,13 @@ import (
 	"github.com/coldbrick/coldbrick/internal/volume"
 )
 
-// errGFIDTaken means that a file of the volume has the gfid already, under another
-// name.
+// errGFIDTaken means that a file or directory of the volume has the gfid already, under
+// another name.
 var errGFIDTaken = errors.New("the volume has a file of this gfid under another name")
 
 // make makes an entry with its gfid, empty and owned by root. One that an earlier run
-// has made is well.
+// has made is well. The error is errGFIDTaken if the volume has it elsewhere, EEXIST if
+// another one is there.
 func (b *Builder) make(at string, e catalog.Entry) error {
 	found, err := b.identify(at)
 	switch {
@@ -35,6 +36,19 @@ func (b *Builder) make(at string, e catalog.Entry) error {
 		return nil
 	case found != 0:
 		return unix.EEXIST
+	}
+	// Gluster itself refuses a gfid that is in use only if it is a file's, and on the brick
+	// that has it.
+	lives, err := b.lives(e.GFID)
+	if err != nil {
+		return err
+	}
+	if lives {
+		adopted, err := b.adopt(at, e)
+		if err == nil && !adopted {
+			err = errGFIDTaken
+		}
+		return err
 	}
 	parent, err := b.Volume.Open(path.Dir(at), unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
@@ -46,6 +60,46 @@ func (b *Builder) make(at string, e catalog.Entry) error {
 		return errGFIDTaken
 	}
 	return err
+}
+
+// adopt takes an entry from the stage, where a run with another Under, or a version before
+// this one, has left it: under its gfid, or under its name. It moves it to where it is made
+// now, and reports whether it was there.
+func (b *Builder) adopt(at string, e catalog.Entry) (bool, error) {
+	for _, name := range []string{e.GFID.String(), path.Base(string(e.Path))} {
+		if b.stage+"/"+name == at {
+			continue
+		}
+		found, err := b.identify(b.stage + "/" + name)
+		if err != nil {
+			return false, err
+		}
+		if found != e.GFID.Inode() {
+			continue
+		}
+		stage, err := b.Volume.Open(b.stage, unix.O_RDONLY|unix.O_DIRECTORY)
+		if err != nil {
+			return false, err
+		}
+		defer stage.Close()
+		to, err := b.Volume.Open(path.Dir(at), unix.O_RDONLY|unix.O_DIRECTORY)
+		if err != nil {
+			return false, err
+		}
+		defer to.Close()
+		return true, move(stage, name, to, path.Base(at))
+	}
+	return false, nil
+}
+
+// lives reports whether the volume has a file or directory of this gfid. All bricks must
+// be up for an answer: one that is down may have it.
+func (b *Builder) lives(gfid gluster.GFID) (bool, error) {
+	found, err := b.identify(gluster.VirtualGFIDDir + "/" + gfid.String())
+	if err != nil || found != 0 {
+		return found != 0, err
+	}
+	return false, b.Volume.Children()
 }
 
 // link gives a file another name.
@@ -131,7 +185,7 @@ func (b *Builder) describe(at string, e catalog.Entry) error {
 		return err
 	}
 	if st.Ino != e.GFID.Inode() || st.Mode&unix.S_IFMT != e.Mode&unix.S_IFMT {
-		return errors.New("it is another file by now")
+		return errOther
 	}
 	self := "/proc/self/fd/" + strconv.Itoa(int(f.Fd())) // the inode, whatever its name leads to
 	if e.Kind == catalog.Stub {
@@ -170,6 +224,9 @@ func (b *Builder) describe(at string, e catalog.Entry) error {
 
 // errValues means that an entry is there, but not all that it had.
 var errValues = errors.New("rebuilt, but without some of its attributes")
+
+// errOther means that an entry has the name of another one that was made.
+var errOther = errors.New("it is another file by now")
 
 type mark struct {
 	name  string

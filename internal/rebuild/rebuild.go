@@ -3,17 +3,20 @@
 // the store. Every entry has its previous gfid, so that objects know their files.
 //
 // Nothing is seen before it is whole: all is made in a directory that only root can
-// enter, and what is in the topmost directory is then moved to its place. Nothing that
+// enter, and what is missing in a directory that exists is then moved there. Nothing that
 // exists is replaced. A rebuild may be cut at any point; the next one goes on.
 package rebuild
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -73,13 +76,13 @@ type Builder struct {
 	// Tell is told of each name. Calls do not overlap.
 	Tell func(Result)
 
-	base  string // the directory of the volume whose entries are moved into place; "." as a rule
-	stage string // where they are made
+	stage string // the directory in which everything is made
 
 	mu    sync.Mutex
-	tops  map[string]fate                // directories that are moved into place, by name
-	held  map[string]bool                // those in which something could not be made
-	names map[gluster.GFID]catalog.Bytes // the first name, as a path in the volume, of files with several
+	dirs  map[string]spot             // directories that exist, and the topmost of those that do not, by path
+	tops  map[string]top              // the topmost missing names, which are moved into place, by path
+	held  map[string]bool             // those of them in which something could not be made
+	names map[gluster.GFID]*firstName // of files with several names
 
 	// Every brick has a directory, with the time of its own last change; Gluster shows
 	// the newest. Kept for each directory, where there are several catalogs.
@@ -108,14 +111,34 @@ func (b *Builder) newest(e catalog.Entry) catalog.Entry {
 	return e
 }
 
-// fate is what is to become of all below one name of base.
+// spot says where an entry is, or is made.
+type spot struct {
+	at    string
+	home  string // where what is made at belongs, if it is topmost
+	fate  fate
+	first bool // the fate is that of this very name, not of a directory above it
+}
+
 type fate int
 
 const (
 	build    fate = iota
-	present       // was moved into place by an earlier run
+	present       // it is there
 	conflict      // something else has the name
 )
+
+// top is a name whose directory exists already.
+type top struct {
+	gfid gluster.GFID
+	home string
+}
+
+// firstName is the name of a file with several under which it is made.
+type firstName struct {
+	path   catalog.Bytes
+	there  bool   // it was made by an earlier run
+	failed Result // why there is no such file
+}
 
 // Run makes the tree. It returns an error if it cannot go on; what became of each name
 // is told.
@@ -123,7 +146,7 @@ func (b *Builder) Run(ctx context.Context, catalogs []Catalog) error {
 	if err := b.setUp(); err != nil {
 		return err
 	}
-	parents, root, err := b.parents(ctx, catalogs)
+	root, err := b.survey(ctx, catalogs)
 	if err != nil {
 		return err
 	}
@@ -137,11 +160,12 @@ func (b *Builder) Run(ctx context.Context, catalogs []Catalog) error {
 	}
 	for _, step := range []func() error{
 		func() error { return b.each(ctx, catalogs, b.directory) },
+		func() error { return b.each(ctx, catalogs, b.chooseName) },
 		func() error { return b.files(ctx, catalogs) },
 		func() error { return b.each(ctx, catalogs, b.furtherName) },
 		func() error { return b.each(ctx, catalogs, b.lost) },
 		func() error { return b.each(ctx, catalogs, b.finishDirectory) },
-		func() error { return b.place(ctx, parents, root) },
+		func() error { return b.place(ctx, root) },
 	} {
 		if err := step(); err != nil {
 			return err
@@ -156,9 +180,9 @@ func (b *Builder) setUp() error {
 	if !filepath.IsLocal(under) {
 		return fmt.Errorf("%q: %w", b.Under, ErrUnder)
 	}
-	b.Under, b.base, b.stage = under, path.Dir(under), gluster.RebuildPrefix+b.From
-	b.tops, b.held, b.names = map[string]fate{}, map[string]bool{}, map[gluster.GFID]catalog.Bytes{}
-	b.times = map[gluster.GFID]times{}
+	b.Under, b.stage = under, gluster.RebuildPrefix+b.From
+	b.dirs, b.tops, b.held = map[string]spot{}, map[string]top{}, map[string]bool{}
+	b.names, b.times = map[gluster.GFID]*firstName{}, map[gluster.GFID]times{}
 	return nil
 }
 
@@ -187,58 +211,46 @@ func (b *Builder) prepare() error {
 	return nil
 }
 
-// parents are the entries of the directories above Under, outermost first, less the
-// root, which comes apart.
-func (b *Builder) parents(ctx context.Context, catalogs []Catalog) (parents []catalog.Entry, root catalog.Entry, err error) {
-	found := map[string]catalog.Entry{}
+// survey finds the root in the catalogs, and the newest times of each directory.
+func (b *Builder) survey(ctx context.Context, catalogs []Catalog) (root catalog.Entry, err error) {
 	seen := false
 	for _, c := range catalogs {
 		err := c.Tree(ctx, func(e catalog.Entry) error {
-			p := string(e.Path)
-			if e.Kind == catalog.Directory && len(catalogs) > 1 && (b.below(p) || strings.HasPrefix(b.Under+"/", p+"/") || p == ".") {
+			isRoot := e.Path == "." && e.Kind == catalog.Directory
+			if isRoot {
+				root = e
+			}
+			if e.Kind == catalog.Directory && len(catalogs) > 1 && (isRoot || b.concerns(e)) {
 				b.noteTimes(e)
 			}
-			if e.Kind == catalog.Directory && (p == "." || strings.HasPrefix(b.Under+"/", p+"/")) {
-				found[p] = e
-			}
-			seen = seen || b.below(p)
+			seen = seen || b.below(string(e.Path))
 			return nil
 		})
 		if err != nil {
-			return nil, root, err
+			return root, err
 		}
 	}
 	if !seen {
-		return nil, root, fmt.Errorf("%q: %w", b.Under, ErrUnder)
+		return root, fmt.Errorf("%q: %w", b.Under, ErrUnder)
 	}
-	for i := range len(b.base) + 1 {
-		if i == len(b.base) || b.base[i] == '/' {
-			if e, ok := found[b.base[:i]]; ok && b.base[:i] != "." {
-				parents = append(parents, e)
-			}
-		}
-	}
-	return parents, found["."], nil
+	return root, nil
 }
 
-// below reports whether a path is to be made.
+// below reports whether a path is Under or in it.
 func (b *Builder) below(p string) bool {
 	return p != "." && (b.Under == "." || p == b.Under || strings.HasPrefix(p, b.Under+"/"))
 }
 
-// relative is a path relative to base.
-func (b *Builder) relative(p string) string {
-	if b.base == "." {
-		return p
-	}
-	return strings.TrimPrefix(p, b.base+"/")
+// concerns reports whether an entry is to be made: below Under, or a directory above it.
+func (b *Builder) concerns(e catalog.Entry) bool {
+	return b.below(string(e.Path)) || e.Kind == catalog.Directory && strings.HasPrefix(b.Under+"/", string(e.Path)+"/")
 }
 
 // each visits those entries that are to be made.
 func (b *Builder) each(ctx context.Context, catalogs []Catalog, visit func(catalog.Entry) error) error {
 	for _, c := range catalogs {
 		if err := c.Tree(ctx, func(e catalog.Entry) error {
-			if !b.below(string(e.Path)) {
+			if !b.concerns(e) {
 				return nil
 			}
 			return visit(e)
@@ -249,45 +261,45 @@ func (b *Builder) each(ctx context.Context, catalogs []Catalog, visit func(catal
 	return nil
 }
 
-// locate says where an entry is made, or was, and what is to become of it.
-func (b *Builder) locate(e catalog.Entry) (at string, f fate, err error) {
-	rel := b.relative(string(e.Path))
-	top, _, inside := strings.Cut(rel, "/")
-	b.mu.Lock()
-	f, known := b.tops[top]
-	b.mu.Unlock()
-	if !known {
-		if f, err = b.look(top, e.GFID); err != nil {
-			return "", 0, err
-		}
-		if inside && f == conflict { // known only now: the catalog lacks its directory
-			f = build
-		}
-		if e.Kind == catalog.Directory && !inside {
-			b.mu.Lock()
-			b.tops[top] = f
-			b.mu.Unlock()
-		}
+// locate says where an entry is or is made. All directories that are there are known by
+// now, of what is no directory.
+func (b *Builder) locate(e catalog.Entry) (spot, error) {
+	p := string(e.Path)
+	above, known := b.nearest(p)
+	name := strings.TrimPrefix(p, known+"/")
+	switch {
+	case known == p:
+		return above, nil
+	case above.fate == conflict:
+		return spot{fate: conflict}, nil
+	case above.fate == build:
+		return spot{at: above.at + "/" + name}, nil
+	case strings.Contains(name, "/"):
+		return spot{}, errors.New("the catalog lacks its directory, or that could not be made")
 	}
-	if f == build {
-		return b.stage + "/" + rel, f, nil
-	}
-	return path.Clean(b.base) + "/" + rel, f, nil
-}
-
-// look says what has a name of base.
-func (b *Builder) look(top string, gfid gluster.GFID) (fate, error) {
-	at := b.base + "/" + top
-	found, err := b.identify(at)
+	home := above.at + "/" + name
+	found, err := b.identify(home)
 	switch {
 	case err != nil:
-		return 0, err
+		return spot{}, err
 	case found == 0:
-		return build, nil
-	case found == gfid.Inode():
-		return present, nil
+		return spot{at: b.stage + "/" + e.GFID.String(), home: home, first: true}, nil
+	case found == e.GFID.Inode(), !b.below(p): // what is above Under may be another directory by now
+		return spot{at: home, fate: present, first: true}, nil
 	}
-	return conflict, nil
+	return spot{fate: conflict, first: true}, nil
+}
+
+// nearest is what is known of the nearest directory at or above a path.
+func (b *Builder) nearest(p string) (s spot, known string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for known = p; known != "."; known = path.Dir(known) {
+		if s, ok := b.dirs[known]; ok {
+			return s, known
+		}
+	}
+	return spot{at: ".", fate: present}, known
 }
 
 // identify is the inode number of what has a name, 0 if nothing has.
@@ -312,96 +324,175 @@ func (b *Builder) directory(e catalog.Entry) error {
 	if e.Kind != catalog.Directory {
 		return nil
 	}
-	at, f, err := b.locate(e)
-	switch {
-	case err != nil:
-		return b.failed(e, outcome.IOError, err)
-	case f == conflict && b.relative(string(e.Path)) == path.Base(string(e.Path)):
-		return b.failed(e, outcome.NameTaken, nil)
-	case f != build || b.DryRun:
-		return nil
-	}
-	private := e
-	private.Mode = unix.S_IFDIR | 0o700
-	if err := b.make(at, private); err != nil {
-		return b.failed(e, outcome.IOError, err)
-	}
-	return nil
-}
-
-// files makes what is no directory, several at once.
-func (b *Builder) files(ctx context.Context, catalogs []Catalog) error {
-	return workers.Run(ctx, max(b.Jobs, 1), func(ctx context.Context, emit func(context.Context, catalog.Entry) error) error {
-		return b.each(ctx, catalogs, func(e catalog.Entry) error {
-			switch {
-			case e.Kind == catalog.Directory, e.Kind == catalog.File && e.Size > 0:
-				return nil
-			case e.Links > 1:
-				if _, f, err := b.locate(e); err == nil && f == conflict {
-					return nil // another name can still be the first: furtherName tells of this one
-				}
-				b.mu.Lock()
-				_, made := b.names[e.GFID]
-				if !made {
-					b.names[e.GFID] = e.Path
-				}
-				b.mu.Unlock()
-				if made {
-					return nil // for furtherName
-				}
-			}
-			return emit(ctx, e)
-		})
-	}, b.file)
-}
-
-func (b *Builder) file(ctx context.Context, e catalog.Entry) error {
-	at, f, err := b.locate(e)
-	switch {
-	case err != nil:
-		return b.failed(e, outcome.IOError, err)
-	case f == conflict:
-		return b.failed(e, outcome.NameTaken, nil)
-	case f == present:
-		return b.tell(Result{Entry: e, Outcome: outcome.Skipped, Reason: outcome.Present})
-	}
-	if reason, err := b.proven(ctx, e); err != nil {
-		return b.failed(e, reason, err)
-	}
-	if b.DryRun {
-		return b.tell(Result{Entry: e, Outcome: outcome.Rebuilt})
-	}
-	if err = b.make(at, e); err == nil {
-		err = b.describe(at, e)
+	s, err := b.locate(e)
+	if err == nil && s.fate == build {
+		s, err = b.makeDirectory(s, e)
 	}
 	if err != nil {
 		return b.failed(e, outcome.IOError, err)
 	}
-	return b.tell(Result{Entry: e, Outcome: outcome.Rebuilt})
+	if s.first {
+		b.mu.Lock()
+		b.dirs[string(e.Path)] = s
+		b.mu.Unlock()
+	}
+	if s.first && s.fate == conflict {
+		return b.failed(e, outcome.NameTaken, nil)
+	}
+	return nil
 }
 
-// furtherName gives a file that was made its other names.
-func (b *Builder) furtherName(e catalog.Entry) error {
-	first, made := b.names[e.GFID]
-	if e.Links <= 1 || made && first == e.Path || e.Kind == catalog.Directory || e.Kind == catalog.File && e.Size > 0 {
+// makeDirectory makes a directory, unless the volume has it under another name: users
+// have moved it since, or while the catalogs were written, which then know it by both.
+// What is in it belongs there.
+func (b *Builder) makeDirectory(s spot, e catalog.Entry) (spot, error) {
+	moved := spot{at: gluster.VirtualGFIDDir + "/" + e.GFID.String(), fate: present, first: true}
+	if b.DryRun {
+		lives, err := b.lives(e.GFID)
+		if lives {
+			return moved, err
+		}
+		return s, err
+	}
+	private := e
+	private.Mode = unix.S_IFDIR | 0o700
+	err := b.make(s.at, private)
+	switch {
+	case errors.Is(err, errGFIDTaken):
+		return moved, nil
+	case errors.Is(err, unix.EEXIST): // of a catalog that knows another directory of this name
+		return s, nil
+	case err == nil:
+		b.moveLater(s, e)
+	}
+	return s, err
+}
+
+// moveLater has what is made at a spot moved into place.
+func (b *Builder) moveLater(s spot, e catalog.Entry) {
+	if s.home != "" {
+		b.mu.Lock()
+		b.tops[string(e.Path)] = top{e.GFID, s.home}
+		b.mu.Unlock()
+	}
+}
+
+// chooseName chooses under which of its names a file with several is made: one that is
+// there, if any is.
+func (b *Builder) chooseName(e catalog.Entry) error {
+	if e.Links <= 1 || !isMade(e) {
 		return nil
 	}
-	at, f, err := b.locate(e)
+	s, err := b.locate(e)
+	if err != nil || s.fate == conflict {
+		return nil // file and furtherName tell of it
+	}
+	if chosen := b.names[e.GFID]; chosen == nil || s.fate == present && !chosen.there {
+		b.names[e.GFID] = &firstName{path: e.Path, there: s.fate == present}
+	}
+	return nil
+}
+
+// isMade says of what is no directory whether there is something to make: the data of a
+// file that was on the volume alone is lost.
+func isMade(e catalog.Entry) bool {
+	return e.Kind != catalog.Directory && (e.Kind != catalog.File || e.Size == 0)
+}
+
+// files makes what is no directory, several at once. What is in directories that have
+// another name comes last: the catalogs may know the same file by both names.
+func (b *Builder) files(ctx context.Context, catalogs []Catalog) error {
+	for _, moved := range []bool{false, true} {
+		err := workers.Run(ctx, max(b.Jobs, 1), func(ctx context.Context, emit func(context.Context, catalog.Entry) error) error {
+			return b.each(ctx, catalogs, func(e catalog.Entry) error {
+				above, _ := b.nearest(string(e.Path))
+				if !isMade(e) || b.isFurther(e) || strings.HasPrefix(above.at, gluster.VirtualGFIDDir+"/") != moved {
+					return nil
+				}
+				return emit(ctx, e)
+			})
+		}, b.file)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isFurther reports whether an entry is not the name under which its file is made.
+func (b *Builder) isFurther(e catalog.Entry) bool {
+	chosen := b.names[e.GFID]
+	return e.Links > 1 && (chosen == nil || chosen.path != e.Path)
+}
+
+func (b *Builder) file(ctx context.Context, e catalog.Entry) error {
+	r := b.makeFile(ctx, e)
+	if r.Outcome != outcome.Failed {
+		return b.tell(r)
+	}
+	if chosen := b.names[e.GFID]; e.Links > 1 && chosen != nil {
+		chosen.failed = r // nobody else looks at it before furtherName
+	}
+	return b.failed(e, r.Reason, r.Err)
+}
+
+func (b *Builder) makeFile(ctx context.Context, e catalog.Entry) Result {
+	failed := func(reason outcome.Reason, err error) Result {
+		return Result{Entry: e, Outcome: outcome.Failed, Reason: reason, Err: err}
+	}
+	s, err := b.locate(e)
+	switch {
+	case err != nil:
+		return failed(outcome.IOError, err)
+	case s.fate == conflict:
+		return failed(outcome.NameTaken, nil)
+	case s.fate == present:
+		return Result{Entry: e, Outcome: outcome.Skipped, Reason: outcome.Present}
+	}
+	if reason, err := b.proven(ctx, e); err != nil {
+		return failed(reason, err)
+	}
+	if b.DryRun {
+		return Result{Entry: e, Outcome: outcome.Rebuilt}
+	}
+	switch err = b.make(s.at, e); {
+	case errors.Is(err, errGFIDTaken):
+		return failed(outcome.GFIDTaken, err)
+	case errors.Is(err, unix.EEXIST): // of a catalog that knows another file of this name
+		return failed(outcome.NameTaken, nil)
+	case err == nil:
+		b.moveLater(s, e)
+		err = b.describe(s.at, e)
+	}
+	if err != nil {
+		return failed(outcome.IOError, err)
+	}
+	return Result{Entry: e, Outcome: outcome.Rebuilt}
+}
+
+// furtherName gives a file that was made its other names. The file is whole, so that a
+// name whose directory exists is given at once.
+func (b *Builder) furtherName(e catalog.Entry) error {
+	if !isMade(e) || !b.isFurther(e) {
+		return nil
+	}
+	s, err := b.locate(e)
+	chosen := b.names[e.GFID]
 	switch {
 	case err != nil:
 		return b.failed(e, outcome.IOError, err)
-	case f == conflict:
+	case s.fate == conflict:
 		return b.failed(e, outcome.NameTaken, nil)
-	case f == present:
+	case s.fate == present:
 		return b.tell(Result{Entry: e, Outcome: outcome.Skipped, Reason: outcome.Present})
-	case !made:
-		return nil // what kept the first name from being made has been told
+	case chosen.failed.Outcome != "": // it may do better next time, and then give this name, too
+		return b.tell(Result{Entry: e, Outcome: outcome.Failed, Reason: chosen.failed.Reason, Err: chosen.failed.Err})
 	case !b.DryRun:
 		other := e
-		other.Path = first
-		from, _, err := b.locate(other)
+		other.Path = chosen.path
+		from, err := b.locate(other)
 		if err == nil {
-			err = b.link(from, at, e.GFID)
+			err = b.link(from.at, cmp.Or(s.home, s.at), e.GFID)
 		}
 		if err != nil {
 			return b.failed(e, outcome.IOError, err)
@@ -416,10 +507,10 @@ func (b *Builder) lost(e catalog.Entry) error {
 	if e.Kind != catalog.File || e.Size == 0 {
 		return nil
 	}
-	at, f, err := b.locate(e)
+	s, err := b.locate(e)
 	var found uint64
-	if err == nil && f != conflict {
-		found, err = b.identify(at)
+	if err == nil && s.fate != conflict {
+		found, err = b.identify(s.at)
 	}
 	switch {
 	case err != nil:
@@ -435,26 +526,28 @@ func (b *Builder) finishDirectory(e catalog.Entry) error {
 	if e.Kind != catalog.Directory || b.DryRun {
 		return nil
 	}
-	at, f, err := b.locate(e)
-	if err == nil && f == build {
-		err = b.describe(at, b.newest(e))
+	s, err := b.locate(e)
+	if err == nil && s.fate == build {
+		err = b.describe(s.at, b.newest(e))
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errOther) {
 		return b.failed(e, outcome.IOError, err)
 	}
 	return nil
 }
 
 // failed tells of a name that could not be made, or not whole. Where the next run may
-// do better, the topmost directory that it is in stays where it was made.
+// do better, the topmost of the missing directories that it is in stays where it was made.
 func (b *Builder) failed(e catalog.Entry, reason outcome.Reason, err error) error {
-	if errors.Is(err, errGFIDTaken) {
-		reason = outcome.GFIDTaken
+	if mayPass(reason, err) {
+		held := string(e.Path)
+		if s, above := b.nearest(held); s.fate == build {
+			held = above
+		}
+		b.mu.Lock()
+		b.held[held] = true
+		b.mu.Unlock()
 	}
-	top, _, _ := strings.Cut(b.relative(string(e.Path)), "/")
-	b.mu.Lock()
-	b.held[top] = b.held[top] || mayPass(reason, err)
-	b.mu.Unlock()
 	return b.tell(Result{Entry: e, Outcome: outcome.Failed, Reason: reason, Err: err})
 }
 
@@ -471,58 +564,37 @@ func (b *Builder) tell(r Result) error {
 }
 
 // place moves what was made to where it belongs.
-func (b *Builder) place(ctx context.Context, parents []catalog.Entry, root catalog.Entry) error {
+func (b *Builder) place(ctx context.Context, root catalog.Entry) error {
 	if b.DryRun {
 		return nil
-	}
-	for _, e := range parents {
-		at := string(e.Path)
-		found, err := b.identify(at)
-		if err == nil && found == 0 {
-			if err = b.make(at, e); err == nil {
-				err = b.describe(at, b.newest(e))
-			}
-		}
-		if err != nil && !errors.Is(err, errValues) {
-			return fmt.Errorf("make %q: %w", at, err)
-		}
 	}
 	stage, err := b.Volume.Open(b.stage, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return err
 	}
 	defer stage.Close()
-	base, err := b.Volume.Open(b.base, unix.O_RDONLY|unix.O_DIRECTORY)
-	if err != nil {
-		return err
-	}
-	defer base.Close()
-	names, err := stage.Readdirnames(-1)
-	if err != nil {
-		return err
-	}
-	left := 0
-	for _, name := range names {
+	left := len(b.held)
+	// The deepest first: what belongs into a directory that is itself in the stage.
+	for _, p := range slices.Backward(slices.Sorted(maps.Keys(b.tops))) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if b.held[name] {
-			left++
+		if b.held[p] {
 			continue
 		}
-		err := move(stage, name, base, name)
-		if errors.Is(err, unix.EEXIST) { // somebody has taken the name since
+		err := b.moveHome(stage, b.tops[p])
+		switch {
+		case errors.Is(err, unix.EEXIST): // somebody has taken the name since
 			left++
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("move %q into place: %w", name, err)
+		case err != nil && !errors.Is(err, unix.ENOENT): // what could not be made has been told
+			return fmt.Errorf("move %q into place: %w", p, err)
 		}
 	}
 	if left > 0 {
 		return ErrLeft
 	}
-	if err := b.unlink(b.stage, unix.AT_REMOVEDIR); err != nil {
+	// A run with another Under may have left something.
+	if err := b.unlink(b.stage, unix.AT_REMOVEDIR); err != nil && !errors.Is(err, unix.ENOTEMPTY) {
 		return err
 	}
 	if b.Under == "." && root.Kind == catalog.Directory {
@@ -531,6 +603,15 @@ func (b *Builder) place(ctx context.Context, parents []catalog.Entry, root catal
 		}
 	}
 	return nil
+}
+
+func (b *Builder) moveHome(stage *os.File, t top) error {
+	dir, err := b.Volume.Open(path.Dir(t.home), unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return move(stage, t.gfid.String(), dir, path.Base(t.home))
 }
 
 // move moves a name from one directory to a name in another one that is free. A rename

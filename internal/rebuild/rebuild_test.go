@@ -406,7 +406,7 @@ func TestAGFIDThatIsInUseIsNamed(t *testing.T) {
 				}
 			}
 			got, err := l.run(t, private, nil)
-			if taken := got.of(outcome.Failed, outcome.GFIDTaken); err != nil || !slices.Equal(taken, []string{"moved"}) {
+			if taken := got.of(outcome.Failed, outcome.GFIDTaken); err != nil || !slices.Equal(taken, []string{"d/moved too", "moved"}) {
 				t.Errorf("taken: %q of %+v, %v", taken, got.results, err)
 			}
 			names := writeDown(t, v).names
@@ -442,4 +442,145 @@ func TestOneDirectoryComesBack(t *testing.T) {
 			t.Errorf("--under %q was taken", under)
 		}
 	}
+}
+
+// What is missing in a directory that exists is made there: the rest after one directory
+// was wanted first, and a stub whose object was not there the first time.
+func TestWhatIsMissingInADirectoryThatExistsIsMade(t *testing.T) {
+	old := testkit.NewVolume(t)
+	fill(t, old)
+	l := writeDown(t, old)
+	for name, options := range map[string][]testkit.Option{"one brick": nil, "2x2": {testkit.Replica(2), testkit.Bricks(4)}} {
+		t.Run(name, func(t *testing.T) {
+			v := testkit.NewVolume(t, options...)
+			private := mountOf(t, v)
+			if _, err := l.run(t, private, func(b *Builder) { b.Under = "a/b" }); err != nil {
+				t.Fatal(err)
+			}
+			got, err := l.run(t, private, func(b *Builder) { b.Store = without{l, "key of a/-n", "key of z/other"} })
+			if missing := got.of(outcome.Failed, outcome.ObjectMissing); err != nil || !slices.Equal(missing, []string{"a/-n", "a/second", "z/other"}) {
+				t.Fatalf("missing: %q, %v", missing, err)
+			}
+			names := writeDown(t, v).names
+			for _, path := range []string{"a/b/c/deep", "a/link", "a/empty", "z/ü", "top"} {
+				if _, ok := names[path]; !ok {
+					t.Errorf("%q is not there", path)
+				}
+			}
+			got, err = l.run(t, private, nil)
+			if made := got.of(outcome.Rebuilt, ""); err != nil || !slices.Equal(made, []string{"a/-n", "a/second", "z/other"}) {
+				t.Errorf("made: %q, %v", made, err)
+			}
+			same(t, l.names, writeDown(t, v).names, "a/local", "a", "z") // something was moved into the directories
+		})
+	}
+}
+
+// without is a store that lacks objects.
+type without struct {
+	Store
+	first, second string
+}
+
+func (w without) Head(ctx context.Context, key string) (object.Info, error) {
+	if key == w.first || key == w.second {
+		return object.Info{}, fs.ErrNotExist
+	}
+	return w.Store.Head(ctx, key)
+}
+
+// Users rename a directory while catalogs are written, which know it by both names, or
+// after it was rebuilt. Gluster would make a second directory of its gfid.
+func TestADirectoryIsMadeOnce(t *testing.T) {
+	old := testkit.NewVolume(t)
+	makeStub(t, old, "top/before/in/first", 7)
+	l := writeDown(t, old)
+	if err := os.Rename(old.Path("top/before"), old.Path("top/after")); err != nil {
+		t.Fatal(err)
+	}
+	makeStub(t, old, "top/after/in/second", 8)
+	next := writeDown(t, old)
+	l.trees = append(l.trees, next.trees...)
+	for path, e := range next.names {
+		l.names[path] = e
+	}
+	v := testkit.NewVolume(t, testkit.Bricks(2))
+	private := mountOf(t, v)
+	got, err := l.run(t, private, nil)
+	if err != nil || len(got.of(outcome.Rebuilt, "")) != 2 || len(got.of(outcome.Skipped, outcome.Present)) != 1 {
+		t.Fatal(got, err)
+	}
+	mustHave := func(dir string) {
+		t.Helper()
+		names := writeDown(t, v).names
+		if len(names) != 6 { // with the root
+			t.Errorf("%d names: %v", len(names), names)
+		}
+		for _, name := range []string{"first", "second"} {
+			if e := names[dir+"/in/"+name]; e.Kind != catalog.Stub || e.GFID != old.GFID("top/after/in/"+name) {
+				t.Errorf("%s: %+v", name, e)
+			}
+		}
+	}
+	mustHave("top/before")
+
+	if err := os.Rename(v.Path("top"), v.Path("moved")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(v.Path("moved/before/in/second")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := l.run(t, private, nil); err != nil || !slices.Equal(got.of(outcome.Rebuilt, ""), []string{"top/after/in/second"}) {
+		t.Error(got, err)
+	}
+	if names := writeDown(t, v).names; len(names) != 6 {
+		t.Errorf("%v", names)
+	}
+	mustHave("moved/before")
+}
+
+// A file whose first name cannot be made costs its other names, and nobody else.
+func TestAFailedFirstNameHoldsNothingBack(t *testing.T) {
+	old := testkit.NewVolume(t)
+	makeStub(t, old, "a/first", 7)
+	makeStub(t, old, "b/other", 8)
+	if err := os.Link(old.Path("a/first"), old.Path("b/second")); err != nil {
+		t.Fatal(err)
+	}
+	l := writeDown(t, old)
+	v := testkit.NewVolume(t)
+	private := mountOf(t, v)
+	got, err := l.run(t, private, func(b *Builder) { b.Store = without{l, "key of a/first", ""} })
+	if missing := got.of(outcome.Failed, outcome.ObjectMissing); err != nil || !slices.Equal(missing, []string{"a/first", "b/second"}) {
+		t.Errorf("missing: %q of %v, %v", missing, got, err)
+	}
+	if e := writeDown(t, v).names["b/other"]; e.Kind != catalog.Stub {
+		t.Errorf("b/other: %+v", e)
+	}
+}
+
+// A run that was cut has made a part of what another run makes with more above it.
+func TestWhatAnotherRunLeftIsTakenOver(t *testing.T) {
+	old := testkit.NewVolume(t)
+	fill(t, old)
+	l := writeDown(t, old)
+	v := testkit.NewVolume(t)
+	private := mountOf(t, v)
+	got, err := l.run(t, private, func(b *Builder) {
+		b.Under = "a/b"
+		b.Store = refusing{}
+	})
+	if !errors.Is(err, ErrLeft) || len(got.of(outcome.Failed, outcome.StoreRefused)) != 1 {
+		t.Fatal(got, err)
+	}
+	if got, err := l.run(t, private, nil); err != nil || len(got.of(outcome.Failed, outcome.IOError)) != 0 {
+		t.Fatal(got, err)
+	}
+	same(t, l.names, writeDown(t, v).names, "a/local")
+}
+
+type refusing struct{}
+
+func (refusing) Head(context.Context, string) (object.Info, error) {
+	return object.Info{}, object.ErrStore
 }

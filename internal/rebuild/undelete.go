@@ -155,16 +155,6 @@ func (u *undeletion) fail(e catalog.Entry, reason outcome.Reason, err error) err
 	return u.tell(Result{Entry: e, Outcome: outcome.Failed, Reason: reason, Err: err})
 }
 
-// lives reports whether the volume has a file or directory of this gfid. All bricks must
-// be up for an answer: one that is down may have it.
-func (u *undeletion) lives(gfid gluster.GFID) (bool, error) {
-	found, err := u.identify(gluster.VirtualGFIDDir + "/" + gfid.String())
-	if err != nil || found != 0 {
-		return found != 0, err
-	}
-	return false, u.Volume.Children()
-}
-
 // put gives a stub that was made its name, and makes the directories that are missing.
 func (u *undeletion) put(staged string, e catalog.Entry) error {
 	if err := u.directories(path.Dir(string(e.Path))); err != nil {

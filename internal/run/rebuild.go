@@ -70,7 +70,7 @@ func makeAnew(ctx context.Context, s *Session) (err error) {
 	defer func() { err = errors.Join(err, store.Fini()) }()
 	place.Store = store
 	var trees []*catalog.Tree
-	var formerly []string
+	var formerly, missing []string
 	var sources []rebuild.Catalog
 	switch {
 	case own == place.Volume:
@@ -78,7 +78,7 @@ func makeAnew(ctx context.Context, s *Session) (err error) {
 	case s.NoCatalog:
 		sources, err = s.guess(ctx, place, store)
 	default:
-		trees, formerly, err = s.fetchTrees(ctx, place)
+		trees, formerly, missing, err = s.fetchTrees(ctx, place)
 	}
 	defer func() {
 		for _, t := range trees {
@@ -105,8 +105,15 @@ func makeAnew(ctx context.Context, s *Session) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, private.Close()) }()
+	build := func() error {
+		err := s.build(ctx, private, place, own, sources, formerly)
+		if err == nil && missing != nil {
+			err = errors.Join(ErrSomeFailed, fmt.Errorf("no catalog of bricks %s: what was on them alone is missing", strings.Join(missing, ", ")))
+		}
+		return err
+	}
 	if s.DryRun {
-		return s.build(ctx, private, place, own, sources, formerly)
+		return build()
 	}
 	graph := &moves{log: s.Log, unchanged: scope.mount.Unchanged} // a new brick would be missing on the private mount
 	graph.watch(ctx, s.Stop)
@@ -119,7 +126,7 @@ func makeAnew(ctx context.Context, s *Session) (err error) {
 	if err != nil {
 		return err
 	}
-	err = s.build(ctx, private, place, own, sources, formerly)
+	err = build()
 	if err == nil || errors.Is(err, rebuild.ErrUnder) { // else this is not over
 		err = errors.Join(err, intent.End(ctx))
 	}
@@ -245,11 +252,12 @@ func (s *Session) findCatalogs(ctx context.Context, place catalog.Place) ([]cata
 }
 
 // fetchTrees brings the newest tree of the lost volume to this host, and tells from
-// when it is. formerly are the volumes that the lost one was rebuilt from itself.
-func (s *Session) fetchTrees(ctx context.Context, place catalog.Place) (trees []*catalog.Tree, formerly []string, err error) {
+// when it is. formerly are the volumes that the lost one was rebuilt from itself, missing
+// the bricks that no catalog tells of.
+func (s *Session) fetchTrees(ctx context.Context, place catalog.Place) (trees []*catalog.Tree, formerly, missing []string, err error) {
 	all, err := s.findCatalogs(ctx, place)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	newest, missing := catalog.Newest(all)
 	for _, c := range newest {
@@ -258,15 +266,15 @@ func (s *Session) fetchTrees(ctx context.Context, place catalog.Place) (trees []
 		if c.Moved() {
 			s.Log.Warn("a rebalance or remove-brick moved files while the catalog was written: it may lack some", "brick", c.Brick)
 		}
+		if c.Healing() {
+			s.Log.Warn("heals were pending while the catalog was written: it may lack some files", "brick", c.Brick)
+		}
 		formerly = append(formerly, strings.Fields(c.Formerly)...)
 		tree, err := c.FetchTree(ctx)
 		if err != nil {
-			return trees, formerly, err
+			return trees, formerly, missing, err
 		}
 		trees = append(trees, tree)
 	}
-	if missing != nil {
-		s.Log.Warn("no catalog of these bricks: what was on them alone will be missing", "bricks", strings.Join(missing, ", "))
-	}
-	return trees, formerly, nil
+	return trees, formerly, missing, nil
 }
