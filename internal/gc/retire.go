@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/coldbrick/coldbrick/internal/catalog"
@@ -57,7 +56,7 @@ func (p Place) Retire(ctx context.Context, grace time.Duration) (r Retired, err 
 	if err != nil {
 		return r, err
 	}
-	intents, err := p.removeRecords(ctx, deleter, object.IntentKey(p.Prefix, "", ""), func(_ string, parts []string, newest time.Time) bool {
+	intents, err := objstore.RemoveRecords(ctx, p.Store, deleter, object.IntentKey(p.Prefix, "", ""), func(_ string, parts []string, newest time.Time) bool {
 		return newest.Before(before) && slices.Contains(parts, endedPart)
 	}, begunPart, endedPart)
 	r.Records = lists + intents
@@ -107,43 +106,6 @@ func needed(all []catalog.Catalog, now time.Time, grace time.Duration) (keep map
 	return keep, older.Begun, true
 }
 
-func (p Place) removeLists(ctx context.Context, deleter objstore.Deleter, which chosen) (int, error) {
-	return p.removeRecords(ctx, deleter, object.GarbageKey(p.Prefix, "", ""), which, listPart, answersPart, claimPart, donePart)
-}
-
-// chosen says which records are to go: by id, parts, and when the newest part was written.
-type chosen func(id string, parts []string, newest time.Time) bool
-
-// removeRecords deletes all parts of some records, in the order of parts, of which one
-// that ends in a slash stands for all below it.
-func (p Place) removeRecords(ctx context.Context, deleter objstore.Deleter, top string, which chosen, parts ...string) (records int, err error) {
-	found := map[string][]string{} // names of parts by id
-	newest := map[string]time.Time{}
-	err = p.Store.List(ctx, top, func(o objstore.Listed) error {
-		id, name, _ := strings.Cut(strings.TrimPrefix(o.Key, top), "/")
-		found[id] = append(found[id], name)
-		if o.Modified.After(newest[id]) {
-			newest[id] = o.Modified
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, err
-	}
-	for id, names := range found {
-		if !which(id, names, newest[id]) {
-			continue
-		}
-		for _, part := range parts {
-			for _, name := range names {
-				if name == part || strings.HasSuffix(part, "/") && strings.HasPrefix(name, part) {
-					if err := objstore.Remove(ctx, p.Store, deleter, top+id+"/"+name); err != nil {
-						return records, err
-					}
-				}
-			}
-		}
-		records++
-	}
-	return records, nil
+func (p Place) removeLists(ctx context.Context, deleter objstore.Deleter, which objstore.Chosen) (int, error) {
+	return objstore.RemoveRecords(ctx, p.Store, deleter, object.GarbageKey(p.Prefix, "", ""), which, listPart, answersPart, claimPart, donePart)
 }
