@@ -430,7 +430,7 @@ func (b *Builder) file(ctx context.Context, e catalog.Entry) error {
 	if r.Outcome != outcome.Failed {
 		return b.tell(r)
 	}
-	if chosen := b.names[e.GFID]; e.Links > 1 && chosen != nil {
+	if chosen := b.names[e.GFID]; e.Links > 1 && chosen != nil && !errors.Is(r.Err, errValues) {
 		chosen.failed = r // nobody else looks at it before furtherName
 	}
 	return b.failed(e, r.Reason, r.Err)
@@ -485,6 +485,8 @@ func (b *Builder) furtherName(e catalog.Entry) error {
 		return b.failed(e, outcome.NameTaken, nil)
 	case s.fate == present:
 		return b.tell(Result{Entry: e, Outcome: outcome.Skipped, Reason: outcome.Present})
+	case chosen == nil: // none of its names could be looked at, or was free, a moment ago
+		return b.failed(e, outcome.IOError, errors.New("it changed while it was looked at"))
 	case chosen.failed.Outcome != "": // it may do better next time, and then give this name, too
 		return b.tell(Result{Entry: e, Outcome: outcome.Failed, Reason: chosen.failed.Reason, Err: chosen.failed.Err})
 	case !b.DryRun:
