@@ -231,11 +231,33 @@ stub_of(call_frame_t *frame, const struct instance *self)
     };
 }
 
+/* If a recall fails, the translator answers some operations only, and leaves the others
+ * waiting for ever. Their callbacks take what that of ftruncate is given then, zeros
+ * after the error; a recall that succeeds does not look at this. The guard recalls for
+ * them in another way, but there may be no guard. */
+static void
+see_to_an_answer(cs_local_t *local)
+{
+    switch (local->fop) {
+    case GF_FOP_FALLOCATE:
+    case GF_FOP_DISCARD:
+    case GF_FOP_ZEROFILL:
+    case GF_FOP_SEEK:
+    case GF_FOP_RCHECKSUM:
+        local->fop = GF_FOP_FTRUNCATE;
+        break;
+    default:
+        break;
+    }
+}
+
 static int
 plugin_download(call_frame_t *frame, void *config)
 {
     struct instance *self = config;
     cs_local_t *local = frame->local;
+
+    see_to_an_answer(local);
     struct file file = {frame->this, local->dlfd};
     struct stub stub = stub_of(frame, self);
 

@@ -43,6 +43,8 @@ func TestSpaceAndHolesOfAStubAreAlwaysAnswered(t *testing.T) {
 	failing := map[string]string{"fallocate": no, "discard": no, "zerofill": no, "data": ": 10\n", "hole": ": 4096\n"}
 	g.space(client, "", failing)
 	g.space(client, claimed, failing)
+	// Without the guard, as in a client whose library is not for its glusterfs.
+	g.space(g.clientWith("&guard=off"), "", map[string]string{"fallocate": no, "discard": no, "zerofill": no, "data": no, "hole": no})
 	g.proxy.Clear()
 	g.space(limited, "", failing)
 	for operation := range operations {

@@ -145,6 +145,7 @@ AT(cs_local_t, dlfd, 96);
 AT(cs_local_t, stbuf, 112);
 AT(cs_local_t, xattr_rsp, 264);
 AT(cs_local_t, xattr_req, 272);
+AT(cs_local_t, fop, 280);
 AT(cs_local_t, remotepath, 304);
 AT(cs_local_t, xattrinfo, 312);
 SIZE(cs_private_t, 32);
