@@ -2,6 +2,7 @@ package run
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"log/slog"
@@ -277,4 +278,46 @@ func TestTheGraverErrorDecidesHowARunEnded(t *testing.T) {
 			t.Errorf("%v with %d files failed: %s, want %s", tt.err, tt.failed, got, tt.want)
 		}
 	}
+}
+
+// On XFS the owner of a file can give it more attributes than Linux lists. That costs the
+// file, and nobody else's.
+func TestMoreAttributesThanLinuxListsCostTheirFileAlone(t *testing.T) {
+	v, store, state := testkit.NewVolume(t, testkit.BrickOn("xfs")), t.TempDir(), t.TempDir()
+	crowd := func(name string) {
+		for i := range 280 {
+			testkit.SetXattr(t, v.BrickPath(name), fmt.Sprintf("user.%0240d", i), "")
+		}
+	}
+	for _, name := range []string{"cold", "one", "stub"} {
+		v.Write(name, []byte("data"), testkit.Old)
+	}
+	crowd("cold")
+	told := func(command string, l *listener, want map[string]outcome.Outcome) {
+		t.Helper()
+		got := l.outcomes()
+		for name, of := range want {
+			if got[name] != of {
+				t.Errorf("%s: %s is %q, want %q: %+v", command, name, got[name], of, l.records)
+			}
+		}
+	}
+	s, l := sessionOn(t, v, store, state)
+	if err := Archive(t.Context(), s, []string{v.BrickDir()}); EndOf(err) != EndPartial {
+		t.Errorf("archive: %v", err)
+	}
+	told("archive", l, map[string]outcome.Outcome{"cold": outcome.Failed, "one": outcome.Archived, "stub": outcome.Archived})
+	crowd("stub")
+	s, l = sessionOn(t, v, store, state)
+	if err := Fsck(t.Context(), s, []string{v.BrickDir()}); EndOf(err) != EndPartial {
+		t.Errorf("fsck: %v", err)
+	}
+	told("fsck", l, map[string]outcome.Outcome{"cold": outcome.Failed, "stub": outcome.Failed})
+	s, l = sessionOn(t, v, store, state)
+	paths := pathsOf(v.Path("stub"), v.Path("one"))
+	defer paths.Close()
+	if err := Recall(t.Context(), s, paths); EndOf(err) != EndPartial {
+		t.Errorf("recall: %v", err)
+	}
+	told("recall", l, map[string]outcome.Outcome{"stub": outcome.Failed, "one": outcome.Recalled})
 }
