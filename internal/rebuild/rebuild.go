@@ -383,11 +383,9 @@ func (b *Builder) chooseName(e catalog.Entry) error {
 	if e.Links <= 1 || !isMade(e) {
 		return nil
 	}
-	s, err := b.locate(e)
-	if err != nil || s.fate == conflict {
-		return nil // file and furtherName tell of it
-	}
-	if chosen := b.names[e.GFID]; chosen == nil || s.fate == present && !chosen.there {
+	chosen := b.names[e.GFID]
+	s, err := b.locate(e) // file and furtherName tell of an error
+	if err == nil && s.fate != conflict && (chosen == nil || s.fate == present && !chosen.there) {
 		b.names[e.GFID] = &firstName{path: e.Path, there: s.fate == present}
 	}
 	return nil

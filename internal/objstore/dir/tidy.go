@@ -77,7 +77,7 @@ func (n *session) tidy(ctx context.Context, place string) error {
 // tidyOne removes one that nobody writes.
 func tidyOne(parent *os.File, name string) error {
 	id, deleted := strings.CutPrefix(strings.TrimSuffix(name, tempSuffix), asidePrefix)
-	if b, err := hex.DecodeString(id); err != nil || len(b) != 16 { // not ours
+	if b, _ := hex.DecodeString(id); len(id) != 32 || len(b) != 16 { // not ours
 		return nil
 	}
 	if deleted {
