@@ -442,7 +442,9 @@ func mustRefuse(t *testing.T, dir, version string) {
 	bad := g.client()
 	g.mustFail(bad, "f")
 	g.mustFail(bad, "f")
-	mustSayWhy(t, g.clientLog(bad), version)
+	if log := g.clientLog(bad); strings.Count(log, "] C [") != 1 || !strings.Contains(log, "built for glusterfs "+version+":") {
+		t.Error(log)
+	}
 
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -452,13 +454,6 @@ func mustRefuse(t *testing.T, dir, version string) {
 	}
 	g.mustBeStub("f")
 	g.mustRead(good, "f", data)
-}
-
-func mustSayWhy(t *testing.T, log, version string) {
-	t.Helper()
-	if strings.Count(log, "] C [") != 1 || !strings.Contains(log, "built for glusterfs "+version+":") {
-		t.Error(log)
-	}
 }
 
 // Changes of stubs from several sides go on while the graph is switched below them

@@ -55,7 +55,9 @@ func TestTheLibraryOfTheOtherSeries(t *testing.T) {
 	if out, err := s.sh(bad, "stat f 2>&1"); err != nil {
 		t.Errorf("%v: %s\n%s", err, out, s.log(bad))
 	}
-	mustSayWhy(t, s.log(bad), version)
+	if !strings.Contains(s.log(bad), "built for glusterfs "+version+":") { // once in each graph
+		t.Error(s.log(bad))
+	}
 	if err := s.Set(store.Options("vol")...); err != nil {
 		t.Fatal(err)
 	}
