@@ -9,7 +9,7 @@ set -euo pipefail
 umask 022
 libraries=()
 for build in "${@:2}"; do
-	grep -qF "/glusterfs/${build%%=*}/xlator/features/cloudsync.so" "${build#*=}" || {
+	grep -qF "was built for glusterfs ${build%%=*}:" "${build#*=}" || {
 		echo "build.sh: ${build#*=} was not built for glusterfs ${build%%=*}" >&2
 		exit 1
 	}
