@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -251,6 +252,13 @@ func TestALostTreeComesBack(t *testing.T) {
 				if id, _ := testkit.Xattr(t, brick, gluster.XattrFormerly); string(id) != old.ID {
 					t.Errorf("formerly %q on %s", id, brick)
 				}
+			}
+			logs, err := filepath.Glob(v.Dir() + "/private/*/log")
+			if err != nil || len(logs) != 1 {
+				t.Fatal(logs, err)
+			}
+			if text, err := os.ReadFile(logs[0]); err != nil || strings.Contains(string(text), "remote operation failed") {
+				t.Errorf("the log of the mount, which is kept in memory, grows with the tree: %v\n%s", err, text)
 			}
 			again, err := l.run(t, private, nil)
 			if err != nil || len(again.of(outcome.Skipped, outcome.Present)) != len(got.of(outcome.Rebuilt, "")) {

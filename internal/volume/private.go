@@ -201,7 +201,8 @@ func (p *Private) start(ctx context.Context, graph gluster.Graph) error {
 	var err error
 	var flags []string
 	if p.Kind == ForRebuild {
-		flags = []string{"--aux-gfid-mount"}
+		// Each gfid that is not in use is a warning, and the log is in memory.
+		flags = []string{"--aux-gfid-mount", "--log-level=ERROR"}
 	}
 	if p.daemon, err = startDaemon(graph, mnt, filepath.Join(p.dir.Name(), logName), flags...); err != nil {
 		return err
