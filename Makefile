@@ -136,8 +136,9 @@ fuzz: ## each fuzz test for FUZZTIME (30s)
 		done; \
 	done
 
-check: ## formatting, vet, linters with the import directions, go.mod, known vulnerabilities
+check: ## formatting, paths of one machine, vet, linters with the import directions, go.mod, known vulnerabilities
 	@test -z "$$(git ls-files '*.go' | xargs gofmt -l | tee /dev/stderr)"
+	@if git grep -nE '/(root|work)/'; then echo 'a path of one machine' >&2; exit 1; fi
 	go vet -tags e2e,capture,soak,bench,qualify ./...
 	@linter=$$($(tool) golangci-lint) && $$linter run
 	go mod tidy -diff

@@ -490,7 +490,7 @@ static void
 recall(call_frame_t *frame, xlator_t *this)
 {
     struct pending *p = frame->local;
-    char nothing[1];
+    static char nothing[1]; /* the translators below may keep the address */
     struct iovec vector = {nothing, 0};
     struct iobref *ref = iobref_new();
 

@@ -268,9 +268,9 @@ func (b *Builder) locate(e catalog.Entry) (spot, error) {
 	above, known := b.nearest(p)
 	name := strings.TrimPrefix(p, known+"/")
 	switch {
-	case known == p:
+	case known == p && e.Kind == catalog.Directory:
 		return above, nil
-	case above.fate == conflict:
+	case known == p, above.fate == conflict: // another catalog knows a directory of this name
 		return spot{fate: conflict}, nil
 	case above.fate == build:
 		return spot{at: above.at + "/" + name}, nil

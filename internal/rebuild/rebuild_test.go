@@ -592,3 +592,29 @@ type refusing struct{}
 func (refusing) Head(context.Context, string) (object.Info, error) {
 	return object.Info{}, object.ErrStore
 }
+
+// What was a file when one brick was written down may be a directory in the catalog of
+// another one. It has one name, and the file that lost it is told in each run.
+func TestAFileWhoseNameADirectoryHasIsTold(t *testing.T) {
+	old := testkit.NewVolume(t)
+	makeStub(t, old, "x", 7)
+	l := writeDown(t, old)
+	if err := os.Remove(old.Path("x")); err != nil {
+		t.Fatal(err)
+	}
+	makeStub(t, old, "x/in", 8)
+	next := writeDown(t, old)
+	l.trees = append(l.trees, next.trees...)
+	l.names["x/in"] = next.names["x/in"]
+	v := testkit.NewVolume(t)
+	private := mountOf(t, v)
+	for run := range 2 {
+		got, err := l.run(t, private, nil)
+		if taken := got.of(outcome.Failed, outcome.NameTaken); err != nil || !slices.Equal(taken, []string{"x"}) {
+			t.Errorf("run %d: taken: %q of %v, %v", run, taken, got, err)
+		}
+		if e := writeDown(t, v).names["x/in"]; e.Kind != catalog.Stub {
+			t.Errorf("run %d: x/in: %+v", run, e)
+		}
+	}
+}
