@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/coldbrick/coldbrick/internal/owner"
 	"github.com/coldbrick/coldbrick/internal/record"
 	"github.com/coldbrick/coldbrick/internal/testkit"
+	"github.com/coldbrick/coldbrick/internal/volume"
 )
 
 // A run died with a multipart upload half way, after it had stamped a file while
@@ -118,6 +120,53 @@ func TestTheNextRunMendsAStubWhoseBytesOneReplicaKept(t *testing.T) {
 		if got, err := os.ReadFile(filepath.Join(v.NewMount(t), path)); err != nil || !bytes.Equal(got, data) {
 			t.Errorf("%s, after all that: %d bytes, %v", path, len(got), err)
 		}
+	}
+}
+
+// A host was cut off while it stamped a file, and its brick has not noticed yet: it keeps
+// the lock of the dead run.
+func TestTheNextRunWaitsForTheLockThatADeadOneLeft(t *testing.T) {
+	v, s3 := testkit.NewVolume(t), testkit.S3(t)
+	proxy := testkit.FaultProxy(t, s3)
+	s3.Endpoint = proxy.Endpoint
+	state := t.TempDir()
+	coldbrick := commandOn(t, v, s3)
+	data := bytes.Repeat([]byte("data "), 1000)
+	v.Write("f", data, testkit.Old)
+	coldbrick("archive", v.BrickDir(), "--mount", v.MountDir(), "--json", "--state-dir", state)
+	if err := os.WriteFile(filepath.Join(v.NewMount(t, testkit.WithoutCloudsync()), "f"), data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	leaveRecord(t, filepath.Join(state, "runs"), v.BrickDir(), record.Entry{Phase: record.Degraded, Path: []byte("f"), GFID: ref(v.GFID("f")), Key: "f"})
+	ghost, err := os.Open(filepath.Join(v.NewMount(t), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ghost.Close() })
+	if err := volume.LockShared(ghost); err != nil {
+		t.Fatal(err)
+	}
+	asked := len(proxy.Requests(testkit.Match{Method: "HEAD", Key: "f"}))
+	var noticed sync.WaitGroup
+	noticed.Go(func() {
+		for len(proxy.Requests(testkit.Match{Method: "HEAD", Key: "f"})) == asked { // then the run wants the lock
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		if err := volume.Unlock(ghost); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, l := range coldbrick("archive", v.BrickDir(), "--mount", v.MountDir(), "--json", "--state-dir", state) {
+		if l.Type == "finding" {
+			t.Errorf("not fixed: %+v", l)
+		}
+	}
+	noticed.Wait()
+	coldbrick("fsck", v.BrickDir(), "--mount", v.MountDir(), "--json")
+	coldbrick("recall", v.Path("f"))
+	if got, err := os.ReadFile(filepath.Join(v.NewMount(t), "f")); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("after all that: %d bytes, %v", len(got), err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/coldbrick/coldbrick/internal/gluster"
 	"github.com/coldbrick/coldbrick/internal/object"
@@ -102,6 +103,11 @@ func (l *leftovers) settle(ctx context.Context) error {
 	}
 	return nil
 }
+
+// ghostPatience is how long the files of a dead run wait for their locks. The brick of a
+// host that was cut off keeps that run's until it notices: after 42 s
+// (network.tcp-timeout, and the keepalive of its sockets).
+const ghostPatience = time.Minute
 
 // ends reports whether an error that was met on one file keeps the run from going on.
 func ends(ctx context.Context, err error) bool {
@@ -213,6 +219,7 @@ func (l *leftovers) fix(ctx context.Context, suspects []record.Entry) (all bool,
 	r := recall.Recaller{
 		Files: files, Barrier: l.stamping, Plugin: l.plugin, Owner: l.self,
 		Volume: l.brick.VolumeID, Formerly: l.formerly, BarrierLimit: barrierPatience, Distributed: l.mount.Graph.Distributed(),
+		LockedUntil: time.Now().Add(ghostPatience),
 	}
 	if l.replicas != nil {
 		r.Replicas = l.replicas
