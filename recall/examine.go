@@ -370,7 +370,7 @@ func (r *Recaller) repoint(ctx context.Context, e Examined) (err error) {
 		return err
 	}
 	defer t.file.Close() // attributes are not buffered
-	if err := t.lock(ctx); err != nil {
+	if err := volume.Lock(t.file); err != nil {
 		return err
 	}
 	defer func() { _ = volume.Unlock(t.file) }() // it goes with the descriptor at the latest

@@ -57,9 +57,6 @@ type Recaller struct {
 	Distributed bool
 	// BarrierLimit bounds the wait for other clients' recalls of one file.
 	BarrierLimit time.Duration
-	// LockedUntil is the end of the wait for locks that another run has; zero: no wait. A
-	// brick keeps that of a host that was cut off until it notices.
-	LockedUntil time.Time
 	// WORMOff reports whether the volume is known not to keep file-level WORM, so
 	// that files with marks of it can be written to. It is asked about such files
 	// only; nil: nobody knows.
@@ -183,7 +180,7 @@ func (t *transaction) run(ctx context.Context) (err error) {
 			return outcome.Skip(outcome.AlreadyLocal, "")
 		}
 	}
-	if err := t.lock(ctx); err != nil {
+	if err := volume.Lock(t.file); err != nil {
 		return err
 	}
 	defer func() {
@@ -229,22 +226,6 @@ func (t *transaction) run(ctx context.Context) (err error) {
 		return outcome.Skip(outcome.AlreadyLocal, "finished a previous recall")
 	}
 	return nil
-}
-
-// lock takes the lock, and waits for another run's up to LockedUntil.
-func (t *transaction) lock(ctx context.Context) error {
-	const pause = 500 * time.Millisecond
-	for {
-		err := volume.Lock(t.file)
-		if !errors.Is(err, volume.ErrLocked) || !time.Now().Add(pause).Before(t.LockedUntil) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
-		}
-	}
 }
 
 // carryOut does the steps, and goes back after one that fails.

@@ -104,11 +104,6 @@ func (l *leftovers) settle(ctx context.Context) error {
 	return nil
 }
 
-// ghostPatience is how long the files of a dead run wait for their locks. The brick of a
-// host that was cut off keeps that run's until it notices: after 42 s
-// (network.tcp-timeout, and the keepalive of its sockets).
-const ghostPatience = time.Minute
-
 // ends reports whether an error that was met on one file keeps the run from going on.
 func ends(ctx context.Context, err error) bool {
 	return errors.Is(err, object.ErrStore) || err != nil && ctx.Err() != nil
@@ -219,7 +214,6 @@ func (l *leftovers) fix(ctx context.Context, suspects []record.Entry) (all bool,
 	r := recall.Recaller{
 		Files: files, Barrier: l.stamping, Plugin: l.plugin, Owner: l.self,
 		Volume: l.brick.VolumeID, Formerly: l.formerly, BarrierLimit: barrierPatience, Distributed: l.mount.Graph.Distributed(),
-		LockedUntil: time.Now().Add(ghostPatience),
 	}
 	if l.replicas != nil {
 		r.Replicas = l.replicas
@@ -228,35 +222,75 @@ func (l *leftovers) fix(ctx context.Context, suspects []record.Entry) (all bool,
 		}
 	}
 	all = true
+	patient := time.Now().Add(mendPatience)
 	for _, entry := range suspects {
-		var gfid gluster.GFID
-		if entry.GFID != nil {
-			gfid = *entry.GFID
-		}
-		e, err := r.Examine(ctx, string(entry.Path), gfid, recall.Head)
-		var left *outcome.Left
-		if errors.As(err, &left) || volume.Gone(err) {
-			continue // renamed or deleted: fsck finds it under its new name
-		}
+		sound, err := l.mend(ctx, &r, entry, patient)
 		if ends(ctx, err) {
 			return false, err
 		}
 		if err != nil {
 			l.unseen(entry, err)
-			all = false
-			continue
 		}
-		for _, f := range r.Repair(ctx, e) {
-			if f.Severity == outcome.Remark {
-				continue
-			}
-			if f.Repaired {
-				l.Log.Info("fixed a file that had been made a stub only in part", "path", e.Path, "gfid", e.GFID)
-				continue
-			}
-			all = false
-			l.print(report.Finding(f))
-		}
+		all = all && sound
 	}
 	return all, nil
+}
+
+// How long the files of dead runs may need, in all, until they can be mended, and how
+// often that is tried. The brick of a host that was cut off keeps a run's lock until it
+// notices, for up to 42 s (server.tcp-user-timeout); a heal may be on its last file.
+const (
+	mendPatience = time.Minute
+	mendPause    = time.Second
+)
+
+// mend makes one file sound, and reports whether it is. What cannot be done before
+// patient is over is told.
+func (l *leftovers) mend(ctx context.Context, r *recall.Recaller, entry record.Entry, patient time.Time) (sound bool, err error) {
+	var gfid gluster.GFID
+	if entry.GFID != nil {
+		gfid = *entry.GFID
+	}
+	for {
+		e, err := r.Examine(ctx, string(entry.Path), gfid, recall.Head)
+		var left *outcome.Left
+		if errors.As(err, &left) || volume.Gone(err) {
+			return true, nil // renamed or deleted: fsck finds it under its new name
+		}
+		if err != nil {
+			return false, err
+		}
+		unsound, mayPass := l.repair(ctx, r, e)
+		if len(unsound) == 0 {
+			return true, nil
+		}
+		if !mayPass || !time.Now().Add(mendPause).Before(patient) {
+			for _, f := range unsound {
+				l.print(report.Finding(f))
+			}
+			return false, nil
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(mendPause):
+		}
+	}
+}
+
+// repair mends what can be mended, and gives what is still wrong. That may pass unless
+// the object is.
+func (l *leftovers) repair(ctx context.Context, r *recall.Recaller, e recall.Examined) (unsound []outcome.Finding, mayPass bool) {
+	mayPass = true
+	for _, f := range r.Repair(ctx, e) {
+		switch {
+		case f.Severity == outcome.Remark:
+		case f.Repaired:
+			l.Log.Info("fixed a file that had been made a stub only in part", "path", e.Path, "gfid", e.GFID)
+		default:
+			unsound = append(unsound, f)
+			mayPass = mayPass && f.Severity != outcome.Grave
+		}
+	}
+	return unsound, mayPass
 }
