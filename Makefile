@@ -18,7 +18,7 @@ E2ETIMEOUT  ?= 60m
 # So many tests of a package run at once: most of a test is waiting for Gluster.
 PARALLEL ?= 3
 
-.PHONY: build plugin install-plugin man package release unit test e2e test-11 series-plugin asan qualify qualify-s3 gateways calm soak bench microbench fuzz check demo help
+.PHONY: build plugin install-plugin man package release unit test test-race test-plain e2e test-11 series-plugin asan qualify qualify-s3 gateways calm soak bench microbench fuzz check demo help
 
 build: ## bin/coldbrick, a static program
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/coldbrick
@@ -52,18 +52,25 @@ unit: ## the tests that need neither root nor FUSE, in seconds
 	@go list -test -f '{{.ImportPath}} {{join .Deps " "}}' ./... | grep '\.test ' | grep -vw internal/testkit | \
 		sed 's/\.test .*//' | xargs go test -count=1 -timeout $(TESTTIMEOUT)
 
-# -v shows skipped tests, which fail: a promise that was not tested is not kept.
+# -v shows skipped tests, which fail: a promise that was not tested is not kept. Both parts
+# run at once, since each waits for Gluster most of the time.
 test: ## all tests, most with the race detector, on real bricks and a real S3 server (root)
 	@internal/testkit/require.sh --install
-	@mkdir -p .cache
 	@$(tool) versitygw >/dev/null
 	@$(tool) nfpm >/dev/null
-	@run='xargs -r go test -count=1 -parallel $(PARALLEL) -timeout $(TESTTIMEOUT) -v'; failed=0; { \
-		go list $(PACKAGES) | { grep -vE '$(plain)' || true; } | $$run $(RACE) || failed=1; \
-		go list $(PACKAGES) | { grep -E '$(plain)' || true; } | $$run || failed=1; \
-		exit $$failed; } 2>&1 | tee .cache/test.log | \
-		grep -avE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS|PASS$$)'
-	@if grep -a -- '--- SKIP' .cache/test.log; then echo 'skipped tests count as failed' >&2; exit 1; fi
+	@mkdir -p .cache
+	@$(MAKE) --no-print-directory -j2 -k test-race test-plain
+	@if grep -a -- '--- SKIP' .cache/test-{race,plain}.log; then echo 'skipped tests count as failed' >&2; exit 1; fi
+
+test-race:
+	@$(call tests,-vE,$(RACE))
+test-plain:
+	@$(call tests,-E)
+define tests
+go list $(PACKAGES) | { grep $1 '$(plain)' || true; } | \
+	xargs -r go test -count=1 -parallel $(PARALLEL) -timeout $(TESTTIMEOUT) -v $2 2>&1 | tee .cache/$@.log | \
+	{ grep --line-buffered -avE '^ *(=== (RUN|PAUSE|CONT|NAME)|--- PASS|PASS$$)' || true; }
+endef
 
 e2e: ## coldbrick as users run it, on real clusters of three hosts (root, under 30 minutes)
 	@internal/testkit/require.sh --install
