@@ -39,6 +39,9 @@ type Examined struct {
 	Notes    *Notes
 	Object   *Info // at depth Head and Read
 	Findings []outcome.Finding
+	// Busy says that another holds the lock of a file that has marks of work in progress:
+	// what that will leave is not known yet.
+	Busy bool
 
 	// Candidate is the key of an object that may be the file's, though nothing
 	// but its name and size speaks for that. Other files may have the same.
@@ -78,7 +81,7 @@ func (r *Recaller) examine(ctx context.Context, name string, gfid gluster.GFID, 
 	if t.noted() || t.attrs.Downloading || t.state == gluster.Local && t.attrs.AnySize() {
 		switch err := volume.Locked(t.file); {
 		case errors.Is(err, volume.ErrLocked):
-			t.busy = true
+			t.busy, e.Busy = true, true
 		case err != nil && !errors.Is(err, volume.ErrLockedByUser):
 			return Examined{}, err
 		}

@@ -126,6 +126,19 @@ func TestTheNextRunMendsAStubWhoseBytesOneReplicaKept(t *testing.T) {
 // A host was cut off while it stamped a file, and its brick has not noticed yet: it keeps
 // the lock of the dead run.
 func TestTheNextRunWaitsForTheLockThatADeadOneLeft(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		phase record.Phase
+		unset []string // marks that the stamp had not come to
+	}{
+		{"whole", record.Degraded, nil},
+		{"half", record.Proven, []string{gluster.XattrNumBlocks, gluster.XattrBlockSize, gluster.XattrRemote}},
+	} {
+		t.Run(tt.name, func(t *testing.T) { nextRunWaits(t, tt.phase, tt.unset) })
+	}
+}
+
+func nextRunWaits(t *testing.T, phase record.Phase, unset []string) {
 	v, s3 := testkit.NewVolume(t), testkit.S3(t)
 	proxy := testkit.FaultProxy(t, s3)
 	s3.Endpoint = proxy.Endpoint
@@ -137,7 +150,14 @@ func TestTheNextRunWaitsForTheLockThatADeadOneLeft(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(v.NewMount(t, testkit.WithoutCloudsync()), "f"), data, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	leaveRecord(t, filepath.Join(state, "runs"), v.BrickDir(), record.Entry{Phase: record.Degraded, Path: []byte("f"), GFID: ref(v.GFID("f")), Key: "f"})
+	for _, name := range unset {
+		if err := unix.Lremovexattr(v.BrickPath("f"), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leaveRecord(t, filepath.Join(state, "runs"), v.BrickDir(), record.Entry{
+		Phase: phase, Path: []byte("f"), GFID: ref(v.GFID("f")), Key: "f", Attempt: "1", Size: int64(len(data)),
+	})
 	ghost, err := os.Open(filepath.Join(v.NewMount(t), "f"))
 	if err != nil {
 		t.Fatal(err)

@@ -261,14 +261,17 @@ func (l *leftovers) mend(ctx context.Context, r *recall.Recaller, entry record.E
 			return false, err
 		}
 		unsound, mayPass := l.repair(ctx, r, e)
-		if len(unsound) == 0 {
+		if len(unsound) == 0 && !e.Busy {
 			return true, nil
 		}
 		if !mayPass || !time.Now().Add(mendPause).Before(patient) {
 			for _, f := range unsound {
 				l.print(report.Finding(f))
 			}
-			return false, nil
+			if len(unsound) == 0 {
+				err = volume.ErrLocked
+			}
+			return false, err
 		}
 		select {
 		case <-ctx.Done():
